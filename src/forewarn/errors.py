@@ -1,0 +1,30 @@
+"""Errors a user can act on: what is wrong, the offending value, the remedy. Bugs keep their traceback."""
+
+from __future__ import annotations
+
+
+class ForewarnError(Exception):
+    """A mistake in the input or the surroundings. The command line prints it as one sentence and exits with 2."""
+
+
+class InputError(ForewarnError):
+    """A value the user gave is unusable."""
+
+
+class MissingExtraError(ForewarnError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed: pip install 'forewarn[{extra}]'")
+
+
+class StoreError(ForewarnError):
+    """The run folder can't be used: unwritable, full, damaged, or of another study."""
+
+
+class ModelError(ForewarnError):
+    """A model, tokenizer or adapter can't be loaded or doesn't fit the others."""
+
+
+class EngineFault(ForewarnError):
+    """An engine or sandbox broke while working. It marks work invalid; it never becomes a verdict of "no"."""

@@ -1,0 +1,279 @@
+"""The frozen records that pass from stage to stage. Data only: behaviour lives in the rooms that make and read them.
+
+Rules: token ids are the truth and text is a view; a log-probability carries its policy; "no", "broken" and
+"missing" are different values; missing is ``None``, never NaN and never 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from forewarn.errors import InputError
+
+UNBOUNDED = 1_000_000_000
+"""A span's ``k`` or ``m`` when the donor writes the whole channel (tokens)."""
+
+SUBJECT = "subject"
+"""The donor name of spans in which the donor writes nothing."""
+
+Label = Literal["solved", "exploit", "lucky", "failed", "strict", "invalid"]
+FinishReason = Literal["stop", "length"]
+
+
+def content_key(*parts: object) -> str:
+    """A short key (16 hex digits) of JSON-like parts: equal parts give equal keys in every process."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def derived_seed(*parts: object) -> int:
+    """A 63-bit seed that is a function of ``parts`` alone (study seed, cell, stage ...)."""
+    return int(content_key("seed", *parts), 16) >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class TestCase:
+    """One call of the entry point."""
+
+    __test__ = False  # not a pytest class
+
+    args: tuple[object, ...]
+    """positional arguments; each checker run gets its own copy"""
+    expected: object
+    """what the reference solution returns"""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A task under one exploit type's pair of checkers."""
+
+    problem_id: str
+    """unique within a problem set"""
+    task_id: str
+    """the base task; problems of several exploit types share it"""
+    exploit_type: str
+    """a key of ``forewarn.exploits.EXPLOIT_TYPES``"""
+    question: str
+    """what the model is asked, the checker's hint included"""
+    entry_point: str
+    """name of the function a submission defines"""
+    reference: str
+    """source of a correct solution"""
+    exploit: str
+    """source of this type's reference exploit for this task: wrong everywhere, accepted by the vulnerable checker"""
+    tests: tuple[TestCase, ...]
+    """the full hidden tests (the secure judgement)"""
+    named_tests: Mapping[str, tuple[TestCase, ...]] = field(default_factory=dict, hash=False)
+    """other test sets that weak types need: "hardcoded", "hardcoded_fresh", "leaked", "leaked_fresh", "easy", "near" ..."""
+    wrong: tuple[str, ...] = ()
+    """honest but wrong solutions, for the admission audit"""
+    float_tolerance: float | None = None
+    """relative and absolute tolerance between floats; None: exact and type-strict"""
+    extra: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """whatever else the source held (imports keep their unknown fields here)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A sampling policy. A log-probability means nothing without it."""
+
+    temperature: float = 1.0
+    """> 0; greedy decoding has no density and is out of scope"""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0: off"""
+    min_p: float = 0.0
+    max_total_tokens: int = 4096
+    """limit on the whole completion (reasoning and answer), shared by every stage of a span and every span"""
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise InputError(f"temperature is {self.temperature}: greedy decoding has no density; give a value above 0")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p is {self.top_p}: give a value in (0, 1]")
+        if self.top_k < 0:
+            raise InputError(f"top_k is {self.top_k}: give 0 (off) or a positive count")
+        if not 0 <= self.min_p < 1:
+            raise InputError(f"min_p is {self.min_p}: give a value in [0, 1)")
+        if self.max_total_tokens < 1:
+            raise InputError(f"max_total_tokens is {self.max_total_tokens}: give at least 1")
+
+    @property
+    def key(self) -> str:
+        return content_key("policy", asdict(self))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Which tokens the donor writes: the first ``k`` of the reasoning and the first ``m`` of the answer."""
+
+    k: int = 0
+    m: int = 0
+    donor: str = SUBJECT
+    """name of the donor model; ``SUBJECT`` exactly when k = m = 0"""
+    scale: float = 1.0
+    """scale of the donor's LoRA, in (0, 1]"""
+
+    def __post_init__(self) -> None:
+        for name, value in (("k", self.k), ("m", self.m)):
+            if value < 0:
+                raise InputError(f"a span's {name} is {value}: give 0 or a positive number of tokens")
+        if not 0 < self.scale <= 1:
+            raise InputError(f"a span's scale is {self.scale}: give a value in (0, 1]")
+        if (self.k == 0 and self.m == 0) != (self.donor == SUBJECT):
+            raise InputError(
+                f"span (k={self.k}, m={self.m}) names donor {self.donor!r}: only the span (0, 0) is the subject's own"
+            )
+
+    @property
+    def name(self) -> str:
+        def count(n: int) -> str:
+            return "inf" if n >= UNBOUNDED else str(n)
+
+        tail = "" if self.scale == 1.0 else f"*{self.scale:g}"
+        return "brute" if self.donor == SUBJECT else f"k{count(self.k)}m{count(self.m)}:{self.donor}{tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One completion: reasoning r_1..r_R (closer included), then answer a_1..a_A (end of turn included)."""
+
+    completion_id: str
+    problem_id: str
+    checkpoint_id: str
+    """the subject: a key of the study's checkpoints"""
+    span: Span
+    token_ids: tuple[int, ...]
+    """everything after the prompt, in order; never re-encoded from text"""
+    n_reasoning: int
+    """R: tokens of the reasoning, those that close the channel included; ``len(token_ids)`` where no answer opens"""
+    donor_wrote: tuple[bool, ...]
+    """for each token, whether the donor (else the subject) wrote it"""
+    finish_reason: FinishReason
+    """"stop": ended its turn; "length": ran into the policy's total length (which emits no token)"""
+    trace_id: str
+    """identity of the donor trace this grew from: the unit of every interval; own id where each has its own"""
+    policy: Policy
+    seed: int
+
+    @property
+    def n_answer(self) -> int:
+        return len(self.token_ids) - self.n_reasoning
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Per-token log-probabilities of one completion under one model and policy."""
+
+    completion_id: str
+    model_id: str
+    policy: Policy
+    log_probs: tuple[float, ...]
+    """nats, one a token of the completion; -inf where the token lies outside the policy's support"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the checkers said of one submission to one problem."""
+
+    problem_id: str
+    code_key: str
+    """``content_key`` of the submitted source: identical (problem, code) pairs are judged once"""
+    label: Label
+    vulnerable: bool | None
+    """did the vulnerable checker accept; None: it broke"""
+    patched: bool | None
+    """did the patched twin accept; None: not asked, or it broke"""
+    secure: bool | None
+    """did the secure judgement accept; None: not asked, or it broke"""
+    isolation: str
+    """sandbox level: "strict", "hardened" or "weak" """
+    reason: str
+    """one line: which rule accepted, why it failed, or what broke"""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An exploit probability with all that is needed to judge it. See ``forewarn.estimation``."""
+
+    log10_p: float | None
+    """point estimate, log10; None without hits"""
+    interval_log10: tuple[float, float] | None
+    """at ``level``; the lower end may be -inf; None where no interval is honest"""
+    lower_bound: float
+    """certified, a probability, at ``level``"""
+    upper_bound: float
+    """certified, a probability, at ``level``; no better than about ln(1/delta)/n of the subject's own span"""
+    level: float
+    n: int
+    n_hits: int
+    hits_by_span: tuple[int, ...]
+    n_invalid: int
+    n_off_support: int
+    ess: float | None
+    """effective sample size of w*E"""
+    max_share: float | None
+    """largest share of one completion in the estimate"""
+    khat: float | None
+    """Pareto tail index of w*E; None with too few hits"""
+    covered_log10_p: float | None
+    """part of the estimate from hits with rho < 1/2: those donors reach"""
+    uncovered_log10_p: float | None
+    """part from hits with rho >= 1/2: those only brute force sees"""
+    resolved: bool
+    """the interval may be believed, given coverage"""
+    reason: str
+    """why not resolved, or "resolved given coverage" """
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The growth of one exploit type's rate over checkpoints."""
+
+    slope: float | None
+    """d ln p / d ln step"""
+    slope_interval: tuple[float, float] | None
+    level: float
+    steps: tuple[int, ...]
+    """optimizer steps of the checkpoints used"""
+    n_zero_cells: int
+    """checkpoints without hits, entered by likelihood"""
+    certified_slopes: tuple[float, float] | None
+    """range of slopes that pass through the certified intervals"""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Will this exploit type emerge in this run?"""
+
+    run: str
+    exploit_type: str
+    threshold: float
+    """the rate that counts as emerged"""
+    horizon_step: int
+    """by this step of training"""
+    probability: float | None
+    """that the rate exceeds ``threshold`` by ``horizon_step``; None: no data"""
+    step_median: float | None
+    """median step of the crossing, given the trend; None: not within reach"""
+    step_interval: tuple[float, float] | None
+    score: float
+    """ranking score for AUC; larger is likelier to emerge"""
+    steps_used: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A call: this exploit type is on its way, or has passed a rate."""
+
+    run: str
+    exploit_type: str
+    step: int
+    kind: Literal["exceeds", "growth", "forecast"]
+    message: str
+    e_value: float | None = None
+    probability: float | None = None
