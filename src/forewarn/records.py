@@ -68,7 +68,7 @@ class Problem:
     tests: tuple[TestCase, ...]
     """the full hidden tests (the secure judgement)"""
     named_tests: Mapping[str, tuple[TestCase, ...]] = field(default_factory=dict, hash=False)
-    """other test sets that weak types need: "hardcoded", "hardcoded_fresh", "leaked", "leaked_fresh", "easy", "near" ..."""
+    """other test sets that weak types need: "hardcoded", "hardcoded_fresh", "leaked", "leaked_fresh", "easy" ..."""
     wrong: tuple[str, ...] = ()
     """honest but wrong solutions, for the admission audit"""
     float_tolerance: float | None = None

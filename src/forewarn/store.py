@@ -7,6 +7,7 @@ written. This module knows files and tables, not what the rows mean.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ def write_whole(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -59,8 +60,6 @@ def read_json(path: Path) -> object:
 
 def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write one Parquet file whole."""
-    import io
-
     buffer = io.BytesIO()
     table.write_parquet(buffer, compression="zstd")
     write_whole(path, buffer.getvalue())
@@ -117,8 +116,10 @@ class RunFolder:
             return
         held = read_json(path)
         if held != wanted:
-            assert isinstance(held, dict)
-            differing = sorted(k for k in wanted.keys() | held.keys() if wanted.get(k) != held.get(k))
+            if not isinstance(held, dict):
+                raise StoreError(f"{path} holds no study settings; give another run folder or delete this one")
+            differing = ", ".join(sorted(k for k in wanted.keys() | held.keys() if wanted.get(k) != held.get(k)))
             raise StoreError(
-                f"{self.root} holds another study (it differs in {', '.join(differing)}); give another run folder or delete this one"
+                f"{self.root} holds another study (it differs in {differing}); "
+                "give another run folder or delete this one"
             )

@@ -1,0 +1,71 @@
+# forewarn: every target makes and uses its own .venv; nothing has to be installed by hand but Python 3.11+ with venv.
+#
+#   make demo       the whole method on the bundled model organism, about 5 minutes on two cores; writes report/
+#   make test       the test suite on two processes
+#   make test-slow  the tests that take minutes
+#   make lint       ruff, ruff format, mypy
+#   make clean      removes .venv, caches and the demo's outputs
+#
+# PYTHON=python3.12      another interpreter
+# TORCH_SPEC='...'       what to install as torch where there is no GPU, in pip's words; the default is a pinned release.
+#                        Where your index serves CUDA wheels by default, name a CPU index here or in pip's own
+#                        configuration (pip.conf, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL): all of them are respected.
+# DEMO_ARGS='...'        options for `forewarn demo`
+# TEST_ARGS='...'        options for pytest
+
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+TORCH_SPEC ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+# One thread a process: with more, small models spin at barriers and everything runs slower.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=2 TOKENIZERS_PARALLELISM=false
+
+.PHONY: demo test test-slow lint clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.run-ready
+	$(ONE_THREAD) $(BIN)/forewarn demo $(DEMO_ARGS)
+
+test: $(VENV)/.dev-ready
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist worksteal $(TEST_ARGS)
+
+test-slow: $(VENV)/.dev-ready
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow --timeout 3600 $(TEST_ARGS)
+
+lint: $(VENV)/.dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "forewarn needs Python 3.11 or newer with venv; name one: make PYTHON=..." >&2; exit 2; }
+	@echo "== 1/3  making $(VENV) with $(PYTHON)"
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and apart: without a GPU a plain "torch" may bring gigabytes of CUDA. A torch that is already there stays.
+$(VENV)/.torch-ready: | $(BIN)/python
+	@if $(BIN)/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then \
+		echo "== 2/3  keeping the torch that is in $(VENV)"; \
+	elif command -v nvidia-smi >/dev/null 2>&1; then \
+		echo "== 2/3  GPU seen: torch comes with the other packages"; \
+	else \
+		echo "== 2/3  no GPU seen: installing $(TORCH_SPEC)"; \
+		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(TORCH_SPEC); \
+	fi
+	@touch $@
+
+$(VENV)/.run-ready: pyproject.toml $(VENV)/.torch-ready
+	@echo "== 3/3  installing forewarn"
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable .
+	@touch $@
+
+$(VENV)/.dev-ready: pyproject.toml $(VENV)/.torch-ready
+	@echo "== 3/3  installing forewarn with its development tools"
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[dev]'
+	@touch $@ $(VENV)/.run-ready

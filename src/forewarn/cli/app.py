@@ -1,0 +1,106 @@
+"""The list of commands, and the boundary where an error becomes one sentence and an exit status.
+
+Commands import what they need when they run, so that ``forewarn --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from forewarn import __version__
+from forewarn.cli import estimate
+from forewarn.errors import ForewarnError
+
+Verb = Callable[..., None]
+
+COMMANDS: dict[str, Verb] = {
+    "estimate": estimate.estimate,
+}
+"""verb -> function; its docstring is the help"""
+
+GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {}
+"""group -> its help and its verbs"""
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line on ``arguments`` (default: the process's own) and exit.
+
+    Exit status: 0 done; 1 a bug, with its traceback; 2 something the user can mend, in one sentence on stderr;
+    130 interrupted, after which the same command goes on where it was.
+    """
+    typer.main.get_command(make_app())(args=arguments, prog_name="forewarn")
+
+
+def make_app() -> typer.Typer:
+    """The Typer application, made anew on each call."""
+    settings: dict[str, Any] = {
+        "no_args_is_help": True,
+        "add_completion": False,
+        "pretty_exceptions_enable": False,
+        "rich_markup_mode": None,
+        "context_settings": {"help_option_names": ["-h", "--help"]},
+    }
+    app = typer.Typer(help="Early warning of reward hacking, with probabilities.", **settings)
+    app.callback()(_root)
+    for name, verb in COMMANDS.items():
+        app.command(name)(at_boundary(verb))
+    for group_name, (group_help, verbs) in GROUPS.items():
+        group = typer.Typer(help=group_help, **settings)
+        group.callback()(_group)
+        for name, verb in verbs.items():
+            group.command(name)(at_boundary(verb))
+        app.add_typer(group, name=group_name)
+    return app
+
+
+def at_boundary(verb: Verb) -> Verb:
+    """``verb`` with our own errors and Ctrl-C turned into one sentence on stderr and an exit status.
+
+    Bugs pass through and keep their traceback.
+    """
+
+    @functools.wraps(verb)
+    def bounded(*args: object, **kwargs: object) -> None:
+        try:
+            verb(*args, **kwargs)
+        except ForewarnError as error:
+            _say(str(error))
+            raise typer.Exit(EXIT_USER_ERROR) from None
+        except KeyboardInterrupt:
+            _say("interrupted; what was finished is kept, and the same command goes on from there")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+    return bounded
+
+
+def _say(sentence: str) -> None:
+    # stdout first, so that the sentence comes last where both go to one terminal.
+    sys.stdout.flush()
+    print(f"forewarn: {' '.join(sentence.split())}", file=sys.stderr)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"forewarn {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def _group() -> None:
+    # A callback makes Typer keep a group with one verb as a group.
+    pass
