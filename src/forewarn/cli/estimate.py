@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,13 +27,18 @@ def estimate(
             "span_N (the span that each completion was drawn from); optional: share_S, problem_N, cluster_N, valid_N."
         ),
     ],
+    level: Annotated[float, typer.Option(help="Level of the interval (two-sided) and of each certificate.")] = 0.9,
+    design: Annotated[
+        Literal["stratified", "random"],
+        typer.Option(help="random: each completion drew its problem and span independently; needs share_S."),
+    ] = "stratified",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object; missing values are null.")] = False,
 ) -> None:
     """Estimate an exploit probability from log-ratios and verdicts: point, interval, certificates, diagnostics."""
     values = load_arrays(arrays)
     from forewarn.estimation import mixture_estimate
 
-    result = mixture_estimate(**values)
+    result = mixture_estimate(**values, level=level, design=design)
     print(as_json_text(result) if as_json else as_text(result))
 
 
@@ -44,7 +49,8 @@ def load_arrays(path: Path) -> dict[str, Any]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here: NumPy leaves the file open where it is no whole archive
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise InputError(f"{path} is missing; give an .npz file with {', '.join(REQUIRED)}") from None
