@@ -1,0 +1,72 @@
+"""What an engine is: it samples from a policy and scores under it. The estimator trusts nothing else.
+
+The law every engine passes (``tests/contracts/engine.py``): scoring a sample gives its own log-probs back, a batch
+gives what single rows give, and sampling frequencies are the policy's probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forewarn.records import FinishReason, Policy
+
+Ids = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one row of a sampling call emitted."""
+
+    token_ids: tuple[int, ...]
+    """the emitted tokens; a stop token is emitted and counts"""
+    log_probs: tuple[float, ...]
+    """nats, one an emitted token, under the policy it was drawn from"""
+    finish: FinishReason
+    """"stop": the last token is one of ``stop_ids``; "length": the limit was reached (which emits no token)"""
+
+
+class Engine(Protocol):
+    """Samples from and scores under a causal language model, by token ids."""
+
+    def sample(
+        self,
+        prompts_ids: Sequence[Ids],
+        *,
+        policy: Policy,
+        seed: int,
+        max_new_tokens: int | Sequence[int],
+        stop_ids: Sequence[int],
+        n: int = 1,
+        adapter: str | None = None,
+    ) -> list[Sample]:
+        """Draw ``n`` completions of each prompt: ``len(prompts_ids) * n`` samples, prompt-major.
+
+        ``max_new_tokens`` is one limit, or one a prompt. ``policy.max_total_tokens`` is the caller's affair: the
+        engine can't know how much of a completion its prompt already holds.
+        """
+        ...
+
+    def score(
+        self,
+        prompts_ids: Sequence[Ids],
+        continuations_ids: Sequence[Ids],
+        *,
+        policy: Policy,
+        adapter: str | None = None,
+    ) -> list[NDArray[np.float64]]:
+        """Log-probs (nats) of each continuation's tokens under the policy; -inf outside its support."""
+        ...
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """Make the PEFT adapter in ``folder`` available as ``name`` (ModelError if it can't be used)."""
+        ...
+
+    def drop_adapter(self, name: str) -> None:
+        """Forget an adapter. Unknown names are refused with ModelError."""
+        ...

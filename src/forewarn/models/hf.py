@@ -1,0 +1,244 @@
+"""The reference engine: any transformers causal language model, sampled and scored exactly.
+
+Not here: the decode loop (``decode.py``), LoRA adapters (``adapters.py``), loading from disk (``loading.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from forewarn.errors import EngineFault, InputError, ModelError
+from forewarn.models.adapters import Adapters
+from forewarn.models.base import Ids, Sample
+from forewarn.models.decode import Row, sample_batch
+from forewarn.models.loading import load_model
+from forewarn.models.policy import policy_log_probs
+from forewarn.records import Policy
+
+_ATTENTION_KINDS = {"full_attention", "sliding_attention", "chunked_attention"}
+
+
+class HFEngine:
+    """Samples from and scores under ``model``, a transformers causal LM on any device and in any float type.
+
+    ``batch_size``: most rows decoded together. ``score_tokens``: most padded tokens scored together.
+
+    The engine holds the module it is given and no copy of its weights: a caller that trains the module (RL) samples
+    from the weights as they are at each call. Only while adapters are loaded does it keep a copy of the weights they
+    touch; change those weights with ``set_weights``, not in place, while an adapter is loaded.
+    """
+
+    def __init__(self, model: Any, *, batch_size: int = 512, score_tokens: int = 16_384) -> None:
+        if batch_size < 1 or score_tokens < 1:
+            raise InputError(f"batch_size {batch_size} and score_tokens {score_tokens} must be at least 1")
+        config = model.config.get_text_config()
+        layer_types = getattr(config, "layer_types", None) or []
+        strange = set(layer_types) - _ATTENTION_KINDS
+        if strange:
+            raise ModelError(
+                f"{type(model).__name__} has {', '.join(sorted(strange))} layers: this engine knows attention only; "
+                "serve the model with vLLM"
+            )
+        self.model = model
+        self.batch_size = batch_size
+        self.score_tokens = score_tokens
+        self._n_layers = int(config.num_hidden_layers)
+        windowed = getattr(config, "sliding_window", None) and not layer_types
+        self._plain = (
+            set(layer_types) <= {"full_attention"}
+            and not windowed
+            and bool(getattr(model, "_supports_attention_backend", False))
+        )
+        self._adapters = Adapters(model)
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path | str,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        batch_size: int = 512,
+        score_tokens: int = 16_384,
+    ) -> Self:
+        """Load a model from a folder in transformers' format, or by hub name.
+
+        Raises ModelError where files are missing, cut short, or lack weights that the model needs.
+        """
+        return cls(load_model(folder, dtype=dtype, device=device), batch_size=batch_size, score_tokens=score_tokens)
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the output layer (tokens)."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.model.device)
+
+    def set_weights(self, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Copy new base weights in (names as in ``model.state_dict()``; a part will do)."""
+        self._adapters.use(None)
+        with torch.no_grad():
+            own = self.model.state_dict()
+            for name, value in state_dict.items():
+                if name not in own or own[name].shape != value.shape:
+                    raise ModelError(f"weight {name} of shape {tuple(value.shape)} doesn't fit this model")
+                own[name].copy_(value)
+        self._adapters.refresh()
+
+    def load_adapter(self, name: str, folder: Path, *, scale: float = 1.0) -> None:
+        """Make the PEFT adapter in ``folder`` available as ``name``, its change to the weights times ``scale``."""
+        self._adapters.load(name, Path(folder), scale=scale)
+
+    def drop_adapter(self, name: str) -> None:
+        """Forget an adapter; ModelError if it isn't loaded."""
+        self._adapters.drop(name)
+
+    @contextmanager
+    def _ready(self, adapter: str | None) -> Iterator[None]:
+        self._adapters.use(adapter)
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.model.train(training)
+
+    def sample(
+        self,
+        prompts_ids: Sequence[Ids],
+        *,
+        policy: Policy,
+        seed: int,
+        max_new_tokens: int | Sequence[int],
+        stop_ids: Sequence[int],
+        n: int = 1,
+        adapter: str | None = None,
+    ) -> list[Sample]:
+        """See ``Engine.sample``. Row r = prompt * n + draw has its own random stream (seed, r): the result doesn't
+        depend on ``batch_size``, up to rounding in the model. InputError on empty prompts or negative limits."""
+        limits = [max_new_tokens] * len(prompts_ids) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+        self._check(prompts_ids, limits, stop_ids, n, seed)
+        rows = [
+            Row(prompt, limit, i * n + j)
+            for i, (prompt, limit) in enumerate(zip(prompts_ids, limits, strict=True))
+            for j in range(n)
+        ]
+        results = [Sample((), (), "length")] * len(rows)
+        # rows of like length together: least padding, and like limits end together
+        live = sorted((row for row in rows if row.limit > 0), key=lambda row: (len(row.prompt_ids), row.limit))
+        is_stop = torch.zeros(self.vocab_size, dtype=torch.bool, device=self.device)
+        is_stop[list(stop_ids)] = True
+        with self._ready(adapter):
+            for start in range(0, len(live), self.batch_size):
+                batch = live[start : start + self.batch_size]
+                samples = sample_batch(
+                    self.model,
+                    batch,
+                    policy=policy,
+                    seed=seed,
+                    is_stop_V=is_stop,
+                    n_layers=self._n_layers,
+                    plain=self._plain,
+                    dtype=self.model.dtype,
+                )
+                for row, sample in zip(batch, samples, strict=True):
+                    results[row.number] = sample
+        return results
+
+    def _check(
+        self, prompts_ids: Sequence[Ids], limits: Sequence[int], stop_ids: Sequence[int], n: int, seed: int
+    ) -> None:
+        if len(limits) != len(prompts_ids):
+            raise InputError(f"{len(limits)} length limits for {len(prompts_ids)} prompts; give one, or one a prompt")
+        if n < 1 or seed < 0:
+            raise InputError(f"n is {n} and seed {seed}: give n >= 1 and a seed >= 0")
+        if any(limit < 0 for limit in limits):
+            raise InputError(f"max_new_tokens is {min(limits)}: give 0 or more")
+        self._check_ids(prompts_ids, allow_empty=False)
+        self._check_ids([stop_ids], allow_empty=True)
+
+    def _check_ids(self, rows: Sequence[Ids], *, allow_empty: bool) -> None:
+        size = self.vocab_size
+        for row in rows:
+            if not row:
+                if not allow_empty:
+                    raise InputError("a prompt is empty: give at least one token")
+            elif min(row) < 0 or max(row) >= size:
+                raise InputError(f"token id {max(row)} lies outside this model's vocabulary of {size} tokens")
+
+    def score(
+        self,
+        prompts_ids: Sequence[Ids],
+        continuations_ids: Sequence[Ids],
+        *,
+        policy: Policy,
+        adapter: str | None = None,
+    ) -> list[NDArray[np.float64]]:
+        """See ``Engine.score``. EngineFault where the model gives NaN."""
+        if len(prompts_ids) != len(continuations_ids):
+            raise InputError(f"{len(prompts_ids)} prompts but {len(continuations_ids)} continuations to score")
+        self._check_ids(prompts_ids, allow_empty=False)
+        self._check_ids(continuations_ids, allow_empty=True)
+        results: list[NDArray[np.float64]] = [np.empty(0)] * len(prompts_ids)
+        with self._ready(adapter):
+            for batch in self._score_batches(prompts_ids, continuations_ids):
+                pairs = [(prompts_ids[i], continuations_ids[i]) for i in batch]
+                for i, values in zip(batch, self._score_batch(pairs, policy), strict=True):
+                    results[i] = values
+        return results
+
+    def _score_batches(self, prompts_ids: Sequence[Ids], continuations_ids: Sequence[Ids]) -> Iterator[list[int]]:
+        """Row numbers, cut so that a batch's padded size stays within ``score_tokens``."""
+
+        def total(i: int) -> int:
+            return len(prompts_ids[i]) + len(continuations_ids[i])
+
+        batch: list[int] = []
+        for i in sorted((i for i, row in enumerate(continuations_ids) if row), key=lambda i: (total(i), i)):
+            if batch and (len(batch) + 1) * total(i) > self.score_tokens:
+                yield batch
+                batch = []
+            batch.append(i)
+        if batch:
+            yield batch
+
+    def _score_batch(self, pairs: Sequence[tuple[Ids, Ids]], policy: Policy) -> list[NDArray[np.float64]]:
+        # the last token predicts nothing that is asked for, so it is not fed
+        width = max(len(p) + len(c) for p, c in pairs) - 1
+        first = min(len(p) for p, _ in pairs) - 1  # the earliest position whose logits are needed
+        ids = np.zeros((len(pairs), width), dtype=np.int64)
+        wanted = np.zeros((len(pairs), width - first), dtype=np.int64)
+        for i, (prompt, continuation) in enumerate(pairs):
+            row = [*prompt, *continuation]
+            ids[i, : len(row) - 1] = row[:-1]
+            start = len(prompt) - 1 - first
+            wanted[i, start : start + len(continuation)] = continuation
+        # padding lies to the right, where causal attention never looks back from: no mask is needed
+        positions = torch.arange(width, device=self.device).expand(len(pairs), -1)
+        out = self.model(
+            input_ids=torch.from_numpy(ids).to(self.device),
+            position_ids=positions,
+            use_cache=False,
+            logits_to_keep=width - first,
+        )
+        log_probs = policy_log_probs(out.logits, policy)
+        index = torch.from_numpy(wanted).to(self.device).unsqueeze(-1)
+        picked = log_probs.gather(-1, index).squeeze(-1).double().cpu().numpy()
+        results = []
+        for i, (prompt, continuation) in enumerate(pairs):
+            start = len(prompt) - 1 - first
+            values = picked[i, start : start + len(continuation)].copy()
+            if np.isnan(values).any():
+                raise EngineFault(f"{type(self.model).__name__} gave NaN log-probabilities; its weights may be damaged")
+            results.append(values)
+        return results

@@ -1,0 +1,53 @@
+"""Loading transformers models and tokenizers from disk, with one clear sentence where they can't be used."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from forewarn.errors import ModelError
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+@contextmanager
+def peft_calls() -> Iterator[None]:
+    """Around calls of PEFT that touch a model: PEFT reads an attribute that transformers has deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
+
+
+def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
+    """A causal LM in eval mode from a folder in transformers' format, or by hub name.
+
+    Raises ModelError where files are missing, cut short, or lack weights that the model needs: transformers would
+    fill those with random numbers and carry on.
+    """
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    except (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError) as error:
+        raise ModelError(f"can't load a model from {folder}: {_reason(error)}; give a whole model folder") from None
+    lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if lacking:
+        raise ModelError(
+            f"the model in {folder} lacks weights ({lacking[0]} and {len(lacking) - 1} more); give a whole model folder"
+        )
+    return model.to(device).eval()
+
+
+def load_tokenizer(folder: Path | str) -> Any:
+    """The tokenizer in a folder, or by hub name. Raises ModelError."""
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"can't load a tokenizer from {folder}: {_reason(error)}") from None

@@ -1,0 +1,189 @@
+"""The reference engine against the laws of an engine, against plain transformers, and on bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from forewarn.errors import EngineFault, InputError, ModelError
+from forewarn.models.hf import HFEngine
+from forewarn.models.loading import peft_calls
+from forewarn.records import Policy
+from tests.contracts.engine_laws import check_batch_is_single, check_frequencies, check_sample_then_score
+from tests.models.tiny import VOCAB, tiny_model
+
+PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 1, 2], [3, 3], [2, 9, 4, 4, 1, 6, 7, 8, 3, 2, 1, 5, 6]]
+WARPED = Policy(temperature=0.7, top_k=6, top_p=0.9, min_p=0.02)
+POLICIES = [Policy(), Policy(temperature=1.3), WARPED]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "gpt_oss"])
+def test_laws_hold_on_every_architecture(kind: str, policy: Policy) -> None:
+    engine = HFEngine(tiny_model(kind), batch_size=7)
+    samples = check_sample_then_score(engine, PROMPTS, policy, stop_ids=(0, 5))
+    assert any(sample.finish == "stop" for sample in samples)
+    check_batch_is_single(engine, PROMPTS, policy)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_sampling_frequencies_are_the_enumerated_probabilities(policy: Policy) -> None:
+    assert check_frequencies(HFEngine(tiny_model()), [1, 2, 3], policy, VOCAB, n=20_000) > 1e-3
+
+
+def test_scores_are_those_of_a_plain_forward_pass() -> None:
+    model = tiny_model(dtype=torch.float64)
+    [score] = HFEngine(model).score([[1, 2]], [[3, 4, 5]], policy=Policy(temperature=0.5))
+    with torch.no_grad():
+        logits = model(torch.tensor([[1, 2, 3, 4, 5]])).logits[0]
+    expected = torch.log_softmax(logits / 0.5, -1)[[1, 2, 3], [3, 4, 5]]
+    np.testing.assert_allclose(score, expected.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gpt_oss"])
+@pytest.mark.parametrize(("stop_ids", "limits"), [((0,), [40] * 5), ((), [90, 3, 70, 20, 7])])
+def test_samples_do_not_depend_on_how_rows_are_batched(kind: str, stop_ids: tuple[int, ...], limits: list[int]) -> None:
+    model = tiny_model(kind, dtype=torch.float64)
+    batched, single = (
+        HFEngine(model, batch_size=size).sample(
+            PROMPTS, policy=Policy(), seed=3, max_new_tokens=limits, stop_ids=stop_ids, n=3
+        )
+        for size in (64, 1)
+    )
+    assert [s.token_ids for s in batched] == [s.token_ids for s in single]
+    assert len({len(s.token_ids) for s in batched}) >= 5, "rows must end at different steps to test compaction"
+
+
+def test_rows_have_their_own_limits() -> None:
+    engine = HFEngine(tiny_model())
+    samples = engine.sample(PROMPTS, policy=Policy(), seed=1, max_new_tokens=[0, 1, 2, 3, 9], stop_ids=())
+    assert [len(s.token_ids) for s in samples] == [0, 1, 2, 3, 9]
+    assert {s.finish for s in samples} == {"length"}
+
+
+def test_seeds_decide_everything() -> None:
+    engine = HFEngine(tiny_model())
+    draws = [
+        engine.sample(PROMPTS, policy=Policy(), seed=seed, max_new_tokens=8, stop_ids=(0,), n=4) for seed in (1, 1, 2)
+    ]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_caller_may_train_the_module_in_place() -> None:
+    model = tiny_model()
+    engine = HFEngine(model)
+    model.train()
+    before = engine.score([[1]], [[2, 3]], policy=Policy())[0]
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.mul_(0.5)
+    after = engine.score([[1]], [[2, 3]], policy=Policy())[0]
+    assert np.abs(before - after).max() > 1e-3
+    assert model.training, "the engine leaves the module's mode as it was"
+
+
+def _save_adapter(folder: Path, seed: int) -> None:
+    config = LoraConfig(r=2, lora_alpha=8, target_modules=["q_proj", "v_proj", "up_proj"], use_rslora=True)
+    with peft_calls():
+        model = get_peft_model(tiny_model(), config)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.3)
+    model.save_pretrained(str(folder))
+
+
+def test_adapters_switch_exactly(tmp_path: Path) -> None:
+    _save_adapter(tmp_path / "a", 1)
+    _save_adapter(tmp_path / "b", 2)
+    engine = HFEngine(tiny_model())
+    weights = {name: value.clone() for name, value in engine.model.state_dict().items()}
+    pair = ([[1, 2, 3]], [[4, 5, 6, 7]])
+
+    def score(adapter: str | None) -> np.ndarray:
+        return engine.score(*pair, policy=Policy(), adapter=adapter)[0]
+
+    base = score(None)
+    engine.load_adapter("a", tmp_path / "a")
+    engine.load_adapter("b", tmp_path / "b")
+    engine.load_adapter("half", tmp_path / "a", scale=0.5)
+    for name in ("a", "b", "a"):
+        with peft_calls():
+            wrapped = PeftModel.from_pretrained(tiny_model(), str(tmp_path / name)).eval()
+        np.testing.assert_allclose(score(name), HFEngine(wrapped).score(*pair, policy=Policy())[0], atol=1e-4)
+    assert np.abs(score("a") - base).max() > 0.01
+    assert np.abs(score("a") - score("half")).max() > 0.01
+    np.testing.assert_array_equal(score(None), base)
+    for name, value in engine.model.state_dict().items():
+        assert torch.equal(value, weights[name]), f"{name} was not restored exactly"
+    engine.drop_adapter("a")
+    with pytest.raises(ModelError, match="no adapter named 'a'"):
+        score("a")
+    with pytest.raises(ModelError, match="loaded already"):
+        engine.load_adapter("b", tmp_path / "b")
+
+
+def test_new_base_weights_reach_the_adapters(tmp_path: Path) -> None:
+    _save_adapter(tmp_path / "a", 1)
+    engine = HFEngine(tiny_model(seed=0))
+    engine.load_adapter("a", tmp_path / "a")
+    other = tiny_model(seed=9)
+    engine.set_weights(other.state_dict())
+    fresh = HFEngine(other)
+    fresh.load_adapter("a", tmp_path / "a")
+    for adapter in (None, "a"):
+        np.testing.assert_array_equal(
+            engine.score([[1]], [[2, 3]], policy=Policy(), adapter=adapter)[0],
+            fresh.score([[1]], [[2, 3]], policy=Policy(), adapter=adapter)[0],
+        )
+
+
+def test_models_load_from_folders_and_damaged_ones_are_refused(tmp_path: Path) -> None:
+    model = tiny_model()
+    good = tmp_path / "good"
+    model.save_pretrained(str(good))
+    loaded = HFEngine.from_folder(good)
+    np.testing.assert_array_equal(
+        loaded.score([[1]], [[2, 3]], policy=Policy())[0], HFEngine(model).score([[1]], [[2, 3]], policy=Policy())[0]
+    )
+    cut = tmp_path / "cut"
+    shutil.copytree(good, cut)
+    weights = (cut / "model.safetensors").read_bytes()
+    (cut / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ModelError, match="can't load a model"):
+        HFEngine.from_folder(cut)
+    (cut / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="can't load a model"):
+        HFEngine.from_folder(cut)
+    deeper = tmp_path / "deeper"  # the config promises a layer that the weights lack
+    shutil.copytree(good, deeper)
+    config = json.loads((deeper / "config.json").read_text())
+    config["num_hidden_layers"] = 3
+    config["layer_types"] = ["full_attention"] * 3
+    (deeper / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="lacks weights"):
+        HFEngine.from_folder(deeper)
+
+
+def test_bad_calls_are_refused() -> None:
+    engine = HFEngine(tiny_model())
+    with pytest.raises(InputError, match="vocabulary of 11"):
+        engine.sample([[VOCAB]], policy=Policy(), seed=0, max_new_tokens=1, stop_ids=())
+    with pytest.raises(InputError, match="empty"):
+        engine.score([[]], [[1]], policy=Policy())
+    with pytest.raises(InputError, match="length limits"):
+        engine.sample([[1]], policy=Policy(), seed=0, max_new_tokens=[1, 2], stop_ids=())
+    with pytest.raises(InputError, match="max_new_tokens is -1"):
+        engine.sample([[1]], policy=Policy(), seed=0, max_new_tokens=-1, stop_ids=())
+    with torch.no_grad():
+        engine.model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(EngineFault, match="NaN"):
+        engine.score([[1]], [[1]], policy=Policy())
+    with pytest.raises(EngineFault, match="NaN"):
+        engine.sample([[1]], policy=Policy(), seed=0, max_new_tokens=2, stop_ids=())
