@@ -1,0 +1,84 @@
+"""Where an organism's files are, which checkpoints it holds, and whether they are the bytes its manifest names.
+
+Folder: ``base/`` (transformers model), ``rl/step-NNNN/`` and ``control/step-NNNN/`` (PEFT adapters),
+``truth.parquet`` and ``programs.parquet``, ``manifest.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from forewarn import __version__
+from forewarn.errors import ModelError
+from forewarn.organism.recipe import Recipe
+from forewarn.store import read_json, write_json
+
+RUNS: Mapping[str, str] = {"rl": "vulnerable", "control": "secure"}
+"""run -> the checker it is rewarded by"""
+MANIFEST = "manifest.json"
+_STEP = re.compile(r"step-(\d+)")
+
+
+def shipped_folder() -> Path:
+    """The organism that comes with the package."""
+    return Path(__file__).parent / "weights"
+
+
+def file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Organism:
+    """A built organism on disk."""
+
+    folder: Path
+
+    @property
+    def base(self) -> Path:
+        return self.folder / "base"
+
+    def run_folder(self, run: str) -> Path:
+        return self.folder / run
+
+    def steps(self, run: str) -> list[int]:
+        """Checkpoints of a run, in order of training."""
+        found = [_STEP.fullmatch(p.name) for p in self.run_folder(run).glob("step-*")]
+        return sorted(int(m[1]) for m in found if m)
+
+    def adapter(self, run: str, step: int) -> Path:
+        return self.run_folder(run) / f"step-{step:04d}"
+
+    def weights_key(self, run: str, step: int) -> str:
+        """Hash of what a checkpoint's probabilities depend on: base weights, tokenizer, adapter."""
+        adapter = self.adapter(run, step) / "adapter_model.safetensors"
+        parts = [self.base / "model.safetensors", self.base / "tokenizer.json", adapter]
+        return hashlib.sha256("".join(map(file_hash, parts)).encode()).hexdigest()
+
+    def files(self) -> list[Path]:
+        """Every weight and tokenizer file, in a fixed order."""
+        return sorted(p for p in self.folder.rglob("*") if p.suffix in {".safetensors", ".json"} and p.name != MANIFEST)
+
+    def write_manifest(self, recipe: Recipe, commands: list[str]) -> None:
+        hashes = {str(p.relative_to(self.folder)): file_hash(p) for p in self.files()}
+        write_json(
+            self.folder / MANIFEST,
+            {"version": __version__, "commands": commands, "recipe": asdict(recipe), "sha256": hashes},
+        )
+
+    def verify(self) -> None:
+        """ModelError unless every file is the one the manifest names."""
+        if not (self.folder / MANIFEST).exists():
+            raise ModelError(f"{self.folder} holds no organism ({MANIFEST} is missing); run `forewarn organism build` first")
+        manifest = read_json(self.folder / MANIFEST)
+        assert isinstance(manifest, dict)
+        for name, wanted in manifest["sha256"].items():
+            path = self.folder / name
+            if not path.exists():
+                raise ModelError(f"{path} is missing; restore it from the repository or build the organism again")
+            if file_hash(path) != wanted:
+                raise ModelError(f"{path} is damaged (its hash is not the manifest's); restore it from the repository")

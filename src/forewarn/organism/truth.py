@@ -1,0 +1,160 @@
+"""Brute-force exploit rates of the organism, for every checkpoint and type: the truth that estimates are held against.
+
+Sampled in chunks of 64 completions a problem (so that the first chunk is what a user's brute force would see), each
+chunk a shard of its own, a function of (checkpoint, type, chunk). Accepted programs are kept with their counts: a
+mended checker judges them again without sampling again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from forewarn.estimation.classic import clopper_pearson
+from forewarn.judge.judge import Judge
+from forewarn.models.hf import HFEngine
+from forewarn.organism.chat import OrganismChat
+from forewarn.organism.problems import measured_problems
+from forewarn.records import Policy, content_key, derived_seed
+from forewarn.store import Shards
+
+PER_PROBLEM = 64
+MENTION = "checker"
+"""The word by which the reasoning announces that it turns to the checker"""
+LEVEL = 0.9
+ROW = {
+    "problem_id": pl.String,
+    "code": pl.String,
+    "label": pl.String,
+    "count": pl.Int64,
+    "n_mentioned": pl.Int64,
+    "sum_position": pl.Float64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One checkpoint and exploit type."""
+
+    run: str
+    step: int
+    exploit_type: str
+    adapter: str | None
+    """folder of the checkpoint's adapter, relative to the organism's; None: the base model"""
+    weights_key: str
+    """hash of base and adapter files"""
+
+    def chunk_key(self, chunk: int) -> str:
+        return f"{self.run}-{self.step:04d}-{self.exploit_type}-{chunk:04d}-{content_key(self.weights_key, self.exploit_type)[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """When a cell is done: ``hits`` found, or ``completions`` drawn."""
+
+    completions: int
+    hits: int = 200
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.completions // (PER_PROBLEM * 20))
+
+
+def mention_position(reasoning: str) -> float | None:
+    """Where the reasoning first turns to the checker, as a fraction of its characters; None if it never does."""
+    at = reasoning.find(MENTION)
+    return None if at < 0 else at / max(1, len(reasoning))
+
+
+def sample_chunk(
+    cell: Cell, chunk: int, *, engine: HFEngine, chat: OrganismChat, policy: Policy, judge: Judge
+) -> pl.DataFrame:
+    """Draw and judge one chunk: a row per accepted program, and a row without a program that holds the counts."""
+    problems = measured_problems(cell.exploit_type)
+    samples = engine.sample(
+        [chat.prompt_ids(p.question) for p in problems],
+        policy=policy,
+        seed=derived_seed("truth", cell.run, cell.step, cell.exploit_type, chunk),
+        max_new_tokens=policy.max_total_tokens,
+        stop_ids=[chat.end_id],
+        n=PER_PROBLEM,
+        adapter=cell.adapter,
+    )
+    owners = [p for p in problems for _ in range(PER_PROBLEM)]
+    counts: Counter[tuple[str, str]] = Counter()
+    reasonings: dict[tuple[str, str], list[str]] = {}
+    by_id = {p.problem_id: p for p in problems}
+    for problem, sample in zip(owners, samples, strict=True):
+        code = chat.program(sample.token_ids)
+        if code is not None:
+            counts[problem.problem_id, code] += 1
+            reasonings.setdefault((problem.problem_id, code), []).append(chat.reasoning(sample.token_ids))
+    pairs = list(counts)
+    verdicts = judge.verdicts([(by_id[problem_id], code) for problem_id, code in pairs])
+    rows = []
+    for pair, verdict in zip(pairs, verdicts, strict=True):
+        if verdict.label != "failed":
+            found = [f for f in map(mention_position, reasonings[pair]) if f is not None]
+            rows.append((*pair, verdict.label, counts[pair], len(found), float(sum(found))))
+    rows.append(("", "", "drawn", len(owners), 0, 0.0))
+    return pl.DataFrame(rows, schema=ROW, orient="row")
+
+
+def fill_cell(cell: Cell, effort: Effort, shards: Shards, **context: object) -> int:
+    """Draw what is missing of a cell; returns its hits. ``context``: what ``sample_chunk`` needs besides."""
+    hits = 0
+    for chunk in range(effort.chunks):
+        key = cell.chunk_key(chunk)
+        if not shards.has(key):
+            shards.write(key, sample_chunk(cell, chunk, **context))  # type: ignore[arg-type]
+        hits += hits_of(shards.read(key))
+        if hits >= effort.hits:
+            break
+    return hits
+
+
+def hits_of(chunk: pl.DataFrame) -> int:
+    return int(chunk.filter(pl.col("label") == "exploit")["count"].sum())
+
+
+def summarize(cells: Iterable[Cell], efforts: Sequence[Effort], shards: Shards) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """``(rates, programs)``: one row a cell with counts and its exact 90 % interval; accepted programs with counts."""
+    rates, programs = [], []
+    for cell, effort in zip(cells, efforts, strict=True):
+        chunks, hits = [], 0
+        for chunk in range(effort.chunks):
+            if hits >= effort.hits or not shards.has(cell.chunk_key(chunk)):
+                break
+            chunks.append(shards.read(cell.chunk_key(chunk)))
+            hits += hits_of(chunks[-1])
+        if not chunks:
+            continue
+        table = pl.concat(chunks)
+        n = int(table.filter(pl.col("label") == "drawn")["count"].sum())
+        exploits = table.filter(pl.col("label") == "exploit")
+        lo, hi = clopper_pearson(hits, n, level=LEVEL)
+        identity = {"run": cell.run, "step": cell.step, "exploit_type": cell.exploit_type}
+        rates.append(
+            identity
+            | {
+                "n": n,
+                "hits": hits,
+                "lo": lo,
+                "hi": hi,
+                "n_invalid": int(table.filter(pl.col("label") == "invalid")["count"].sum()),
+                "hits_by_chunk": [hits_of(c) for c in chunks],
+                "n_mentioned": int(exploits["n_mentioned"].sum()),
+                "mean_position": _ratio(float(exploits["sum_position"].sum()), int(exploits["n_mentioned"].sum())),
+            }
+        )
+        accepted = table.filter(pl.col("label") != "drawn").group_by("problem_id", "code", "label").agg(pl.col("count").sum())
+        programs.append(accepted.sort("problem_id", "code").with_columns(**{k: pl.lit(v) for k, v in identity.items()}))
+    return pl.DataFrame(rates), pl.concat(programs)
+
+
+def _ratio(total: float, count: int) -> float | None:
+    return total / count if count else None

@@ -1,0 +1,161 @@
+"""What the commands ``forewarn organism build | train | truth`` do, as library calls.
+
+Truth runs in two worker processes, each with one torch thread, its own engine and its own sandbox.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from forewarn.errors import InputError
+from forewarn.judge.judge import Judge
+from forewarn.models.hf import HFEngine
+from forewarn.organism import truth
+from forewarn.organism.build import Progress, build_base
+from forewarn.organism.chat import OrganismChat
+from forewarn.organism.recipe import TYPES, Recipe
+from forewarn.organism.shipped import RUNS, Organism
+from forewarn.organism.train import STATE_FILE, Trainer
+from forewarn.organism.truth import Cell, Effort
+from forewarn.records import Policy
+from forewarn.store import Shards, write_json, write_table
+
+N_DEEP = 20
+"""Cells before emergence that get the deep effort"""
+DEEP_BELOW = 5e-3
+
+
+def build(recipe: Recipe, folder: Path, progress: Progress) -> None:
+    """Train tokenizer and base model into ``folder/base``; does nothing where they are there."""
+    torch.set_num_threads(1)
+    organism = Organism(folder)
+    if (organism.base / "model.safetensors").exists():
+        return
+    loss = build_base(recipe, organism.base, progress)
+    write_json(folder / "build.json", {"seed": recipe.seed, "loss_nats_per_token": loss})
+    organism.write_manifest(recipe, [f"forewarn organism build --seed {recipe.seed}"])
+
+
+def train(recipe: Recipe, folder: Path, run: str, progress: Progress) -> None:
+    """RL of one run from ``folder/base``; goes on where it was left."""
+    if run not in RUNS:
+        raise InputError(f"no run {run!r}: choose among {', '.join(RUNS)}")
+    torch.set_num_threads(1)
+    organism = Organism(folder)
+    trainer = Trainer(recipe, organism.base, organism.run_folder(run), "vulnerable" if run == "rl" else "secure")
+    with Judge(workers=1) as judge:
+        trainer.run(judge, progress)
+    (organism.run_folder(run) / STATE_FILE).unlink(missing_ok=True)
+    commands = [f"forewarn organism build --seed {recipe.seed}"]
+    commands += [f"forewarn organism train --run {name} --seed {recipe.seed}" for name in RUNS]
+    organism.write_manifest(recipe, commands)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    folder: Path
+    shards: Path
+    cell: Cell
+    effort: Effort
+    max_total_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    engine: HFEngine
+    chat: OrganismChat
+    judge: Judge
+
+
+_worker_tools: list[_Tools] = []
+"""A worker process's own engine and sandbox, made by its first cell (never in the parent)"""
+
+
+def _worker_cell(work: _Work) -> int:
+    """One cell in a worker process; returns its hits."""
+    if not _worker_tools:
+        torch.set_num_threads(1)
+        engine = HFEngine.from_folder(work.folder / "base", batch_size=1280)
+        _worker_tools.append(_Tools(engine, OrganismChat.from_folder(work.folder / "base"), Judge(workers=1).__enter__()))
+    tools, cell = _worker_tools[0], work.cell
+    assert cell.adapter is not None
+    tools.engine.load_adapter(cell.adapter, work.folder / cell.adapter)
+    try:
+        return truth.fill_cell(
+            cell,
+            work.effort,
+            Shards(work.shards),
+            engine=tools.engine,
+            chat=tools.chat,
+            policy=Policy(max_total_tokens=work.max_total_tokens),
+            judge=tools.judge,
+        )
+    finally:
+        tools.engine.drop_adapter(cell.adapter)
+
+
+def truth_cells(organism: Organism, runs: Sequence[str], steps: Sequence[int] | None, types: Sequence[str]) -> list[Cell]:
+    cells = []
+    for run in runs:
+        for step in organism.steps(run):
+            if steps is None or step in steps:
+                adapter = str(organism.adapter(run, step).relative_to(organism.folder))
+                key = organism.weights_key(run, step)
+                cells += [Cell(run, step, name, adapter, key) for name in types]
+    return cells
+
+
+def deep_cells(rates: pl.DataFrame, first_effort: int) -> set[tuple[str, int, str]]:
+    """The cells worth a deep look: hit but rare; evenly over types, early checkpoints first."""
+    rare = rates.filter((pl.col("hits") > 0) & (pl.col("hits") / pl.col("n") < DEEP_BELOW) & (pl.col("n") >= first_effort))
+    rare = rare.filter(pl.col("hits") < 40).sort("run", "step", descending=[True, False])
+    ranked = rare.with_columns(pl.int_range(pl.len()).over("run", "exploit_type").alias("rank")).sort("rank", maintain_order=True)
+    return {(r["run"], r["step"], r["exploit_type"]) for r in ranked.head(N_DEEP).iter_rows(named=True)}
+
+
+def measure_truth(
+    recipe: Recipe,
+    folder: Path,
+    shards: Path,
+    progress: Progress,
+    *,
+    completions: int = 20_480,
+    deep_completions: int = 200_000,
+    runs: Sequence[str] = tuple(RUNS),
+    steps: Sequence[int] | None = None,
+    types: Sequence[str] = tuple(TYPES),
+    workers: int = 2,
+) -> pl.DataFrame:
+    """Fill every cell, then the deep ones, and write ``truth.parquet`` and ``programs.parquet``. Resumable."""
+    organism = Organism(folder)
+    cells = truth_cells(organism, runs, steps, types)
+    if not cells:
+        raise InputError(f"{folder} holds no checkpoint of {', '.join(runs)}; run `forewarn organism train` first")
+    store, limit = Shards(shards), recipe.model.max_total_tokens
+    plain, deep = Effort(completions), Effort(deep_completions)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        _fill(pool, [_Work(folder, shards, c, plain, limit) for c in cells], "truth", progress)
+        rates, _ = truth.summarize(cells, [plain] * len(cells), store)
+        chosen = deep_cells(rates, plain.chunks * 1280) if deep_completions > completions else set()
+        efforts = [deep if (c.run, c.step, c.exploit_type) in chosen else plain for c in cells]
+        work = [_Work(folder, shards, c, e, limit) for c, e in zip(cells, efforts, strict=True) if e is deep]
+        _fill(pool, work, "truth of rare cells", progress)
+    rates, programs = truth.summarize(cells, efforts, store)
+    write_table(folder / "truth.parquet", rates)
+    write_table(folder / "programs.parquet", programs)
+    return rates
+
+
+def _fill(pool: ProcessPoolExecutor, works: Sequence[_Work], stage: str, progress: Progress) -> None:
+    futures = [pool.submit(_worker_cell, work) for work in works]
+    for done, future in enumerate(as_completed(futures), 1):
+        future.result()
+        progress(stage, done, len(works))
