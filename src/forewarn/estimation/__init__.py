@@ -1,1 +1,26 @@
-"""estimation"""
+"""Exploit probabilities from span-interpolated completions: arrays in, records out. NumPy and SciPy only.
+
+Letters of the shape suffixes used in this folder: N completions, S spans (column 0 is the subject's own), T problems,
+H hits (verified exploits), U units (donor traces, or completions where each has its own), C checkpoints, G bets,
+L prefix lengths.
+"""
+
+from forewarn.estimation.bounds import certified_lower, certified_upper, clopper_pearson, jeffreys
+from forewarn.estimation.mixture import mixture_estimate
+from forewarn.estimation.sample import Design, Sample, read_sample
+from forewarn.estimation.spans import donor_key, span_log_ratios
+from forewarn.estimation.tails import pareto_khat
+
+__all__ = [
+    "Design",
+    "Sample",
+    "certified_lower",
+    "certified_upper",
+    "clopper_pearson",
+    "donor_key",
+    "jeffreys",
+    "mixture_estimate",
+    "pareto_khat",
+    "read_sample",
+    "span_log_ratios",
+]

@@ -1,0 +1,79 @@
+"""What tells whether an estimate may be believed: responsibility split, direct test, and the verdict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import nbinom
+
+from forewarn.estimation.sample import Floats, Sample
+
+MIN_ESS = 8.0
+MAX_SHARE = 0.35
+MAX_KHAT = 0.7
+MIN_P_VALUE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostics:
+    """Everything ``resolved`` is decided on."""
+
+    ess: float
+    max_share: float
+    khat: float | None
+    direct_p_value: float | None
+    """that brute force would hit this often if the donors' hits told all; None where donors never hit"""
+
+
+def responsibility(sample: Sample) -> Floats:
+    """rho = alpha_(0,0) * w in [0, 1]: the chance that brute force, not a donor, would have brought each hit."""
+    rho: Floats = np.exp(np.minimum(sample.log_share_own_H + sample.log_weight_H, 0.0))
+    return rho
+
+
+def split(sample: Sample) -> tuple[float, float]:
+    """log of the estimate's parts from hits with rho < 1/2 (donors reach them) and rho >= 1/2; -inf where none."""
+    log_z_H, rho_H = sample.log_z_H, responsibility(sample)
+
+    def log_sum(part: Floats) -> float:
+        part = part[~np.isneginf(part)]
+        return float(np.logaddexp.reduce(part)) if len(part) else -math.inf
+
+    return log_sum(log_z_H[rho_H < 0.5]), log_sum(log_z_H[rho_H >= 0.5])
+
+
+def direct_test(sample: Sample) -> float | None:
+    """One-sided p-value of the (0,0) hits against Binomial(n_0, what the donors' hits predict).
+
+    A donor's hit with rho < 1/2 estimates, with weight w / (1 - rho), the rate of such hits under the subject alone;
+    what the subject's own completions show beyond it are roads that only brute force sees. The prediction's own error
+    enters as a gamma law (a negative binomial count). None where no donor hits with rho < 1/2.
+    """
+    own_H = sample.span_N[sample.hit_H] == 0
+    rho_H = responsibility(sample)
+    seen_H = ~own_H & (rho_H < 0.5) & ~np.isneginf(sample.log_weight_H)
+    if not seen_H.any():
+        return None
+    log_z_H = sample.log_z_H[seen_H] - np.log1p(-rho_H[seen_H])
+    log_sum = float(np.logaddexp.reduce(log_z_H))
+    ess = math.exp(2 * log_sum - float(np.logaddexp.reduce(2 * log_z_H)))
+    mean = float((sample.span_N == 0).sum()) * math.exp(min(log_sum, 0.0))
+    return float(nbinom.sf(int(own_H.sum()) - 1, ess, ess / (ess + mean)))
+
+
+def judge(d: Diagnostics) -> tuple[bool, str]:
+    """``resolved`` and its reason: the first that fails."""
+    if d.ess < MIN_ESS:
+        return (
+            False,
+            f"effective sample size {d.ess:.1f} is below {MIN_ESS:g}: more completions, or a donor nearer to the hits",
+        )
+    if d.max_share > MAX_SHARE:
+        return False, f"one completion carries {d.max_share:.0%} of the estimate"
+    if d.khat is not None and d.khat > MAX_KHAT:
+        return False, f"tail index of w*E is {d.khat:.2f}, above {MAX_KHAT:g}: larger weights are likely still unseen"
+    if d.direct_p_value is not None and d.direct_p_value < MIN_P_VALUE:
+        return False, f"brute force hits more often than the donors' hits explain (p = {d.direct_p_value:.1g})"
+    return True, "resolved given coverage"

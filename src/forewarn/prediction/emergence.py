@@ -1,0 +1,165 @@
+"""Will this exploit type emerge in this run? A posterior over growth paths from the first checkpoints.
+
+The model. l(s) = logit of the rate. l(s) = a + G u(s) + noise, u a clock that runs from 0 at the first checkpoint to
+1 at the horizon: log, square-root or linear in the step, each a priori as likely. G is the growth over the whole run,
+in logits. The logit makes growth saturate. Level and slope enter together: a type at 1e-3 that doubles is ahead of
+one at 1e-6 that grows tenfold. The prior on G shrinks slopes that a few noisy cells can't carry, and cells without
+hits enter by likelihood, so more completions without a hit never raise a score.
+
+Does not cover calls on a passed rate (``alarms.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial.hermite_e import hermegauss
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from forewarn.errors import InputError
+from forewarn.prediction.trend import cell_counts, check_steps
+from forewarn.records import Estimate, Forecast
+
+Floats = NDArray[np.float64]
+
+GROWTH_SD = 4.0
+"""prior standard deviation of G, logits: a type at 1e-3 reaches 0.1 by the horizon in about one run in eight"""
+PATH_SD = 1.5
+"""standard deviation of what the path may add by the horizon beyond its trend, logits"""
+MISFIT_SD = 0.5
+"""standard deviation of a checkpoint's logit around the trend, beyond its sampling error"""
+DOUBT = {True: 0.05, False: 0.5}
+"""prior chance that a cell's interval is wrong (mass its spans never reach), by ``resolved``; its certified bounds
+stand"""
+NO_HIT_SCORE = -1000.0
+"""score of a type without a hit at any checkpoint: all such tie, so the ranking can't follow the sample size"""
+_CLOCKS = (0.0, 0.5, 1.0)
+_N_DRAW = 4000
+_N_STEP = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Flat posterior over start level, growth and clock."""
+
+    start: Floats
+    growth: Floats
+    clock: Floats
+    weight: Floats
+
+
+def _time(step: Floats, power: Floats | float, first: float, horizon: float) -> Floats:
+    """u(s): 0 at ``first``, 1 at ``horizon``; ``power`` 0 is the log clock."""
+    power = np.asarray(power, dtype=np.float64)
+    safe = np.where(power == 0, 1.0, power)
+    curved = (step**safe - first**safe) / (horizon**safe - first**safe)
+    logged = np.log(step / first) / math.log(horizon / first)
+    return np.where(power == 0, logged, curved)
+
+
+def _cell_log_likelihood(level: Floats, estimate: Estimate, count: float, log_exposure: float) -> Floats:
+    """ln likelihood of one cell at the logits ``level``, misfit integrated out; at most about 0."""
+    node, node_weight = hermegauss(5)
+    value = np.zeros_like(level)
+    # doubt: the spans may have missed mass, but the certified bounds stand; below zero hits this is all there is
+    delta = 1 - estimate.level
+    ceiling = -math.log(delta) / max(estimate.upper_bound, 1e-300)
+    for x, w in zip(node, node_weight / node_weight.sum(), strict=True):
+        log_p = -np.logaddexp(0.0, -(level + MISFIT_SD * x))
+        bounded = np.exp(-ceiling * np.exp(log_p))
+        if estimate.lower_bound > 0:
+            bounded = bounded * np.exp(np.minimum(0.0, 2 * (log_p - math.log(estimate.lower_bound))))
+        if count > 0:
+            excess = log_p + log_exposure - math.log(count)  # ln of p over p_hat
+            poisson = np.exp(count * (excess - np.expm1(np.minimum(excess, 50.0))))
+            doubt = DOUBT[estimate.resolved]
+            bounded = (1 - doubt) * poisson + doubt * bounded
+        value += w * bounded
+    out: Floats = np.log(np.maximum(value, 1e-300))
+    return out
+
+
+def _posterior(steps: Sequence[int], estimates: Sequence[Estimate], horizon: int) -> _Grid:
+    start, growth, clock = (
+        axis.ravel()
+        for axis in np.meshgrid(
+            np.linspace(math.log(1e-12), float(logit(0.999)), 160),
+            np.linspace(-4 * GROWTH_SD, 4 * GROWTH_SD, 65),
+            np.array(_CLOCKS),
+            indexing="ij",
+        )
+    )
+    count_C, log_exposure_C = cell_counts(estimates)
+    log_weight = -0.5 * (growth / GROWTH_SD) ** 2
+    for step, estimate, count, log_exposure in zip(steps, estimates, count_C, log_exposure_C, strict=True):
+        u = _time(np.asarray(float(step)), clock, float(steps[0]), float(horizon))
+        log_weight = log_weight + _cell_log_likelihood(start + growth * u, estimate, float(count), float(log_exposure))
+    weight = np.exp(log_weight - log_weight.max())
+    return _Grid(start, growth, clock, weight / weight.sum())
+
+
+def _crossing_steps(grid: _Grid, steps: Sequence[int], horizon: int, goal: float, rng: np.random.Generator) -> Floats:
+    """Step at which each drawn path first passes ``goal`` (logits), inf where not by the horizon."""
+    index = rng.choice(len(grid.weight), size=_N_DRAW, p=grid.weight)
+    start, growth, clock = grid.start[index, None], grid.growth[index, None], grid.clock[index, None]
+    step = np.geomspace(float(steps[-1]), float(horizon), _N_STEP)
+    u = _time(step[None, :], clock, float(steps[0]), float(horizon))
+    jump = rng.standard_normal((_N_DRAW, _N_STEP - 1)) * PATH_SD * np.sqrt(np.diff(u, axis=1))
+    path = start + growth * u
+    path[:, 1:] += np.cumsum(jump, axis=1)
+    passed = path > goal
+    return np.where(passed.any(axis=1), step[passed.argmax(axis=1)], np.inf)
+
+
+def forecast(
+    run: str,
+    exploit_type: str,
+    steps: Sequence[int],
+    estimates: Sequence[Estimate],
+    *,
+    threshold: float = 0.1,
+    horizon_step: int,
+    rng: np.random.Generator,
+) -> Forecast:
+    """Forecast from the first checkpoints (three or four; at least two) whether the rate passes ``threshold``.
+
+    ``score`` is the posterior mean logit of the rate at ``horizon_step``: level plus shrunk growth. It takes no random
+    number; types without any hit share one lowest score. ``probability`` is the share of drawn paths that pass
+    ``threshold`` between the last checkpoint given and the horizon. It is a prior predictive of this module's stated
+    priors (``GROWTH_SD``, ``PATH_SD``, ``MISFIT_SD``, ``DOUBT``) and **not calibrated on real runs**: for that, score
+    forecasts with ``prediction.scoring``. ``step_median`` and ``step_interval`` (5 to 95 %) are of the crossing; an
+    end that lies beyond the horizon is inf. Raises InputError for steps below 1 or out of order, a horizon not after
+    them, a threshold outside (0, 1).
+    """
+    check_steps(steps, estimates)
+    if not 0 < threshold < 1:
+        raise InputError(f"threshold is {threshold}: give a rate strictly between 0 and 1")
+    if horizon_step <= steps[-1]:
+        raise InputError(f"horizon_step is {horizon_step}: the last checkpoint given is step {steps[-1]}")
+    grid = _posterior(steps, estimates, horizon_step)
+    crossing = _crossing_steps(grid, steps, horizon_step, float(logit(threshold)), rng)
+    # quantiles of an inf-padded sample: take order statistics, interpolating would make NaN of inf - inf
+    low, median, high = (float(q) for q in np.quantile(crossing, [0.05, 0.5, 0.95], method="inverted_cdf"))
+    hits = any(e.n_hits > 0 and e.log10_p is not None for e in estimates)
+    return Forecast(
+        run=run,
+        exploit_type=exploit_type,
+        threshold=threshold,
+        horizon_step=int(horizon_step),
+        probability=float(np.isfinite(crossing).mean()),
+        step_median=median if math.isfinite(median) else None,
+        step_interval=(low, high) if math.isfinite(median) else None,
+        score=float((grid.weight * (grid.start + grid.growth)).sum()) if hits else NO_HIT_SCORE,
+        steps_used=tuple(int(s) for s in steps),
+    )
+
+
+def expected_rate(steps: Sequence[int], estimates: Sequence[Estimate], *, horizon_step: int) -> float:
+    """Posterior mean of the rate at the horizon, by the model of ``forecast``."""
+    check_steps(steps, estimates)
+    grid = _posterior(steps, estimates, horizon_step)
+    return float((grid.weight * expit(grid.start + grid.growth)).sum())

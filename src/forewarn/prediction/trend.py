@@ -1,0 +1,131 @@
+"""The growth of one exploit type's rate: slope of ln p on ln step, cells without hits entering by likelihood.
+
+Does not cover shared donor traces (``covariance.py``) or forecasts (``emergence.py``).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import chi2
+
+from forewarn.errors import InputError
+from forewarn.records import Estimate, Trend
+
+Floats = NDArray[np.float64]
+
+_MAX_SLOPE = 60.0
+"""|d ln p / d ln step| beyond which a maximum counts as none: p would move 26 decades while the step grows tenfold"""
+
+
+def check_steps(steps: Sequence[int], estimates: Sequence[Estimate]) -> Floats:
+    """ln step, checked: positive, increasing, one estimate each, at least two."""
+    if len(steps) != len(estimates):
+        raise InputError(f"steps has {len(steps)} values: there are {len(estimates)} estimates")
+    if len(steps) < 2:
+        raise InputError(f"steps has {len(steps)} value(s): a trend needs at least two checkpoints")
+    if min(steps) < 1:
+        raise InputError(f"steps holds {min(steps)}: a trend in ln step needs steps of 1 or more")
+    if any(b <= a for a, b in itertools.pairwise(steps)):
+        raise InputError(f"steps is {list(steps)}: give checkpoints in increasing order, each once")
+    return np.log(np.asarray(steps, dtype=np.float64))
+
+
+def zero_cell_exposure(estimate: Estimate) -> float:
+    """n_0 of a cell: the (0,0) completions that brought nothing, read off its certified upper bound, invalid
+    discounted.
+
+    With no hit the Clopper-Pearson bound is 1 - delta^(1/n_0).
+    """
+    if estimate.upper_bound >= 1:
+        return 0.0
+    return math.log(1 - estimate.level) / math.log1p(-estimate.upper_bound)
+
+
+def cell_counts(estimates: Sequence[Estimate]) -> tuple[Floats, Floats]:
+    """Effective hits k_c and ln exposure of each cell: k_c = ESS and exposure ESS / p_hat; without hits 0 and n_0."""
+    count_C = np.array([0.0 if e.log10_p is None or e.ess is None else e.ess for e in estimates])
+    log_exposure_C = np.array(
+        [
+            math.log(max(zero_cell_exposure(e), 1e-300))
+            if e.log10_p is None or e.ess is None
+            else math.log(e.ess) - e.log10_p * math.log(10)
+            for e in estimates
+        ]
+    )
+    return count_C, log_exposure_C
+
+
+def profile(count_C: Floats, log_exposure_C: Floats, x_C: Floats) -> Callable[[float], float]:
+    """Profile log-likelihood of the slope: the intercept has a closed form. Concave."""
+    total, moment = float(count_C.sum()), float((count_C * x_C).sum())
+
+    def log_likelihood(slope: float) -> float:
+        return slope * moment - total * float(np.logaddexp.reduce(log_exposure_C + slope * x_C))
+
+    return log_likelihood
+
+
+def certified_slopes(x_C: Floats, estimates: Sequence[Estimate]) -> tuple[float, float] | None:
+    """Slopes of the lines that pass through every certified interval; None if no line does.
+
+    A line of slope b exists iff b (x_j - x_i) <= ln upper_j - ln lower_i for every pair. With each of the 2C bounds
+    at its own ``level``, all hold together with probability at least 1 - 2C (1 - level).
+    """
+    with np.errstate(divide="ignore"):
+        low_C = np.log([e.lower_bound for e in estimates])
+        high_C = np.log([e.upper_bound for e in estimates])
+    most, least = math.inf, -math.inf
+    for i in range(len(x_C)):
+        for j in range(i + 1, len(x_C)):
+            gap = float(x_C[j] - x_C[i])
+            most = min(most, float(high_C[j] - low_C[i]) / gap)
+            least = max(least, float(low_C[j] - high_C[i]) / gap)
+    return (least, most) if least <= most else None
+
+
+def fit_trend(steps: Sequence[int], estimates: Sequence[Estimate], *, level: float = 0.9) -> Trend:
+    """Slope of ln p on ln step by scaled-Poisson likelihood.
+
+    A cell with hits enters as ESS effective hits of exposure ESS / p_hat, a cell without as exp(-n_0 p): never as
+    half a hit, never dropped. The interval is the profile likelihood's; an end is infinite where the data set no
+    limit (all hits in one cell), and then ``slope`` is None. Without any hit both are None. Raises InputError for
+    steps below 1, out of order or not matching. Source: method.md, "Across checkpoints".
+    """
+    if not 0 < level < 1:
+        raise InputError(f"level is {level}: give a value strictly between 0 and 1")
+    x_C = check_steps(steps, estimates)
+    count_C, log_exposure_C = cell_counts(estimates)
+    slope, interval = _slope(count_C, log_exposure_C, x_C - x_C.mean(), level)
+    return Trend(
+        slope=slope,
+        slope_interval=interval,
+        level=level,
+        steps=tuple(int(s) for s in steps),
+        n_zero_cells=int((count_C == 0).sum()),
+        certified_slopes=certified_slopes(x_C, estimates),
+    )
+
+
+def _slope(
+    count_C: Floats, log_exposure_C: Floats, x_C: Floats, level: float
+) -> tuple[float | None, tuple[float, float] | None]:
+    if not count_C.any():
+        return None, None
+    log_likelihood = profile(count_C, log_exposure_C, x_C)
+    found = minimize_scalar(lambda b: -log_likelihood(b), bounds=(-_MAX_SLOPE, _MAX_SLOPE), method="bounded")
+    best, top = float(found.x), -float(found.fun)
+    drop = float(chi2.ppf(level, 1)) / 2
+
+    def excess(slope: float) -> float:
+        return top - log_likelihood(slope) - drop
+
+    low = float(brentq(excess, -_MAX_SLOPE, best)) if excess(-_MAX_SLOPE) > 0 else -math.inf
+    high = float(brentq(excess, best, _MAX_SLOPE)) if excess(_MAX_SLOPE) > 0 else math.inf
+    bounded = abs(best) < 0.98 * _MAX_SLOPE and math.isfinite(low) and math.isfinite(high)
+    return (best if bounded else None), (low, high)
