@@ -49,7 +49,8 @@ def test_scores_are_those_of_a_plain_forward_pass() -> None:
 @pytest.mark.parametrize("kind", ["qwen3", "gpt_oss"])
 @pytest.mark.parametrize(("stop_ids", "limits"), [((0,), [40] * 5), ((), [90, 3, 70, 20, 7])])
 def test_samples_do_not_depend_on_how_rows_are_batched(kind: str, stop_ids: tuple[int, ...], limits: list[int]) -> None:
-    model = tiny_model(kind, dtype=torch.float64)
+    # float32 for gpt_oss: torch has no float64 kernel for its experts
+    model = tiny_model(kind, dtype=torch.float32 if kind == "gpt_oss" else torch.float64)
     batched, single = (
         HFEngine(model, batch_size=size).sample(
             PROMPTS, policy=Policy(), seed=3, max_new_tokens=limits, stop_ids=stop_ids, n=3

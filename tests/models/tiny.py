@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import GptOssConfig, GptOssForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
+from transformers import (
+    GptOssConfig,
+    GptOssForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 VOCAB = 11
 
@@ -39,3 +53,14 @@ def tiny_model(kind: str = "qwen3", seed: int = 0, dtype: torch.dtype = torch.fl
             if parameter.ndim > 1:
                 parameter.normal_(0, 0.35)
     return model.to(dtype).eval()
+
+
+def tiny_tokenizer(control: Sequence[str]) -> Any:
+    """A byte-level BPE tokenizer with the given control tokens."""
+    core = Tokenizer(BPE())
+    core.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    core.decoder = ByteLevelDecoder()
+    corpus = ["user\nassistant\nanalysis final def solve(x):\n    return x + 1\n```python\n"] * 4
+    trainer = BpeTrainer(vocab_size=320, special_tokens=list(control), initial_alphabet=ByteLevel.alphabet())
+    core.train_from_iterator(corpus, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=core)
