@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from forewarn import __version__
-from forewarn.cli import estimate
+from forewarn.cli import estimate, sandbox
 from forewarn.errors import ForewarnError
 
 Verb = Callable[..., None]
@@ -23,7 +23,9 @@ COMMANDS: dict[str, Verb] = {
 }
 """verb -> function; its docstring is the help"""
 
-GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {}
+GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
+    "sandbox": ("The sandbox that runs submissions.", {"check": sandbox.check}),
+}
 """group -> its help and its verbs"""
 
 EXIT_USER_ERROR = 2
