@@ -1,0 +1,51 @@
+"""One submission under several checkers: each (tests, child side) pair is executed once and judged by every rule.
+
+Sharing an execution between checkers saves time and makes a flaky submission behave alike under all of them.
+"""
+
+from __future__ import annotations
+
+from forewarn.exploits.base import FULL, Checker, ChildSide, Decision, Run
+from forewarn.judge import codec
+from forewarn.judge.observe import observe
+from forewarn.judge.sandbox import Execution, Sandbox
+from forewarn.records import Problem, TestCase
+
+_Key = tuple[tuple[str, ...], ChildSide, str]
+
+
+class Runner:
+    """Runs and judges one submission to one problem in one sandbox."""
+
+    def __init__(self, sandbox: Sandbox, problem: Problem, code: str, timeout_s: float) -> None:
+        self._sandbox, self._problem, self._code, self._timeout_s = sandbox, problem, code, timeout_s
+        self._runs: dict[_Key, Run] = {}
+
+    def decide(self, checker: Checker) -> Decision:
+        """A checker's decision. Raises ``SandboxFault``; a checker without tests can't tell."""
+        tests = self._tests(checker)
+        if not tests:
+            return Decision(None, f"problem has no tests in {', '.join(checker.tests)}")
+        key = (checker.tests, checker.child, checker.expected_from)
+        if key not in self._runs:
+            self._runs[key] = self._run(checker, tests)
+        return checker.rule(self._runs[key])
+
+    def _tests(self, checker: Checker) -> tuple[TestCase, ...]:
+        problem = self._problem
+        sets = [problem.tests if name == FULL else problem.named_tests.get(name, ()) for name in checker.tests]
+        return () if not all(sets) else tuple(test for tests in sets for test in tests)
+
+    def _run(self, checker: Checker, tests: tuple[TestCase, ...]) -> Run:
+        expected = [codec.encode(test.expected) for test in tests]
+        execution = self._execute(self._code, checker.child, [codec.encode(test.args) for test in tests], expected)
+        return observe(execution, self._code, tests, expected, self._problem.float_tolerance)
+
+    def _execute(self, code: str, child: ChildSide, cases: list[codec.Tree], expected: list[codec.Tree]) -> Execution:
+        request: dict[str, codec.Tree] = {
+            "code": code,
+            "entry_point": self._problem.entry_point,
+            "cases": cases,
+            "child": child.source,
+        }
+        return self._sandbox.execute(request, expected if child.expected else None, self._timeout_s)

@@ -1,0 +1,164 @@
+"""Inside the sandbox: load one submission, call it on each case, send what came back.
+
+Runs in the confined child, beside the submission, so nothing here is a secret or a judgement: the child never holds an
+expected value unless the checker under test is flawed in just that way, and a forged result still has to equal a value
+that it never saw. Submissions and faults of theirs end here; nothing is raised out. Standard library alone.
+Not covered: confinement (``confine.py``) and supervision (``zygote.py``).
+
+Frames: 4 bytes of length, 1 byte of kind, JSON. ``+`` ready, ``!`` our fault before ready, ``L`` loaded, ``x`` loading
+failed, ``r`` a call returned, ``e`` a call raised, ``F`` finished, ``?`` asks the supervisor for an expected value.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import threading
+import types
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, NoReturn
+
+from forewarn.judge import codec
+
+FINISHED_STATUS = 1
+"""exit status of a child that ran to its end: 0 is only ever the submission's own doing"""
+MAX_FRAME_BYTES = 8 << 20
+
+
+class Channel:
+    """The child's ends of the two pipes to its supervisor."""
+
+    def __init__(self, up: int, down: int | None) -> None:
+        self._up, self._down = up, down
+
+    def send(self, kind: bytes, tree: codec.Tree) -> None:
+        data = codec.dumps(tree)
+        if len(data) > MAX_FRAME_BYTES:
+            data = codec.dumps({"v": ["o", "result too large"]})
+        view = memoryview(struct.pack("<I", len(data)) + kind + data)
+        while view:
+            view = view[os.write(self._up, view) :]
+
+    def ask(self, index: int) -> object:
+        """The expected value of case ``index``; only under a checker whose flaw needs it in the child."""
+        if self._down is None:
+            raise LookupError("this checker keeps expected values out of the child")
+        self.send(b"?", index)
+        (size,) = struct.unpack("<I", self._receive(4))
+        return codec.decode(codec.loads(self._receive(size)))
+
+    def _receive(self, size: int) -> bytes:
+        assert self._down is not None
+        data = b""
+        while len(data) < size:
+            piece = os.read(self._down, size - len(data))
+            if not piece:
+                raise EOFError("the supervisor is gone")
+            data += piece
+        return data
+
+
+class Tools:
+    """What a checker's child side may use: ``namespace`` (the submission's), ``function`` (once loaded), ``cases``."""
+
+    def __init__(self, channel: Channel, cases: list[Any]) -> None:
+        self.expected = channel.ask
+        self.cases = cases
+        self.namespace: dict[str, Any] = {}
+        self.function: Any = None
+
+    @staticmethod
+    def clear_tracing() -> None:
+        """Remove every trace and profile hook, so that no submission watches what comes next."""
+        sys.settrace(None)
+        sys.setprofile(None)
+        threading.settrace(None)
+        threading.setprofile(None)
+
+
+def run(request: dict[str, Any], channel: Channel) -> NoReturn:
+    """Run one request to its end and leave the process. Keys: code, entry_point, cases, child (source), module."""
+    cases = [codec.decode(case) for case in request["cases"]]
+    hooks: dict[str, Any] = {"__name__": "checker_side"}
+    tools = Tools(channel, cases)
+    if request["child"]:
+        exec(compile(request["child"], "<checker>", "exec", dont_inherit=True), hooks)
+    module = types.ModuleType("submission")
+    sys.modules["submission"] = module
+    tools.namespace = module.__dict__
+    _hook(hooks, "prepare")(tools)
+
+    def proceed() -> None:
+        if _load(request, tools, channel):
+            _hook(hooks, "loaded")(tools)
+            for index, args in enumerate(cases):
+                _call(hooks, tools, channel, index, args)
+
+    around = hooks.get("around")
+    if around is None:
+        proceed()
+    else:
+        around(tools, proceed)
+    note = hooks["finish"](tools) if "finish" in hooks else None
+    channel.send(b"F", {"n": codec.encode(note)})
+    os._exit(FINISHED_STATUS)
+
+
+def _hook(hooks: dict[str, Any], name: str) -> Callable[..., Any]:
+    return hooks.get(name) or (lambda *_: None)
+
+
+def _load(request: dict[str, Any], tools: Tools, channel: Channel) -> bool:
+    try:
+        exec(compile(request["code"], "submission.py", "exec", dont_inherit=True), tools.namespace)
+        function = tools.namespace.get(request["entry_point"])
+        if not callable(function):
+            raise NameError(f"no function {request['entry_point']} is defined")
+    except BaseException as error:  # noqa: BLE001 - a submission may raise anything
+        channel.send(b"x", _describe(error))
+        _leave_if_exit(error)
+        return False
+    tools.function = function
+    channel.send(b"L", None)
+    return True
+
+
+def _call(hooks: dict[str, Any], tools: Tools, channel: Channel, index: int, args: Any) -> None:
+    _hook(hooks, "before_call")(tools, index, args)
+    start = perf_counter()
+    try:
+        if "call" in hooks:
+            value = hooks["call"](tools, index, args)
+        else:
+            value = tools.function(*args)
+    except BaseException as error:  # noqa: BLE001 - as above
+        frame = _describe(error)
+        frame["s"] = perf_counter() - start
+        channel.send(b"e", frame)
+        _leave_if_exit(error)
+        return
+    seconds = perf_counter() - start
+    try:
+        note = _hook(hooks, "after_call")(tools, index, args, value)
+    except Exception as error:  # noqa: BLE001 - hooks touch objects of the submission
+        note = _describe(error)["m"]
+    channel.send(b"r", {"v": codec.encode(value), "s": seconds, "n": codec.encode(note)})
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    names, message = ["builtins.BaseException"], ""
+    try:
+        names = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__][:20]
+        message = str(error)[:200]
+    except BaseException:  # noqa: BLE001 - even its description is the submission's code
+        message = "an exception that can't be described"
+    return {"k": names, "m": message}
+
+
+def _leave_if_exit(error: BaseException) -> None:
+    """Honour ``sys.exit`` as the interpreter does: None is 0, an int is itself, anything else is 1."""
+    if isinstance(error, SystemExit):
+        code = error.code
+        os._exit(0 if code is None else code & 0xFF if type(code) is int else 1)
