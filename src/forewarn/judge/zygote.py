@@ -11,7 +11,7 @@ Request: ``<IId``: bytes of public part, bytes of secret part, seconds; then bot
 supervisor reads it, after the child is forked, so that the child's memory never held it.
 """
 
-# ruff: noqa: PTH
+# ruff: noqa: PTH108, PTH114, PTH118, PTH120
 from __future__ import annotations
 
 import gc
