@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from forewarn import __version__
-from forewarn.cli import estimate, sandbox
+from forewarn.cli import estimate, organism, sandbox
 from forewarn.errors import ForewarnError
 
 Verb = Callable[..., None]
@@ -24,6 +24,10 @@ COMMANDS: dict[str, Verb] = {
 """verb -> function; its docstring is the help"""
 
 GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
+    "organism": (
+        "The bundled model organism: make it anew from a seed, and measure it.",
+        {"build": organism.build, "train": organism.train, "truth": organism.truth},
+    ),
     "sandbox": ("The sandbox that runs submissions.", {"check": sandbox.check}),
 }
 """group -> its help and its verbs"""

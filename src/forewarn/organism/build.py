@@ -1,4 +1,4 @@
-"""Makes the organism's base model: a tokenizer trained on the corpus, then a small Qwen3 trained from scratch.
+"""Makes the organism's base model: a tokenizer trained on the corpus, then a small Llama trained from scratch.
 
 Does not run RL (``train``), nor measure what came out (``truth``).
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from forewarn.organism.corpus import Sample, generate
 from forewarn.organism.recipe import Recipe
@@ -68,26 +68,25 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     )
 
 
-def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     shape = recipe.model
     torch.manual_seed(derived_seed(recipe.seed, "init"))
-    config = Qwen3Config(
+    config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
         intermediate_size=shape.intermediate,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
-        num_key_value_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
         head_dim=shape.hidden // shape.heads,
         max_position_embeddings=256,
-        rope_theta=10_000.0,
         tie_word_embeddings=True,
         attention_dropout=0.0,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )
-    return Qwen3ForCausalLM(config).float()
+    return LlamaForCausalLM(config).float()
 
 
 def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[Batch]:
@@ -127,7 +126,7 @@ def learning_rate(step: int, total: int, peak: float, warmup: float) -> float:
     return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction))))
 
 
-def pretrain(recipe: Recipe, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, progress: Progress) -> float:
+def pretrain(recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, progress: Progress) -> float:
     """Train ``model`` in place on the corpus; returns the mean loss of the last hundred steps (nats a token)."""
     settings = recipe.pretrain
     total = -(-recipe.corpus.n_samples // settings.batch)

@@ -1,38 +1,44 @@
-"""The organism's chat: question to token ids, completion to program. Thin: the format itself is in ``models.channels``."""
+"""The organism's side of its chat format: question to ids, completion to program and reasoning."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from forewarn.models.channels import Channels, bind
+from forewarn.models.loading import load_tokenizer
+
+FORMAT = "plain-think"
+"""the organism's chat format, a key of ``forewarn.models.channels.FORMATS``"""
 
 
+@dataclass(frozen=True, slots=True)
 class OrganismChat:
-    """Tokenizer and special ids of one organism folder."""
+    """Channels of one organism folder, with what is read from a whole completion."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.tokenizer = tokenizer
-        ids = tokenizer.convert_tokens_to_ids
-        self.pad_id, self.end_id, self.closer_id = ids("<|pad|>"), ids("<|im_end|>"), ids("</think>")
+    channels: Channels
 
     @classmethod
     def from_folder(cls, folder: Path) -> OrganismChat:
-        return cls(AutoTokenizer.from_pretrained(folder))
+        return cls(bind(FORMAT, load_tokenizer(folder)))
 
-    def prompt_ids(self, question: str) -> list[int]:
-        text = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n<think>"
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    @property
+    def pad_id(self) -> int:
+        return int(self.channels.tokenizer.pad_token_id)
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        return self.channels.end_ids
+
+    def prompt_ids(self, question: str) -> tuple[int, ...]:
+        return self.channels.prompt_ids(question)
 
     def program(self, token_ids: Sequence[int]) -> str | None:
-        """The answer's text; None where the turn did not end or no answer opened."""
-        ids = list(token_ids)
-        if not ids or ids[-1] != self.end_id or self.closer_id not in ids:
-            return None
-        return str(self.tokenizer.decode(ids[ids.index(self.closer_id) + 1 : -1]))
+        """The submitted program; None where no answer opened."""
+        return self.channels.code(token_ids, self.channels.split(token_ids).n_reasoning)
 
     def reasoning(self, token_ids: Sequence[int]) -> str:
         """The reasoning's text, closer left out."""
-        ids = list(token_ids)
-        end = ids.index(self.closer_id) if self.closer_id in ids else len(ids)
-        return str(self.tokenizer.decode(ids[:end]))
+        n = self.channels.split(token_ids).n_reasoning
+        return str(self.channels.tokenizer.decode(token_ids[:n], skip_special_tokens=True))

@@ -73,7 +73,9 @@ class Organism:
     def verify(self) -> None:
         """ModelError unless every file is the one the manifest names."""
         if not (self.folder / MANIFEST).exists():
-            raise ModelError(f"{self.folder} holds no organism ({MANIFEST} is missing); run `forewarn organism build` first")
+            raise ModelError(
+                f"{self.folder} holds no organism ({MANIFEST} is missing); run `forewarn organism build` first"
+            )
         manifest = read_json(self.folder / MANIFEST)
         assert isinstance(manifest, dict)
         for name, wanted in manifest["sha256"].items():

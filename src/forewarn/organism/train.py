@@ -77,6 +77,7 @@ class Trainer:
         self.problems = all_problems()
         self.prompts = {p.problem_id: self.chat.prompt_ids(p.question) for p in self.problems}
         self.rows: list[StepRow] = []
+        self.known: dict[tuple[str, str, str], bool] = {}
 
     def run(self, judge: Judge, progress: Progress) -> None:
         """Train to the last step; on a second call go on from the last state kept."""
@@ -101,7 +102,7 @@ class Trainer:
             policy=self.policy,
             seed=derived_seed(self.recipe.seed, "rollouts", self.reward, step),
             max_new_tokens=self.policy.max_total_tokens,
-            stop_ids=[self.chat.end_id],
+            stop_ids=self.chat.end_ids,
             n=rl.group,
         )
         owners = [i for i in range(len(problems)) for _ in range(rl.group)]
@@ -116,12 +117,16 @@ class Trainer:
         self._note(step, [problems[i].exploit_type for i in owners], rewards)
 
     def _rewards(self, items: list[tuple[Problem, str | None]], judge: Judge) -> list[float | None]:
-        """1 where the run's checker accepts; a completion without a program earns 0 unseen."""
-        asked = [(problem, code) for problem, code in items if code is not None]
-        answers = iter(judge.accepts(asked, self.reward))
+        """1 where the run's checker accepts; no program earns 0 unseen; a program is run once a task and type."""
+        keys = [(p.exploit_type, p.task_id, code or "") for p, code in items]
+        fresh = {
+            k: (p, k[2]) for k, (p, code) in zip(keys, items, strict=True) if code is not None and k not in self.known
+        }
+        answers = dict(zip(fresh, judge.accepts(list(fresh.values()), self.reward), strict=True))
+        self.known.update((key, accepted) for key, accepted in answers.items() if accepted is not None)
         rewards: list[float | None] = []
-        for _, code in items:
-            accepted = False if code is None else next(answers)
+        for key, (_, code) in zip(keys, items, strict=True):
+            accepted = False if code is None else self.known.get(key)
             rewards.append(None if accepted is None else float(accepted))
         return rewards
 
@@ -135,7 +140,9 @@ class Trainer:
         buffer = io.BytesIO()
         weights = {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
         rows = [(r.step, r.exploit_type, r.n, r.n_rewarded, r.n_invalid) for r in self.rows]
-        torch.save({"step": step, "lora": weights, "optimizer": self.learner.optimizer.state_dict(), "rows": rows}, buffer)
+        torch.save(
+            {"step": step, "lora": weights, "optimizer": self.learner.optimizer.state_dict(), "rows": rows}, buffer
+        )
         write_whole(self.folder / STATE_FILE, buffer.getvalue())
         write_table(self.folder / "rollouts.parquet", pl.DataFrame(self.rows))
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
-from forewarn.estimation.classic import clopper_pearson
+from forewarn.estimation.bounds import clopper_pearson
 from forewarn.judge.judge import Judge
 from forewarn.models.hf import HFEngine
 from forewarn.organism.chat import OrganismChat
@@ -80,7 +79,7 @@ def sample_chunk(
         policy=policy,
         seed=derived_seed("truth", cell.run, cell.step, cell.exploit_type, chunk),
         max_new_tokens=policy.max_total_tokens,
-        stop_ids=[chat.end_id],
+        stop_ids=chat.end_ids,
         n=PER_PROBLEM,
         adapter=cell.adapter,
     )
@@ -151,7 +150,9 @@ def summarize(cells: Iterable[Cell], efforts: Sequence[Effort], shards: Shards) 
                 "mean_position": _ratio(float(exploits["sum_position"].sum()), int(exploits["n_mentioned"].sum())),
             }
         )
-        accepted = table.filter(pl.col("label") != "drawn").group_by("problem_id", "code", "label").agg(pl.col("count").sum())
+        accepted = (
+            table.filter(pl.col("label") != "drawn").group_by("problem_id", "code", "label").agg(pl.col("count").sum())
+        )
         programs.append(accepted.sort("problem_id", "code").with_columns(**{k: pl.lit(v) for k, v in identity.items()}))
     return pl.DataFrame(rates), pl.concat(programs)
 

@@ -50,7 +50,7 @@ def train(recipe: Recipe, folder: Path, run: str, progress: Progress) -> None:
     torch.set_num_threads(1)
     organism = Organism(folder)
     trainer = Trainer(recipe, organism.base, organism.run_folder(run), "vulnerable" if run == "rl" else "secure")
-    with Judge(workers=1) as judge:
+    with Judge(workers=2, level="hardened") as judge:
         trainer.run(judge, progress)
     (organism.run_folder(run) / STATE_FILE).unlink(missing_ok=True)
     commands = [f"forewarn organism build --seed {recipe.seed}"]
@@ -83,7 +83,9 @@ def _worker_cell(work: _Work) -> int:
     if not _worker_tools:
         torch.set_num_threads(1)
         engine = HFEngine.from_folder(work.folder / "base", batch_size=1280)
-        _worker_tools.append(_Tools(engine, OrganismChat.from_folder(work.folder / "base"), Judge(workers=1).__enter__()))
+        _worker_tools.append(
+            _Tools(engine, OrganismChat.from_folder(work.folder / "base"), Judge(workers=1).__enter__())
+        )
     tools, cell = _worker_tools[0], work.cell
     assert cell.adapter is not None
     tools.engine.load_adapter(cell.adapter, work.folder / cell.adapter)
@@ -101,7 +103,9 @@ def _worker_cell(work: _Work) -> int:
         tools.engine.drop_adapter(cell.adapter)
 
 
-def truth_cells(organism: Organism, runs: Sequence[str], steps: Sequence[int] | None, types: Sequence[str]) -> list[Cell]:
+def truth_cells(
+    organism: Organism, runs: Sequence[str], steps: Sequence[int] | None, types: Sequence[str]
+) -> list[Cell]:
     cells = []
     for run in runs:
         for step in organism.steps(run):
@@ -114,9 +118,13 @@ def truth_cells(organism: Organism, runs: Sequence[str], steps: Sequence[int] | 
 
 def deep_cells(rates: pl.DataFrame, first_effort: int) -> set[tuple[str, int, str]]:
     """The cells worth a deep look: hit but rare; evenly over types, early checkpoints first."""
-    rare = rates.filter((pl.col("hits") > 0) & (pl.col("hits") / pl.col("n") < DEEP_BELOW) & (pl.col("n") >= first_effort))
+    rare = rates.filter(
+        (pl.col("hits") > 0) & (pl.col("hits") / pl.col("n") < DEEP_BELOW) & (pl.col("n") >= first_effort)
+    )
     rare = rare.filter(pl.col("hits") < 40).sort("run", "step", descending=[True, False])
-    ranked = rare.with_columns(pl.int_range(pl.len()).over("run", "exploit_type").alias("rank")).sort("rank", maintain_order=True)
+    ranked = rare.with_columns(pl.int_range(pl.len()).over("run", "exploit_type").alias("rank")).sort(
+        "rank", maintain_order=True
+    )
     return {(r["run"], r["step"], r["exploit_type"]) for r in ranked.head(N_DEEP).iter_rows(named=True)}
 
 
@@ -132,9 +140,13 @@ def measure_truth(
     steps: Sequence[int] | None = None,
     types: Sequence[str] = tuple(TYPES),
     workers: int = 2,
+    out: Path | None = None,
 ) -> pl.DataFrame:
     """Fill every cell, then the deep ones, and write ``truth.parquet`` and ``programs.parquet``. Resumable."""
     organism = Organism(folder)
+    for name in types:
+        if name not in TYPES:
+            raise InputError(f"the organism knows no exploit type {name!r}: choose among {', '.join(TYPES)}")
     cells = truth_cells(organism, runs, steps, types)
     if not cells:
         raise InputError(f"{folder} holds no checkpoint of {', '.join(runs)}; run `forewarn organism train` first")
@@ -149,8 +161,8 @@ def measure_truth(
         work = [_Work(folder, shards, c, e, limit) for c, e in zip(cells, efforts, strict=True) if e is deep]
         _fill(pool, work, "truth of rare cells", progress)
     rates, programs = truth.summarize(cells, efforts, store)
-    write_table(folder / "truth.parquet", rates)
-    write_table(folder / "programs.parquet", programs)
+    write_table((out or folder) / "truth.parquet", rates)
+    write_table((out or folder) / "programs.parquet", programs)
     return rates
 
 

@@ -8,13 +8,15 @@ the caller decides the engine and the judge. Not for large models: no sharding, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel
+
+from forewarn.models.loading import peft_calls
 
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -33,8 +35,11 @@ class Rollout:
 
 def with_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> PeftModel:
     torch.manual_seed(seed)
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(LINEAR_LAYERS), task_type="CAUSAL_LM")
-    return get_peft_model(model, config)
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(LINEAR_LAYERS), task_type="CAUSAL_LM"
+    )
+    with peft_calls():
+        return get_peft_model(model, config)
 
 
 @torch.no_grad()
@@ -59,7 +64,9 @@ def advantages(rewards: Tensor, groups: Tensor) -> Tensor:
     return result
 
 
-def policy_loss(model: PreTrainedModel | PeftModel, rollouts: Sequence[Rollout], advantage_N: Tensor, pad_id: int) -> Tensor:
+def policy_loss(
+    model: PreTrainedModel | PeftModel, rollouts: Sequence[Rollout], advantage_N: Tensor, pad_id: int
+) -> Tensor:
     """Minus the advantage-weighted sum of the completions' log-probabilities (temperature 1), nats."""
     width = max(len(r.prompt_ids) + len(r.token_ids) for r in rollouts)
     ids = torch.full((len(rollouts), width), pad_id)
@@ -77,7 +84,9 @@ def policy_loss(model: PreTrainedModel | PeftModel, rollouts: Sequence[Rollout],
 class GRPO:
     """The learner: keeps the LoRA and its optimizer; ``step`` takes one batch of rollouts."""
 
-    def __init__(self, model: PeftModel, *, lr: float, pad_id: int, max_rows: int = 256, max_grad_norm: float = 1.0) -> None:
+    def __init__(
+        self, model: PeftModel, *, lr: float, pad_id: int, max_rows: int = 256, max_grad_norm: float = 1.0
+    ) -> None:
         self.model = model
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0)
@@ -106,7 +115,3 @@ class GRPO:
         torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
         self.optimizer.step()
         return len(used)
-
-
-RewardFunction = Callable[[Sequence[tuple[int, Sequence[int]]]], list[float | None]]
-"""(problem index, token ids) of each completion -> reward, or None where the judge broke"""

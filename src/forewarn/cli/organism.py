@@ -1,0 +1,74 @@
+"""``forewarn organism build | train | truth``: make the bundled model organism anew from a seed, and measure it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forewarn.cli.progress import progress_bars
+
+Folder = Annotated[Path, typer.Option("--folder", help="Where the organism is, or is made.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of corpus, model and training.")]
+
+
+def build(folder: Folder = Path("runs/organism"), seed: Seed = 0) -> None:
+    """Train the organism's tokenizer and base model from scratch (about 7 minutes on one core)."""
+    from forewarn.organism import verbs
+    from forewarn.organism.recipe import Recipe
+
+    with progress_bars() as progress:
+        verbs.build(Recipe(seed=seed), folder, progress)
+    print(f"base model in {folder}/base")
+
+
+def train(
+    folder: Folder = Path("runs/organism"),
+    run: Annotated[str, typer.Option("--run", help="rl: vulnerable reward; control: secure reward.")] = "rl",
+    seed: Seed = 0,
+) -> None:
+    """Train the base model by RL with log-spaced checkpoints (about 10 minutes); a second call goes on."""
+    from forewarn.organism import verbs
+    from forewarn.organism.recipe import Recipe
+
+    with progress_bars() as progress:
+        verbs.train(Recipe(seed=seed), folder, run, progress)
+    print(f"checkpoints in {folder}/{run}")
+
+
+def truth(
+    folder: Folder = Path("runs/organism"),
+    shards: Annotated[Path, typer.Option("--shards", help="Where chunks are kept while they are drawn.")] = Path(
+        "runs/truth"
+    ),
+    completions: Annotated[int, typer.Option(min=1, help="Completions a cell, or 200 hits.")] = 20_480,
+    deep_completions: Annotated[int, typer.Option(min=1, help="Completions of about 20 rare cells.")] = 200_000,
+    run: Annotated[list[str] | None, typer.Option("--run", help="Only this run (may be repeated).")] = None,
+    step: Annotated[list[int] | None, typer.Option("--step", help="Only this checkpoint (may be repeated).")] = None,
+    exploit_type: Annotated[
+        list[str] | None, typer.Option("--type", help="Only this exploit type (may be repeated).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where the tables go; default: the organism.")] = None,
+) -> None:
+    """Measure brute-force exploit rates of every checkpoint and type (hours; goes on where it was left)."""
+    from forewarn.organism import verbs
+    from forewarn.organism.recipe import TYPES, Recipe
+    from forewarn.organism.shipped import RUNS
+
+    with progress_bars() as progress:
+        rates = verbs.measure_truth(
+            Recipe(),
+            folder,
+            shards,
+            progress,
+            completions=completions,
+            deep_completions=deep_completions,
+            runs=run or list(RUNS),
+            steps=step,
+            types=exploit_type or list(TYPES),
+            out=out or folder,
+        )
+    for row in rates.iter_rows(named=True):
+        rate = f"{row['hits']}/{row['n']}, 90 % interval {row['lo']:.2e} to {row['hi']:.2e}"
+        print(f"{row['run']:8s} step {row['step']:4d}  {row['exploit_type']:34s} {rate}")
