@@ -108,11 +108,13 @@ def certified_upper(value_U: ArrayLike, size_U: ArrayLike, *, level: float = 0.9
     top = float(size.max()) * n
     y_U = value * n
     bet_G = np.geomspace(1e-3, 1.0, 16)
+    # half of the capital on the full bet, which is best without hits: the usual case
+    log_stake_G = np.log(np.where(bet_G == bet_G[-1], 0.5, 0.5 / 15))
 
     def log_capital(m: float) -> float:
         # full bet m/(top - m): the largest that keeps every factor non-negative for totals up to ``top``
         factor_GU = np.log1p(np.maximum(bet_G[:, None] * ((m - y_U) / (top - m))[None, :], -1 + 1e-15))
-        return float(logsumexp(factor_GU.sum(axis=1))) - math.log(len(bet_G)) + math.log(1 - level)
+        return float(logsumexp(factor_GU.sum(axis=1) + log_stake_G)) + math.log(1 - level)
 
     high = 1.0 if top > 1 else 1.0 - 1e-12
     if log_capital(high) < 0:
