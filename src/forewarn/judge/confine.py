@@ -18,11 +18,14 @@ import struct
 from collections.abc import Sequence
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_PY_LIBC = ctypes.PyDLL(None, use_errno=True)
+_IDS = os.geteuid(), os.getegid()
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 38, 22
-CLONE_ALL = 0x10000000 | 0x20000000 | 0x40000000 | 0x00020000 | 0x08000000 | 0x04000000
-"""user, pid, net, mount, ipc, uts"""
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
+CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
+_CLONE_ALL = CLONE_NEWUSER | CLONE_NEWNS | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000  # pid, net, ipc, uts
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 
 # Landlock file rights (landlock.rst, "Filesystem flags"): read = EXECUTE | READ_FILE | READ_DIR; the handled set grows
 # with the ABI: REFER since 2, TRUNCATE since 3, IOCTL_DEV since 5. TCP since 4, abstract sockets and signals since 6.
@@ -73,6 +76,17 @@ _LAST_KNOWN = 449  # futex_waitv; anything newer answers "not implemented", as o
 _SYSCALLS = {"clone": (56, 220), "clone3": (435, 435), "prlimit64": (302, 261), "fcntl": (72, 25), "capset": (126, 91)}
 
 
+def _column() -> int:
+    try:
+        return _MACHINES[platform.machine()][0]
+    except KeyError:
+        raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}") from None
+
+
+def _number(name: str) -> int:
+    return _SYSCALLS[name][_column()]
+
+
 def _check(result: int, what: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
@@ -84,40 +98,73 @@ def prctl(option: int, value: int) -> None:
     _check(_LIBC.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl({option})")
 
 
-def limit(*, cpu_s: int, memory_mb: int, file_mb: int, processes: int | None) -> None:
-    """Set rlimits: CPU seconds, address space, file size, open files, processes (None: leave), no core files."""
+def limit(*, cpu_s: int, memory_mb: int, file_mb: int) -> None:
+    """Set rlimits: CPU seconds, address space and size of a file in MiB, 32 open files, no core file.
+
+    RLIMIT_NPROC does not help: it counts the user's processes outside too, and root is exempt. The filter refuses
+    new processes, and the address space bounds the number of threads.
+    """
     mb = 1 << 20
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb * mb, memory_mb * mb))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_mb * mb, file_mb * mb))
     resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if processes is not None:
-        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 
 def drop_capabilities() -> None:
     """Give up every capability for good (``capset`` of zero; nothing is ever exec'd that could regain one)."""
     header = struct.pack("=Ii", 0x20080522, 0)
     data = bytes(24)
-    number = _SYSCALLS["capset"][_MACHINES[platform.machine()][0]]
-    _check(_LIBC.syscall(ctypes.c_long(number), header, data), "capset")
+    _check(_LIBC.syscall(ctypes.c_long(_number("capset")), header, data), "capset")
 
 
-def unshare_all() -> None:
-    """Enter fresh user, pid, net, mount, ipc and uts namespaces; the next child is pid 1 of the new pid namespace."""
-    uid, gid = os.geteuid(), os.getegid()
-    _check(_LIBC.unshare(CLONE_ALL), "unshare")
+def unshare(flags: int) -> None:
+    _check(_LIBC.unshare(flags), "unshare")
+
+
+def fork_into_namespaces() -> int:
+    """Fork a child that is pid 1 of fresh user, pid, net, mount, ipc and uts namespaces. Returns as ``os.fork``.
+
+    The raw ``clone``, because ``unshare`` takes a second fork to enter a pid namespace. Only for a process with one
+    thread: libc's own fork handlers are passed over, the interpreter's are not.
+    """
+    python = ctypes.pythonapi
+    python.PyOS_BeforeFork()
+    pid = int(_PY_LIBC.syscall(ctypes.c_long(_number("clone")), ctypes.c_ulong(_CLONE_ALL | 17), 0, 0, 0, 0))
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+    else:
+        python.PyOS_AfterFork_Parent()
+    return _check(pid, "clone")
+
+
+def map_own_ids(proc: int) -> None:
+    """In a fresh user namespace: keep the own user and group id, and no other. ``proc``: a descriptor of /proc."""
+    uid, gid = _IDS
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-        handle = os.open(f"/proc/self/{name}", os.O_WRONLY)
+        handle = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
         os.write(handle, text.encode())
         os.close(handle)
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    encoded = [None if text is None else text.encode() for text in (source, target, kind, options)]
-    result = _LIBC.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3])
-    _check(result, f"mount {target}")
+    texts = [None if text is None else text.encode() for text in (source, target, kind, options)]
+    _check(_LIBC.mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3]), f"mount {target}")
+
+
+def private_tmpfs(path: str) -> None:
+    """Mount an empty tmpfs of 16 MiB and 256 files; it goes with the mount namespace."""
+    mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,nr_inodes=256,mode=700")
+
+
+def unmount(path: str) -> None:
+    _check(_LIBC.umount2(path.encode(), 2), f"unmount {path}")  # MNT_DETACH
+
+
+def pivot_root(new: str, old: str) -> None:
+    number = _REFUSED["pivot_root"][_column()]
+    _check(_LIBC.syscall(ctypes.c_long(number or 0), new.encode(), old.encode()), "pivot_root")
 
 
 def landlock_abi() -> int:
@@ -159,9 +206,8 @@ def seccomp_program() -> bytes:
 
     A deny list, because the interpreter's own needs vary by libc; the namespaces and Landlock stand behind it.
     """
-    if platform.machine() not in _MACHINES:
-        raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}")
-    column, audit_arch = _MACHINES[platform.machine()]
+    column = _column()
+    audit_arch = _MACHINES[platform.machine()][1]
     load, jeq, jge, jset, ret = 0x20, 0x15, 0x35, 0x45, 0x06
     allow, refuse, absent, kill = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x80000000
     code: list[tuple[int, int, int, int]] = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import socket
 import struct
@@ -16,21 +17,26 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import forewarn
 from forewarn.errors import EngineFault
 from forewarn.judge import codec
 
+Killed = Literal["deadline", "cpu", "flood"]
 Level = Literal["strict", "hardened", "weak"]
 LEVELS: tuple[Level, ...] = ("strict", "hardened", "weak")
 """strongest first. strict: namespaces, Landlock, seccomp, rlimits. hardened: the same without namespaces. weak: rlimits
 and a process group only: no protection of files or the network, for trusted code."""
 GRACE_S = 10.0
 """added to an execution's deadline before its zygote counts as hung"""
-_HEADER = struct.Struct("<IId")
+START_S = 30.0
+"""for a zygote to start, on a busy machine"""
+MAX_OUTPUT_BYTES = 16 << 20
+"""all frames of one execution"""
 
 
 class SandboxFault(EngineFault):
@@ -44,7 +50,7 @@ class Execution:
     exit_status: int | None
     """its exit status; None if a signal ended it"""
     signal: int | None
-    killed: Literal["deadline", "cpu", "flood"] | None
+    killed: Killed | None
     """why the supervisor killed it"""
     seconds: float
     """wall clock from fork to end"""
@@ -60,37 +66,40 @@ class Sandbox:
         self._memory_mb = max_memory_mb
         self._folder: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
-        self.restarts = 0
+        self._control: socket.socket | None = None
 
-    def execute(self, request: dict[str, codec.Tree], secrets: list[codec.Tree] | None, timeout_s: float) -> Execution:
+    def execute(
+        self, request: dict[str, codec.Tree], secrets: Sequence[codec.Tree] | None, timeout_s: float
+    ) -> Execution:
         """Run one request (see ``worker.run``) for at most ``timeout_s`` seconds of wall clock.
 
-        ``secrets``: expected values that the supervisor hands out one by one; None where the child may have none.
+        ``secrets``: expected values that the child may ask for; None where it may have none.
         Raises ``SandboxFault``; the next call starts a fresh zygote.
         """
-        public = codec.dumps(request)
-        secret = b"" if secrets is None else codec.dumps(secrets)
         try:
-            link = self._ready()
-            link.settimeout(timeout_s + GRACE_S)
-            link.sendall(_HEADER.pack(len(public), len(secret), timeout_s) + public + secret)
-            deadline = time.monotonic() + timeout_s + GRACE_S
-            meta_size, frames_size = struct.unpack("<II", _receive(link, 8, deadline))
-            answer = json.loads(_receive(link, meta_size, deadline))
-            frames = _receive(link, frames_size, deadline)
-        except (OSError, EOFError, ValueError, struct.error) as error:
+            control = self._ready()
+            ours, theirs = socket.socketpair()
+            with ours:
+                deadline = time.monotonic() + timeout_s + GRACE_S
+                link = Link(ours, secrets, deadline)
+                link.queue(codec.dumps(request))  # before the clock starts, as far as the buffer takes it
+                with theirs:
+                    socket.send_fds(control, [struct.pack("<d", timeout_s)], [theirs.fileno()])
+                frames = link.frames()
+                if link.flooded:
+                    control.send(b"k")
+            control.settimeout(max(0.1, deadline - time.monotonic()))
+            answer = _answer(control)
+        except (OSError, EOFError, ValueError) as error:
             self._stop()
-            self.restarts += 1
             raise SandboxFault(f"the sandbox died or hung: {type(error).__name__}: {error}") from error
-        if answer["fault"] is not None:
-            raise SandboxFault(f"the sandbox broke: {answer['fault']}")
+        if frames[4:5] == b"!":
+            raise SandboxFault(f"the child could not be confined: {frames[5:300].decode('ascii', 'replace')}")
         status = answer["status"]
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = None if number is not None else os.WEXITSTATUS(status)
-        if frames[4:5] == b"!":
-            raise SandboxFault(f"the child could not be confined: {frames[5:300].decode('ascii', 'replace')}")
-        return Execution(code, number, answer["killed"], answer["seconds"], frames)
+        killed: Killed | None = "flood" if link.flooded else answer["killed"]
+        return Execution(code, number, killed, answer["seconds"], frames)
 
     @property
     def pid(self) -> int | None:
@@ -104,26 +113,24 @@ class Sandbox:
             self._folder = None
 
     def _ready(self) -> socket.socket:
-        if self._socket is not None and self._process is not None and self._process.poll() is None:
-            return self._socket
+        if self._control is not None and self._process is not None and self._process.poll() is None:
+            return self._control
         self._stop()
         if self._folder is None:
             self._folder = tempfile.mkdtemp(prefix="forewarn-")
-        work = Path(self._folder) / "work"
-        work.mkdir(mode=0o700, exist_ok=True)
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
         settings = {
             "level": self.level,
             "memory_mb": self._memory_mb,
-            "work": str(work),
+            "folder": self._folder,
             "fd": theirs.fileno(),
             "source_root": str(Path(forewarn.__file__).parents[1]),
         }
-        script = Path(__file__).with_name("zygote.py")
-        command = [sys.executable, "-s", "-P", "-S", "-B", str(script), json.dumps(settings)]
-        try:
+        script = str(Path(__file__).with_name("zygote.py"))
+        with theirs:
             self._process = subprocess.Popen(
-                command,
+                [sys.executable, "-s", "-P", "-S", "-B", script, json.dumps(settings)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -132,38 +139,93 @@ class Sandbox:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._socket = ours
+        ours.settimeout(START_S)
+        _answer(ours)
         return ours
 
     def _stop(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()  # its supervisor and child die with it
+                self._process.kill()  # its child dies with it
             self._process.wait()
             self._process = None
 
 
-def _receive(link: socket.socket, size: int, deadline: float) -> bytes:
-    parts: list[bytes] = []
-    while size:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("no answer in time")
-        link.settimeout(left)
-        piece = link.recv(min(size, 1 << 20))
-        if not piece:
-            raise EOFError("the zygote is gone")
-        parts.append(piece)
-        size -= len(piece)
-    return b"".join(parts)
+class Link:
+    """The parent's end of one child's socket."""
+
+    def __init__(self, end: socket.socket, secrets: Sequence[codec.Tree] | None, deadline: float) -> None:
+        self._end, self._secrets, self._deadline = end, secrets, deadline
+        self._out = b""
+        self._in = bytearray()
+        self._parsed = 0
+        self.flooded = False
+        end.setblocking(False)
+
+    def queue(self, data: bytes) -> None:
+        self._out += struct.pack("<I", len(data)) + data
+        self._flush()
+
+    def frames(self) -> bytes:
+        """All that the child sends until it is gone. Raises ``TimeoutError`` past the deadline."""
+        poll = select.poll()
+        while True:
+            poll.register(self._end, select.POLLIN | (select.POLLOUT if self._out else 0))
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the child's socket stayed open")
+            poll.poll(left * 1000 + 1)
+            self._flush()
+            try:
+                piece = self._end.recv(1 << 18)
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                piece = b""
+            if not piece:
+                return bytes(self._in)
+            self._in += piece
+            if len(self._in) > MAX_OUTPUT_BYTES:
+                self.flooded = True
+                return bytes(self._in[:MAX_OUTPUT_BYTES])
+            if self._secrets is not None:
+                self._answer(self._secrets)
+
+    def _flush(self) -> None:
+        try:
+            while self._out:
+                self._out = self._out[self._end.send(self._out) :]
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self._out = b""  # the child is gone: its status says why
+
+    def _answer(self, secrets: Sequence[codec.Tree]) -> None:
+        while len(self._in) - self._parsed >= 5:
+            (size,) = struct.unpack_from("<I", self._in, self._parsed)
+            end = self._parsed + 5 + size
+            if len(self._in) < end:
+                return
+            index = bytes(self._in[self._parsed + 5 : end])
+            if self._in[self._parsed + 4] == ord("?") and index.isdigit() and len(index) < 9:
+                known = int(index) < len(secrets)
+                # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
+                if known and not self._out:
+                    self.queue(codec.dumps(secrets[int(index)]))
+            self._parsed = end
+
+
+def _answer(control: socket.socket) -> dict[str, Any]:
+    data = control.recv(1 << 16)
+    if not data:
+        raise EOFError("the zygote is gone")
+    answer: dict[str, Any] = json.loads(data)
+    if answer["fault"] is not None:
+        raise OSError(answer["fault"])
+    return answer
 
 
 def works(level: Level, max_memory_mb: int) -> str | None:

@@ -6,7 +6,7 @@ that it never saw. Submissions and faults of theirs end here; nothing is raised 
 Not covered: confinement (``confine.py``) and supervision (``zygote.py``).
 
 Frames: 4 bytes of length, 1 byte of kind, JSON. ``+`` ready, ``!`` our fault before ready, ``L`` loaded, ``x`` loading
-failed, ``r`` a call returned, ``e`` a call raised, ``F`` finished, ``?`` asks the supervisor for an expected value.
+failed, ``r`` a call returned, ``e`` a call raised, ``F`` finished, ``?`` asks the parent for an expected value.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MAX_FRAME_BYTES = 8 << 20
 
 
 class Channel:
-    """The child's ends of the two pipes to its supervisor."""
+    """The child's end of its socket to the parent: the request comes in, frames go out."""
 
-    def __init__(self, up: int, down: int | None) -> None:
-        self._up, self._down = up, down
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
 
     def send(self, kind: bytes, tree: codec.Tree) -> None:
         data = codec.dumps(tree)
@@ -39,23 +39,24 @@ class Channel:
             data = codec.dumps({"v": ["o", "result too large"]})
         view = memoryview(struct.pack("<I", len(data)) + kind + data)
         while view:
-            view = view[os.write(self._up, view) :]
+            view = view[os.write(self._handle, view) :]
+
+    def receive(self) -> Any:
+        """The next message: 4 bytes of length, JSON."""
+        (size,) = struct.unpack("<I", self._read(4))
+        return codec.loads(self._read(size))
 
     def ask(self, index: int) -> object:
-        """The expected value of case ``index``; only under a checker whose flaw needs it in the child."""
-        if self._down is None:
-            raise LookupError("this checker keeps expected values out of the child")
+        """The expected value of case ``index``; the parent refuses unless the checker's flaw needs it in the child."""
         self.send(b"?", index)
-        (size,) = struct.unpack("<I", self._receive(4))
-        return codec.decode(codec.loads(self._receive(size)))
+        return codec.decode(self.receive())
 
-    def _receive(self, size: int) -> bytes:
-        assert self._down is not None
+    def _read(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
-            piece = os.read(self._down, size - len(data))
+            piece = os.read(self._handle, size - len(data))
             if not piece:
-                raise EOFError("the supervisor is gone")
+                raise EOFError("the parent is gone")
             data += piece
         return data
 
@@ -79,7 +80,7 @@ class Tools:
 
 
 def run(request: dict[str, Any], channel: Channel) -> NoReturn:
-    """Run one request to its end and leave the process. Keys: code, entry_point, cases, child (source), module."""
+    """Run one request to its end and leave the process. Keys: code, entry_point, cases (encoded), child (source)."""
     cases = [codec.decode(case) for case in request["cases"]]
     hooks: dict[str, Any] = {"__name__": "checker_side"}
     tools = Tools(channel, cases)
