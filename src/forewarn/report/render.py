@@ -1,0 +1,75 @@
+"""A ``Table`` as Markdown, as HTML, or for a terminal. Knows no statistics."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from forewarn.report.tables import Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+
+def as_markdown(table: Table, *, heading: str = "###") -> str:
+    """Heading, pipe table, note."""
+    marks = [":--" if i < table.text_columns else "--:" for i in range(len(table.columns))]
+    lines = [f"{heading} {table.title}", "", _markdown_row(table.columns), _markdown_row(marks)]
+    for i, row in enumerate(table.rows):
+        strong = i in table.emphasis
+        lines.append(_markdown_row([f"**{cell}**" if strong and cell else cell for cell in map(_pipe_safe, row)]))
+    if not table.rows:
+        lines.append(_markdown_row(["(nothing)"] + [""] * (len(table.columns) - 1)))
+    return "\n".join([*lines, "", table.note, ""] if table.note else [*lines, ""])
+
+
+def _markdown_row(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _pipe_safe(cell: str) -> str:
+    return cell.replace("|", r"\|")
+
+
+def as_html(table: Table) -> str:
+    """A ``<table>`` in a box that scrolls sideways, its title as caption, and the note below."""
+    head = "".join(f"<th{_side(table, i)}>{escape(name)}</th>" for i, name in enumerate(table.columns))
+    body = []
+    for i, row in enumerate(table.rows):
+        cells = "".join(f"<td{_side(table, j)}>{escape(cell)}</td>" for j, cell in enumerate(row))
+        body.append(f'<tr class="strong">{cells}</tr>' if i in table.emphasis else f"<tr>{cells}</tr>")
+    if not body:
+        body = [f'<tr><td colspan="{len(table.columns)}">(nothing)</td></tr>']
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    return (
+        f'<div class="scroll"><table><caption>{escape(table.title)}</caption>'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(body) + f"\n</tbody></table></div>{note}"
+    )
+
+
+def _side(table: Table, column: int) -> str:
+    return "" if column < table.text_columns else ' class="number"'
+
+
+def as_rich(table: Table) -> RichTable:
+    """For ``rich.console.Console.print``."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    rich = RichTable(
+        title=table.title,
+        caption=table.note or None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for i, name in enumerate(table.columns):
+        rich.add_column(name, justify="left" if i < table.text_columns else "right", overflow="fold")
+    for i, row in enumerate(table.rows):
+        starts_block = bool(row[0]) and i > 0 and not table.rows[i - 1][0]
+        if starts_block:
+            rich.add_section()
+        rich.add_row(*map(Text, row), style="bold" if i in table.emphasis else None)
+    return rich

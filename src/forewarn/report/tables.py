@@ -1,0 +1,187 @@
+"""The report's tables on estimates, as rows of text: cells, accuracy by decade, certificates.
+
+Frames in (checked, see ``frames.py``), ``Table`` out; ``render.py`` turns a table into Markdown, HTML or a terminal.
+Forecasts: ``forecast_tables.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from forewarn.report import numbers as write
+from forewarn.report.frames import JUDGED_HITS, ordered_types
+from forewarn.report.summary import ESTIMATORS, LEVEL, Accuracy, accuracies, certificates
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Text in rows and columns."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    text_columns: int = 1
+    """so many columns, from the left, are words; the others are numbers and stand to the right"""
+    emphasis: tuple[int, ...] = ()
+    """rows that matter most"""
+
+
+def cell_table(cells: pl.DataFrame, run: str) -> Table:
+    """Every cell of a run: truth, estimate and what is needed to judge it, the study's estimators, brute force."""
+    rows = []
+    for exploit_type in ordered_types(cells):
+        of_type = cells.filter((pl.col("run") == run) & (pl.col("exploit_type") == exploit_type)).sort("step")
+        rows += [_cell_row(row) for row in of_type.iter_rows(named=True)]
+    return Table(
+        title=f"Every checkpoint of run {run}",
+        columns=(
+            "type", "step", "truth", "estimate", "estimate / truth", "certified", "hits / N", "ESS", "top share",
+            "k-hat", "by donors", "study tokens", "study words", "brute force", "verdict",
+        ),
+        rows=tuple(rows),
+        text_columns=1,
+        note=(
+            f"Intervals at {LEVEL:.0%}. Truth: brute force, Clopper-Pearson; certified: a lower and an upper "
+            "bound, each one-sided. Top share: the largest part that one completion has in the estimate. By "
+            "donors: the part of the estimate from hits that a donor, rather than brute force, would have "
+            "brought. Brute force: at the same number of completions. The study's estimators have no interval."
+        ),
+    )  # fmt: skip
+
+
+def short_cell_table(cells: pl.DataFrame, run: str) -> Table:
+    """A run's cells in the columns that fit a terminal."""
+    rows = []
+    for exploit_type in ordered_types(cells):
+        of_type = cells.filter((pl.col("run") == run) & (pl.col("exploit_type") == exploit_type)).sort("step")
+        full = [_cell_row(row) for row in of_type.iter_rows(named=True)]
+        rows += [(r[0] if i == 0 else "", r[1], r[2], r[3], r[4], r[6], r[11], r[13]) for i, r in enumerate(full)]
+    return Table(
+        title=f"Run {run}",
+        columns=("type", "step", "truth", "estimate", "est/truth", "hits / N", "study", "brute force"),
+        rows=tuple(rows),
+        note=f"Intervals at {LEVEL:.0%}. Study: its pooled prefix estimator, tokens. Brute force: at the same N.",
+    )
+
+
+def _cell_row(row: dict[str, object]) -> tuple[str, ...]:
+    get: Callable[[str], object] = row.__getitem__
+    value, truth = as_number(get("log10_p")), as_number(get("truth_log10"))
+    resolved = "resolved" if get("resolved") else f"unresolved: {get('reason')}"
+    return (
+        str(get("exploit_type")),
+        write.step(as_number(get("step"))),
+        counted_rate(get("truth_hits"), get("truth_n"), get("truth_lo"), get("truth_hi")),
+        estimate_text(row),
+        write.ratio(None if value is None or truth is None else value - truth),
+        f"{write.rate(as_number(get('lower_bound')))} to {write.rate(as_number(get('upper_bound')))}",
+        f"{get('n_hits')} / {get('n')}" + (f" ({get('n_invalid')} invalid)" if get("n_invalid") else ""),
+        write.number(as_number(get("ess")), 0),
+        write.percent(as_number(get("max_share"))),
+        write.number(as_number(get("khat"))),
+        write.percent(donor_share(row)),
+        study_text(get("study_tokens_log10")),
+        study_text(get("study_words_log10")),
+        counted_rate(get("brute_hits"), get("brute_n"), get("brute_lo"), get("brute_hi")),
+        resolved,
+    )
+
+
+def estimate_text(row: dict[str, object]) -> str:
+    """ "3.2e-4 (1.1e-4 to 8.0e-4)"; without a hit, the certified upper bound."""
+    value = as_number(row["log10_p"])
+    if value is None:
+        return f"{write.NO_HIT} (at most {write.rate(as_number(row['upper_bound']))})"
+    low, high = as_number(row["lo"]), as_number(row["hi"])
+    tail = write.log_interval(low, high) if low is not None else "no honest interval"
+    return f"{write.log_rate(value)} ({tail})"
+
+
+def counted_rate(hits: object, n: object, low: object, high: object) -> str:
+    """A rate from counts with its interval; without a hit, the interval's upper end; "—" where nothing was drawn."""
+    if not isinstance(hits, int) or not isinstance(n, int) or not n:
+        return write.NONE
+    if hits == 0:
+        return f"{write.NO_HIT} in {n:,} (at most {write.rate(as_number(high))})"
+    return f"{write.rate(hits / n)} ({write.interval(as_number(low), as_number(high))})"
+
+
+def study_text(log10_p: object) -> str:
+    return write.NO_HIT if log10_p is None else write.log_rate(as_number(log10_p))
+
+
+def donor_share(row: dict[str, object]) -> float | None:
+    """Share of the estimate from hits that donors reach; None without an estimate."""
+    covered, uncovered = as_number(row["covered_log10_p"]), as_number(row["uncovered_log10_p"])
+    if covered is None and uncovered is None:
+        return None
+    if covered is None or uncovered is None:
+        return 0.0 if covered is None else 1.0
+    return float(1 / (1 + 10 ** min(uncovered - covered, 300.0)))
+
+
+def as_number(value: object) -> float | None:
+    """A frame's value as a float; None for null."""
+    return float(value) if isinstance(value, int | float) else None
+
+
+def accuracy_table(cells: pl.DataFrame) -> Table:
+    """Error and coverage of every estimator over the judged cells, by decade of the truth."""
+    found = accuracies(cells)
+    return Table(
+        title="Against the truth",
+        columns=(
+            "judged cells", "estimator", "cells", "no hit", "median error, decades", "no hit = infinite", "covered",
+            "interval's width, decades",
+        ),
+        rows=tuple(_accuracy_row(a) for a in found),
+        text_columns=2,
+        emphasis=tuple(i for i, a in enumerate(found) if a.estimator == "estimate"),
+        note=(
+            f"Judged: cells whose truth rests on at least {JUDGED_HITS} hits. Error: |log10(estimate/truth)|, its "
+            f"median over the cells with a hit, with a {LEVEL:.0%} interval of that median; then the median with a"
+            f" cell without a hit counted as infinitely wrong. Covered: the {LEVEL:.0%} interval meets the truth's"
+            " own interval; a cell without an interval counts as not covered; in brackets a Clopper-Pearson "
+            "interval of the share. Widths are medians."
+        ),
+    )  # fmt: skip
+
+
+def _accuracy_row(a: Accuracy) -> tuple[str, ...]:
+    error = write.number(a.median_error)
+    if a.median_error is not None and a.median_error_interval:
+        error += f" ({a.median_error_interval[0]:.2f} to {a.median_error_interval[1]:.2f})"
+    covered = "has none"
+    width = write.NONE
+    if a.coverage_interval:
+        low, high = a.coverage_interval
+        covered = f"{a.n_covered} of {a.n} ({low:.0%} to {high:.0%})"
+        width = "reaches 0" if a.n_interval and a.median_width is None else write.number(a.median_width, 1)
+    return (
+        a.group,
+        ESTIMATORS[a.estimator],
+        str(a.n),
+        str(a.n - a.n_hit),
+        error if a.n_hit else write.NO_HIT,
+        write.NO_HIT if a.median_error_all is None else write.number(a.median_error_all),
+        covered,
+        width,
+    )
+
+
+def certificate_table(cells: pl.DataFrame) -> Table:
+    """How often a certificate contradicts the truth."""
+    found = certificates(cells)
+    return Table(
+        title="Certificates",
+        columns=("certificate", "cells with a truth", "contradicted"),
+        rows=(
+            ("lower bound above the truth's interval", str(found.n), str(found.n_lower_wrong)),
+            ("upper bound below the truth's interval", str(found.n), str(found.n_upper_wrong)),
+        ),
+        note="Each bound is one-sided; cells count whether judged or not.",
+    )
