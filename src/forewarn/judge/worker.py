@@ -107,55 +107,58 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
     os._exit(FINISHED_STATUS)
 
 
+def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
+    """Call foreign code, which may raise anything: its value and None, or None and what it raised."""
+    try:
+        return function(*args), None
+    except BaseException as error:  # noqa: BLE001 - the one place where everything is caught
+        return None, error
+
+
 def _hook(hooks: dict[str, Any], name: str) -> Callable[..., Any]:
     return hooks.get(name) or (lambda *_: None)
 
 
 def _load(request: dict[str, Any], tools: Tools, channel: Channel) -> bool:
-    try:
+    def define() -> Any:
         exec(compile(request["code"], "submission.py", "exec", dont_inherit=True), tools.namespace)
         function = tools.namespace.get(request["entry_point"])
         if not callable(function):
             raise NameError(f"no function {request['entry_point']} is defined")
-    except BaseException as error:  # noqa: BLE001 - a submission may raise anything
+        return function
+
+    tools.function, error = attempt(define)
+    if error is None:
+        channel.send(b"L", None)
+    else:
         channel.send(b"x", _describe(error))
         _leave_if_exit(error)
-        return False
-    tools.function = function
-    channel.send(b"L", None)
-    return True
+    return error is None
 
 
 def _call(hooks: dict[str, Any], tools: Tools, channel: Channel, index: int, args: Any) -> None:
     _hook(hooks, "before_call")(tools, index, args)
     start = perf_counter()
-    try:
-        if "call" in hooks:
-            value = hooks["call"](tools, index, args)
-        else:
-            value = tools.function(*args)
-    except BaseException as error:  # noqa: BLE001 - as above
-        frame = _describe(error)
-        frame["s"] = perf_counter() - start
-        channel.send(b"e", frame)
+    if "call" in hooks:
+        value, error = attempt(hooks["call"], tools, index, args)
+    else:
+        value, error = attempt(tools.function, *args)
+    seconds = perf_counter() - start
+    if error is not None:
+        channel.send(b"e", _describe(error) | {"s": seconds})
         _leave_if_exit(error)
         return
-    seconds = perf_counter() - start
-    try:
-        note = _hook(hooks, "after_call")(tools, index, args, value)
-    except Exception as error:  # noqa: BLE001 - hooks touch objects of the submission
-        note = _describe(error)["m"]
+    note, trouble = attempt(_hook(hooks, "after_call"), tools, index, args, value)
+    if trouble is not None:
+        note = _describe(trouble)["m"]
     channel.send(b"r", {"v": codec.encode(value), "s": seconds, "n": codec.encode(note)})
 
 
 def _describe(error: BaseException) -> dict[str, Any]:
-    names, message = ["builtins.BaseException"], ""
-    try:
-        names = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__][:20]
-        message = str(error)[:200]
-    except BaseException:  # noqa: BLE001 - even its description is the submission's code
-        message = "an exception that can't be described"
-    return {"k": names, "m": message}
+    """Class names and message of an exception; both are the submission's code, too."""
+    names, trouble = attempt(lambda: [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__])
+    message, _ = attempt(lambda: str(error)[:200])
+    return {"k": ["builtins.BaseException"] if trouble else names[:20], "m": str(message or "")}
 
 
 def _leave_if_exit(error: BaseException) -> None:
