@@ -11,12 +11,25 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from forewarn.errors import ModelError
 
 
 def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Around loading and saving: transformers draws a progress bar for every file."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 @contextmanager
@@ -34,7 +47,8 @@ def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
     fill those with random numbers and carry on.
     """
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        with no_progress_bars():
+            model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError) as error:
         raise ModelError(f"can't load a model from {folder}: {_reason(error)}; give a whole model folder") from None
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
