@@ -27,7 +27,7 @@ FinishReason = Literal["stop", "length"]
 def content_key(*parts: object) -> str:
     """A short key (16 hex digits) of JSON-like parts: equal parts give equal keys in every process."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def derived_seed(*parts: object) -> int:
