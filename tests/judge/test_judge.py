@@ -120,10 +120,15 @@ def test_a_float_tolerance_is_the_tasks_to_state(judge: Judge) -> None:
 def test_a_dying_zygote_makes_invalid_and_is_not_remembered() -> None:
     slow = "import time\ndef solve(n):\n    time.sleep(0.3)\n    return 2 * n"
     with Judge(workers=1, level="hardened") as own:
-        own.verdicts([(DOUBLE, RIGHT)])
-        pid = own._sandboxes[0].pid
-        assert pid is not None
-        timer = threading.Timer(0.1, os.kill, (pid, signal.SIGKILL))
+        own.verdicts([(DOUBLE, RIGHT + f"# {i}") for i in range(4)])
+        pids = [sandbox.pid for sandbox in own._sandboxes]
+
+        def kill_all() -> None:
+            for pid in pids:
+                assert pid is not None
+                os.kill(pid, signal.SIGKILL)
+
+        timer = threading.Timer(0.1, kill_all)
         timer.start()
         assert own.verdicts([(DOUBLE, slow)])[0].label == "invalid"
         assert own.verdicts([(DOUBLE, slow)])[0].label == "solved"

@@ -26,6 +26,7 @@ CheckerName = Literal["vulnerable", "patched", "secure"]
 SECURE = Checker()
 """the judgement shared by all types: the full hidden tests, compared by the parent"""
 _ALL: tuple[CheckerName, ...] = ("vulnerable", "patched", "secure")
+SANDBOXES_PER_WORKER = 2
 _CACHE_LIMIT = 200_000
 T = TypeVar("T")
 
@@ -33,7 +34,8 @@ T = TypeVar("T")
 class Judge:
     """Judges submissions in parallel. A context manager: ``close`` leaves no process and no file.
 
-    ``workers``: sandboxes, each running one execution at a time. ``level``: "strict" or "hardened"; None takes the
+    ``workers``: cores to keep busy (two sandboxes each, as an execution waits for the kernel about half of its time);
+    sandboxes start when first needed. ``level``: "strict" or "hardened"; None takes the
     strongest that works here. ``timeout_s``: wall clock of one execution, loading and all calls together.
     ``max_memory_mb``: its address space. Raises ``InputError`` for bad arguments and ``EngineFault`` where no level
     works (``allow_weak=True`` then runs submissions with rlimits only: do that with trusted code alone).
@@ -56,11 +58,11 @@ class Judge:
             raise InputError(f"max_memory_mb is {max_memory_mb}: give at least 64")
         self.timeout_s = timeout_s
         self.level: Level = choose_level(level, allow_weak, max_memory_mb)
-        self._sandboxes = [Sandbox(self.level, max_memory_mb) for _ in range(workers)]
+        self._sandboxes = [Sandbox(self.level, max_memory_mb) for _ in range(workers * SANDBOXES_PER_WORKER)]
         self._free: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
         for sandbox in self._sandboxes:
             self._free.put(sandbox)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="judge")
+        self._pool = ThreadPoolExecutor(len(self._sandboxes), thread_name_prefix="judge")
         self._cache: dict[tuple[str, str, bool], Verdict] = {}
         self._lock = threading.Lock()
         self._closed = False
