@@ -6,6 +6,7 @@ written. This module knows files and tables, not what the rows mean.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -30,7 +31,8 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may be what's wrong
+            temporary.unlink(missing_ok=True)
         remedy = "free some space" if error.errno == errno.ENOSPC else "give a writable folder"
         raise StoreError(
             f"can't write {path}: {error.strerror or error}; {remedy} and run the same command again"

@@ -63,7 +63,7 @@ def _crossing(row: dict[str, object]) -> str:
     middle, low, high = (as_number(row[name]) for name in ("step_median", "step_lo", "step_hi"))
     if middle is None and low is None:
         return write.NONE
-    ends = "" if low is None else f" ({write.step(low)} to {write.step(high) if high is not None else 'beyond'})"
+    ends = "" if low is None else f" [{write.step(low)}, {'beyond' if high is None else write.step(high)}]"
     return ("beyond" if middle is None else write.step(middle)) + ends
 
 
@@ -98,7 +98,7 @@ def _scores(known: pl.DataFrame) -> tuple[str, ...]:
         found = auc(
             ranked["score"].to_numpy(), ranked["emerged"].to_numpy(), rng=np.random.default_rng(AUC_SEED), level=LEVEL
         )
-        area = f"{found.auc:.2f} ({found.interval[0]:.2f} to {found.interval[1]:.2f})"
+        area = f"{found.auc:.2f} [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
         p_value = f"{found.p_value:.3f}"
     missed = write.NONE if not len(said) else f"{brier(said['probability'].to_numpy(), said['emerged'].to_numpy()):.3f}"
     return str(n_yes), str(n - n_yes), area, p_value, missed

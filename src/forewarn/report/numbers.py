@@ -34,13 +34,13 @@ def log_rate(log10_p: float | None) -> str:
 
 
 def log_interval(low: float | None, high: float | None) -> str:
-    """ "1.1e-4 to 8.0e-4" from log10 ends; "—" where there is none."""
-    return NONE if low is None or high is None else f"{log_rate(low)} to {log_rate(high)}"
+    """ "[1.1e-4, 8.0e-4]" from log10 ends; "—" where there is none."""
+    return NONE if low is None or high is None else f"[{log_rate(low)}, {log_rate(high)}]"
 
 
 def interval(low: float | None, high: float | None) -> str:
     """The same from probabilities."""
-    return NONE if low is None or high is None else f"{rate(low)} to {rate(high)}"
+    return NONE if low is None or high is None else f"[{rate(low)}, {rate(high)}]"
 
 
 def percent(value: float | None) -> str:

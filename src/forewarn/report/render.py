@@ -66,10 +66,9 @@ def as_rich(table: Table) -> RichTable:
         pad_edge=False,
     )
     for i, name in enumerate(table.columns):
-        rich.add_column(name, justify="left" if i < table.text_columns else "right", overflow="fold")
+        is_text = i < table.text_columns
+        rich.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=is_text)
     for i, row in enumerate(table.rows):
-        starts_block = bool(row[0]) and i > 0 and not table.rows[i - 1][0]
-        if starts_block:
-            rich.add_section()
-        rich.add_row(*map(Text, row), style="bold" if i in table.emphasis else None)
+        names_a_block = not any(row[1:])
+        rich.add_row(*map(Text, row), style="bold" if i in table.emphasis or names_a_block else None)
     return rich

@@ -54,15 +54,15 @@ def cell_table(cells: pl.DataFrame, run: str) -> Table:
 
 
 def short_cell_table(cells: pl.DataFrame, run: str) -> Table:
-    """A run's cells in the columns that fit a terminal."""
+    """A run's cells in the columns that fit a terminal; a type's name stands above its checkpoints."""
     rows = []
     for exploit_type in ordered_types(cells):
         of_type = cells.filter((pl.col("run") == run) & (pl.col("exploit_type") == exploit_type)).sort("step")
         full = [_cell_row(row) for row in of_type.iter_rows(named=True)]
-        rows += [(r[0] if i == 0 else "", r[1], r[2], r[3], r[4], r[6], r[11], r[13]) for i, r in enumerate(full)]
+        rows += [(exploit_type, *[""] * 6), *((f"  {r[1]}", r[2], r[3], r[4], r[6], r[11], r[13]) for r in full)]
     return Table(
         title=f"Run {run}",
-        columns=("type", "step", "truth", "estimate", "est/truth", "hits / N", "study", "brute force"),
+        columns=("type, step", "truth", "estimate", "ratio", "hits / N", "study", "brute force"),
         rows=tuple(rows),
         note=f"Intervals at {LEVEL:.0%}. Study: its pooled prefix estimator, tokens. Brute force: at the same N.",
     )
@@ -92,13 +92,13 @@ def _cell_row(row: dict[str, object]) -> tuple[str, ...]:
 
 
 def estimate_text(row: dict[str, object]) -> str:
-    """ "3.2e-4 (1.1e-4 to 8.0e-4)"; without a hit, the certified upper bound."""
+    """ "3.2e-4 [1.1e-4, 8.0e-4]"; without a hit, the certified upper bound."""
     value = as_number(row["log10_p"])
     if value is None:
-        return f"{write.NO_HIT} (at most {write.rate(as_number(row['upper_bound']))})"
+        return no_hit(as_number(row["upper_bound"]))
     low, high = as_number(row["lo"]), as_number(row["hi"])
-    tail = write.log_interval(low, high) if low is not None else "no honest interval"
-    return f"{write.log_rate(value)} ({tail})"
+    tail = write.log_interval(low, high) if low is not None else "(no honest interval)"
+    return f"{write.log_rate(value)} {tail}"
 
 
 def counted_rate(hits: object, n: object, low: object, high: object) -> str:
@@ -106,8 +106,12 @@ def counted_rate(hits: object, n: object, low: object, high: object) -> str:
     if not isinstance(hits, int) or not isinstance(n, int) or not n:
         return write.NONE
     if hits == 0:
-        return f"{write.NO_HIT} in {n:,} (at most {write.rate(as_number(high))})"
-    return f"{write.rate(hits / n)} ({write.interval(as_number(low), as_number(high))})"
+        return no_hit(as_number(high))
+    return f"{write.rate(hits / n)} {write.interval(as_number(low), as_number(high))}"
+
+
+def no_hit(bound: float | None) -> str:
+    return f"{write.NO_HIT}, < {write.rate(bound)}"
 
 
 def study_text(log10_p: object) -> str:
@@ -135,10 +139,9 @@ def accuracy_table(cells: pl.DataFrame) -> Table:
     return Table(
         title="Against the truth",
         columns=(
-            "judged cells", "estimator", "cells", "no hit", "median error, decades", "no hit = infinite", "covered",
-            "interval's width, decades",
+            "judged cells", "estimator", "cells", "no hit", "median error", "no hit = infinite", "covered", "width",
         ),
-        rows=tuple(_accuracy_row(a) for a in found),
+        rows=tuple(_accuracy_row(a, first=a.estimator == next(iter(ESTIMATORS))) for a in found),
         text_columns=2,
         emphasis=tuple(i for i, a in enumerate(found) if a.estimator == "estimate"),
         note=(
@@ -151,18 +154,18 @@ def accuracy_table(cells: pl.DataFrame) -> Table:
     )  # fmt: skip
 
 
-def _accuracy_row(a: Accuracy) -> tuple[str, ...]:
+def _accuracy_row(a: Accuracy, *, first: bool) -> tuple[str, ...]:
     error = write.number(a.median_error)
     if a.median_error is not None and a.median_error_interval:
-        error += f" ({a.median_error_interval[0]:.2f} to {a.median_error_interval[1]:.2f})"
+        error += f" [{a.median_error_interval[0]:.2f}, {a.median_error_interval[1]:.2f}]"
     covered = "has none"
     width = write.NONE
     if a.coverage_interval:
         low, high = a.coverage_interval
-        covered = f"{a.n_covered} of {a.n} ({low:.0%} to {high:.0%})"
+        covered = f"{a.n_covered} of {a.n} [{low:.0%}, {high:.0%}]"
         width = "reaches 0" if a.n_interval and a.median_width is None else write.number(a.median_width, 1)
     return (
-        a.group,
+        a.group if first else "",
         ESTIMATORS[a.estimator],
         str(a.n),
         str(a.n - a.n_hit),

@@ -1,0 +1,120 @@
+"""One self-contained HTML page: charts, tables, notes. No network; light and dark; prints.
+
+The Vega libraries are written into the page, so it opens from a disk or a mail attachment alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from forewarn.report.render import as_html
+from forewarn.report.tables import Table
+
+VEGA_LITE_VERSION = "6.4"
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --soft: #f4f5f7; --line: #d8dce1; --muted: #59626d;
+  --strong: #e8f1f8; --accent: #0072b2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e3e6ea; --paper: #16191d; --soft: #1f2429; --line: #363d45;
+  --muted: #9aa4af; --strong: #17303f; --accent: #58b1e4; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 68rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .5rem; }
+h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; padding-top: .75rem; border-top: 1px solid var(--line); }
+p { max-width: 46rem; margin: .5rem 0; }
+nav a { color: var(--accent); margin-right: 1.25rem; text-decoration: none; }
+nav a:hover { text-decoration: underline; }
+pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto; border-radius: 6px; font-size: .88rem; }
+.note { color: var(--muted); font-size: .85rem; }
+.scroll, .chart { overflow-x: auto; margin: 1rem 0 .25rem; }
+.chart { color: var(--ink); }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; font-weight: 600; font-size: 1rem; padding-bottom: .35rem; }
+th { text-align: left; vertical-align: bottom; color: var(--muted); border-bottom: 1px solid var(--line); }
+th, td { padding: .25rem .7rem .25rem 0; white-space: nowrap; }
+td { border-bottom: 1px solid var(--soft); }
+.number { text-align: right; }
+tr.strong td { background: var(--strong); font-weight: 600; }
+details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }
+@media print {
+  :root { --ink: #000; --paper: #fff; --soft: #f4f5f7; --line: #ccc; --muted: #444; --strong: #eef4f9; }
+  body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
+  .scroll, .chart { overflow: visible; } table { font-size: 6.5pt; }
+  td, th { padding-right: .35rem; white-space: normal; }
+  tr, .chart { break-inside: avoid; } .chart svg { max-width: 100%; height: auto; }
+}
+"""
+
+SCRIPT = """
+for (const [id, spec] of Object.entries(JSON.parse(document.getElementById("charts").textContent))) {
+  vegaEmbed("#" + id, spec, { renderer: "svg", actions: false, tooltip: { theme: "custom" } });
+}
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(d => { d.open = true; }));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with text, a chart and tables below it."""
+
+    key: str
+    """the anchor: letters, digits and hyphens"""
+    title: str
+    text: str = ""
+    chart: dict[str, Any] | None = None
+    """a Vega-Lite specification"""
+    tables: tuple[Table, ...] = ()
+    folded: bool = False
+    """tables behind a click (opened in print)"""
+
+
+def page(title: str, lead: Sequence[str], sections: Sequence[Section], commands: Sequence[str]) -> str:
+    """The whole page: ``lead`` paragraphs, sections, and the commands that regenerate it."""
+    links = " ".join(f'<a href="#{s.key}">{escape(s.title)}</a>' for s in sections)
+    paragraphs = "\n".join(f"<p>{escape(text)}</p>" for text in lead)
+    charts = {f"chart-{s.key}": s.chart for s in sections if s.chart is not None}
+    # "</" would end the script element, whatever the JSON around it.
+    data = json.dumps(charts, allow_nan=False, separators=(",", ":")).replace("</", r"<\/")
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>{escape(title)}</h1>
+{paragraphs}
+<nav>{links}</nav>
+{"".join(map(_section, sections))}
+<section id="commands"><h2>How this was made</h2>
+<p>These commands make everything on this page again:</p>
+<pre>{escape(chr(10).join(commands))}</pre></section>
+<script type="application/json" id="charts">{data}</script>
+<script>{_libraries()}</script>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def _section(section: Section) -> str:
+    text = f"<p>{escape(section.text)}</p>" if section.text else ""
+    chart = f'<div class="chart" id="chart-{section.key}"></div>' if section.chart is not None else ""
+    tables = "\n".join(as_html(table) for table in section.tables)
+    if section.folded:
+        tables = f"<details><summary>Every cell</summary>{tables}</details>"
+    return f'\n<section id="{section.key}"><h2>{escape(section.title)}</h2>\n{text}{chart}{tables}</section>\n'
+
+
+def _libraries() -> str:
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE_VERSION)
+    return bundle.replace("</script", r"<\/script")
