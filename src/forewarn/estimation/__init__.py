@@ -6,21 +6,30 @@ L prefix lengths.
 """
 
 from forewarn.estimation.bounds import certified_lower, certified_upper, clopper_pearson, jeffreys
+from forewarn.estimation.control import control_variate_estimate
+from forewarn.estimation.growth import growth_curve
 from forewarn.estimation.mixture import mixture_estimate
+from forewarn.estimation.pooling import Batch, combine, join, suggest_shares
 from forewarn.estimation.sample import Design, Sample, read_sample
 from forewarn.estimation.spans import donor_key, span_log_ratios
 from forewarn.estimation.tails import pareto_khat
 
 __all__ = [
+    "Batch",
     "Design",
     "Sample",
     "certified_lower",
     "certified_upper",
     "clopper_pearson",
+    "combine",
+    "control_variate_estimate",
     "donor_key",
+    "growth_curve",
     "jeffreys",
+    "join",
     "mixture_estimate",
     "pareto_khat",
     "read_sample",
     "span_log_ratios",
+    "suggest_shares",
 ]

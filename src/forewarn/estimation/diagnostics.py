@@ -11,8 +11,12 @@ from scipy.stats import nbinom
 from forewarn.estimation.sample import Floats, Sample
 
 MIN_ESS = 8.0
+"""below it the interval is wider than about 0.6 decades"""
 MAX_SHARE = 0.35
 MAX_KHAT = 0.7
+KHAT_SHARE = 0.15
+"""the tail index counts only where one completion carries this much: on tails that carry little it rejected sound
+estimates (w*E takes few values, which no Pareto law fits) and none that missed (docs/decisions)"""
 MIN_P_VALUE = 0.01
 
 
@@ -72,7 +76,7 @@ def judge(d: Diagnostics) -> tuple[bool, str]:
         )
     if d.max_share > MAX_SHARE:
         return False, f"one completion carries {d.max_share:.0%} of the estimate"
-    if d.khat is not None and d.khat > MAX_KHAT:
+    if d.khat is not None and d.khat > MAX_KHAT and d.max_share > KHAT_SHARE:
         return False, f"tail index of w*E is {d.khat:.2f}, above {MAX_KHAT:g}: larger weights are likely still unseen"
     if d.direct_p_value is not None and d.direct_p_value < MIN_P_VALUE:
         return False, f"brute force hits more often than the donors' hits explain (p = {d.direct_p_value:.1g})"

@@ -1,7 +1,34 @@
 """Trends, forecasts, alarms and their scores, from estimates at several checkpoints. NumPy and SciPy only."""
 
+from forewarn.prediction.alarms import (
+    elond,
+    exceeds_alert,
+    first_crossing,
+    growth_alert,
+    log_e_exceeds,
+    log_e_growth,
+    spending,
+)
+from forewarn.prediction.covariance import JointEstimate, gls_trend, joint_covariance
 from forewarn.prediction.emergence import forecast
 from forewarn.prediction.scoring import Auc, auc, brier, lead_time
 from forewarn.prediction.trend import fit_trend
 
-__all__ = ["Auc", "auc", "brier", "fit_trend", "forecast", "lead_time"]
+__all__ = [
+    "Auc",
+    "JointEstimate",
+    "auc",
+    "brier",
+    "elond",
+    "exceeds_alert",
+    "first_crossing",
+    "fit_trend",
+    "forecast",
+    "gls_trend",
+    "growth_alert",
+    "joint_covariance",
+    "lead_time",
+    "log_e_exceeds",
+    "log_e_growth",
+    "spending",
+]

@@ -1,0 +1,134 @@
+"""Several checkpoints at once: covariance of the log estimates over shared donor traces, and the slope by GLS.
+
+Donor reasoning traces can serve every checkpoint, so estimates at different checkpoints move together; a slope from
+such estimates is better known than independent ones would let it be. Without shared traces ``trend.fit_trend`` is
+enough.
+"""
+
+# ruff: noqa: N815 - fields carry shape suffixes
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import chi2
+
+from forewarn.errors import InputError
+from forewarn.estimation.intervals import unit_totals
+from forewarn.estimation.sample import Sample
+from forewarn.prediction.trend import certified_slopes, check_steps, zero_cell_exposure
+from forewarn.records import Estimate, Trend
+
+Floats = NDArray[np.float64]
+
+_MAX_SLOPE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class JointEstimate:
+    """ln estimates at the checkpoints that hit, and how they vary together."""
+
+    hit_C: tuple[bool, ...]
+    """which of the given checkpoints had a hit"""
+    log_p_J: Floats
+    """nats, of those checkpoints"""
+    covariance_JJ: Floats
+
+
+def joint_covariance(samples: Sequence[Sample], trace_ids: Sequence[ArrayLike]) -> JointEstimate:
+    """Covariance of log p_hat across checkpoints by the delta method on unit totals.
+
+    ``trace_ids[c]``: for each completion of checkpoint c, the id of its donor trace; equal ids at different
+    checkpoints are one unit, with all its completions at all checkpoints. Strata are each checkpoint's own (problem,
+    spans). What a bootstrap of units within strata estimates, without its noise. Raises InputError for lengths that
+    don't match.
+    """
+    if len(samples) != len(trace_ids):
+        raise InputError(f"trace_ids has {len(trace_ids)} checkpoints: samples has {len(samples)}")
+    log_p, totals, hit = [], [], []
+    for c, (sample, ids) in enumerate(zip(samples, trace_ids, strict=True)):
+        trace = np.asarray(ids)
+        if trace.shape != (sample.n,):
+            raise InputError(f"trace_ids[{c}] has shape {trace.shape}: checkpoint {c} has {sample.n} completions")
+        found = unit_totals(sample)
+        hit.append(found is not None)
+        if found is not None:
+            log_p.append(found[1])
+            totals.append(_centred(sample, trace, found[1]))
+    covariance = np.array([[sum(a[k] * b[k] for k in a.keys() & b.keys()) for b in totals] for a in totals])
+    return JointEstimate(tuple(hit), np.array(log_p), covariance.reshape(len(totals), len(totals)))
+
+
+def _centred(sample: Sample, trace: NDArray[np.generic], log_p: float) -> dict[object, float]:
+    """Unit totals over the estimate, less their stratum's mean, by trace id: products of them sum to (co)variances."""
+    z = np.exp(sample.log_z_H - log_p)
+    total = np.bincount(sample.unit_N[sample.hit_H], weights=z, minlength=sample.n_unit)
+    size = np.bincount(sample.stratum_U)
+    mean = np.bincount(sample.stratum_U, weights=total) / np.maximum(size, 1)
+    n = size[sample.stratum_U]
+    # a stratum of one unit has no spread to see: its own square bounds it
+    value = np.where(n > 1, (total - mean[sample.stratum_U]) * np.sqrt(n / np.maximum(n - 1, 1)), total)
+    first = np.unique(sample.unit_N, return_index=True)[1]
+    return dict(zip(trace[first].tolist(), value.tolist(), strict=True))
+
+
+def gls_trend(
+    steps: Sequence[int], estimates: Sequence[Estimate], joint: JointEstimate, *, level: float = 0.9
+) -> Trend:
+    """Slope of ln p on ln step by generalised least squares; checkpoints without hits enter as exp(-n_0 p).
+
+    The interval is that of the profile of -1/2 r' C^-1 r - sum n_0 exp(a + b x) (r: residuals of ln p_hat). Needs
+    hits at two checkpoints, else ``slope`` is None. Raises InputError. Source: method.md, "Across checkpoints".
+    """
+    x_C = check_steps(steps, estimates)
+    if len(joint.hit_C) != len(steps):
+        raise InputError(f"joint has {len(joint.hit_C)} checkpoints: steps has {len(steps)}")
+    x_C = x_C - x_C.mean()
+    hit = np.asarray(joint.hit_C)
+    exposure = np.array([zero_cell_exposure(e) for e, h in zip(estimates, hit, strict=True) if not h])
+    slope, interval = (None, None) if hit.sum() < 2 else _profile_slope(x_C[hit], joint, x_C[~hit], exposure, level)
+    return Trend(
+        slope=slope,
+        slope_interval=interval,
+        level=level,
+        steps=tuple(int(s) for s in steps),
+        n_zero_cells=int((~hit).sum()),
+        certified_slopes=certified_slopes(x_C, estimates),
+    )
+
+
+def _profile_slope(
+    x_J: Floats, joint: JointEstimate, x_zero: Floats, exposure: Floats, level: float
+) -> tuple[float | None, tuple[float, float] | None]:
+    # the diagonal's own error makes small covariances too certain; see the calibration in benchmarks/estimation.py
+    precision = np.linalg.inv(joint.covariance_JJ + 1e-12 * np.eye(len(x_J)))
+    weight = float(precision.sum())
+
+    def log_likelihood(slope: float) -> float:
+        residual = joint.log_p_J - slope * x_J
+        start = float(precision.sum(axis=0) @ residual) / weight
+
+        def loss(a: float) -> float:
+            r = residual - a
+            return 0.5 * float(r @ precision @ r) + float((exposure * np.exp(a + slope * x_zero)).sum())
+
+        if not len(exposure):
+            return -loss(start)
+        # zero cells only pull the intercept down
+        low = start - 1.0 - float((exposure * np.exp(np.minimum(start + slope * x_zero, 600.0))).sum()) / weight
+        return -float(minimize_scalar(loss, bounds=(max(low, start - 200.0), start), method="bounded").fun)
+
+    found = minimize_scalar(lambda b: -log_likelihood(b), bounds=(-_MAX_SLOPE, _MAX_SLOPE), method="bounded")
+    best, top = float(found.x), -float(found.fun)
+    drop = float(chi2.ppf(level, 1)) / 2
+
+    def excess(slope: float) -> float:
+        return top - log_likelihood(slope) - drop
+
+    low = float(brentq(excess, -_MAX_SLOPE, best)) if excess(-_MAX_SLOPE) > 0 else -math.inf
+    high = float(brentq(excess, best, _MAX_SLOPE)) if excess(_MAX_SLOPE) > 0 else math.inf
+    return best, (low, high)
