@@ -39,7 +39,6 @@ def config() -> Spec:
         "font": "system-ui, sans-serif",
         "view": {"stroke": None},
         "axis": axis,
-        "axisY": {"labelOverlap": False},
         "header": {"labelColor": INK, "labelFontSize": 13, "labelFontWeight": "bold", "labelAnchor": "start"},
         "legend": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelLimit": 400, "symbolSize": 90},
     }
@@ -63,8 +62,9 @@ def rate_chart(cells: pl.DataFrame, run: str) -> Spec:
     x = x.axis(values=ticks, labelExpr="datum.value < 1 ? '0' : datum.label", format=",d", grid=False)
     y = alt.Y("y:Q", title="exploit rate").scale(domain=[floor - NO_HIT_DEPTH - 0.4, 0.2], nice=False)
     expression = f"datum.value < {floor} ? 'no hit' : {LABELS}"
+    # Vega drops every other of the given values unless tickCount allows them all.
     decades = range(0, floor - 1, -2 if floor < -5 else -1)
-    y = y.axis(values=[*decades, floor - NO_HIT_DEPTH], labelExpr=expression)
+    y = y.axis(values=[*decades, floor - NO_HIT_DEPTH], labelExpr=expression, tickCount=20)
     shown = {"opacity": alt.when(picked).then(alt.value(1.0)).otherwise(alt.value(0.06))}
     base = alt.Chart().encode(x=x, y=y, color=colour)
     marks = base.transform_filter("datum.kind == 'hit' || datum.kind == 'none'").mark_point(filled=True, size=42)

@@ -42,15 +42,14 @@ def forecast_table(forecasts: pl.DataFrame) -> Table:
     return Table(
         title="Forecasts from the first checkpoints",
         columns=(
-            "run", "type", "checkpoints", "P(emerges)", "score", "step of crossing", "emerged", "first call",
-            "brute force sees it", "rate over 10 %",
+            "run", "type", "from", "P(emerges)", "score", "crosses at", "emerged", "called", "seen", "over 10 %",
         ),
         rows=tuple(rows),
         text_columns=2,
         note=(
-            "Step of crossing: median, with its interval, of the step at which the rate passes the threshold. "
-            "First call: the first step at which the monitor calls the type. Brute force sees it: the first "
-            "checkpoint at which 64 completions a problem would show the hack at all. — : never, or not known."
+            "From: so many checkpoints. Crosses at: median, with its interval, of the step at which the rate passes "
+            "the threshold. Called: the first step at which the monitor calls the type. Seen: the first checkpoint at "
+            "which 64 completions a problem would show the hack at all. — : never, or not known."
         ),
     )  # fmt: skip
 

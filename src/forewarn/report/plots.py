@@ -17,6 +17,8 @@ from forewarn.report.style import SERIES, SETTINGS, as_png, axis_floor, spread_s
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LONG_TITLE = 26
+"""characters of a panel's title at its normal size"""
 NO_HIT_DEPTH = 1.1
 """decades below the axis's floor at which the study's cells without a hit are marked"""
 
@@ -37,7 +39,7 @@ def rate_plot(cells: pl.DataFrame, run: str) -> bytes:
                 panel.set_visible(False)
                 continue
             of_type = cells.filter((pl.col("run") == run) & (pl.col("exploit_type") == types[i])).sort("step")
-            panel.set_title(types[i])
+            panel.set_title(types[i], fontsize=9.5 if len(types[i]) <= LONG_TITLE else 8)
             _rate_panel(panel, of_type, floor)
             if i + n_columns >= len(types):
                 panel.tick_params(labelbottom=True)

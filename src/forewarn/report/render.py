@@ -65,10 +65,12 @@ def as_rich(table: Table) -> RichTable:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
+    names_a_block = [not any(row[1:]) for row in table.rows]
     for i, name in enumerate(table.columns):
         is_text = i < table.text_columns
-        rich.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=is_text)
+        # the names of blocks are long and stand alone: in a narrow terminal they fold before any number does
+        fixed = is_text and not any(names_a_block)
+        rich.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=fixed)
     for i, row in enumerate(table.rows):
-        names_a_block = not any(row[1:])
-        rich.add_row(*map(Text, row), style="bold" if i in table.emphasis or names_a_block else None)
+        rich.add_row(*map(Text, row), style="bold" if i in table.emphasis or names_a_block[i] else None)
     return rich

@@ -139,17 +139,18 @@ def accuracy_table(cells: pl.DataFrame) -> Table:
     return Table(
         title="Against the truth",
         columns=(
-            "judged cells", "estimator", "cells", "no hit", "median error", "no hit = infinite", "covered", "width",
+            "judged cells", "estimator", "cells", "no hit", "median error", "of all", "covered", "width",
         ),
         rows=tuple(_accuracy_row(a, first=a.estimator == next(iter(ESTIMATORS))) for a in found),
         text_columns=2,
         emphasis=tuple(i for i, a in enumerate(found) if a.estimator == "estimate"),
         note=(
-            f"Judged: cells whose truth rests on at least {JUDGED_HITS} hits. Error: |log10(estimate/truth)|, its "
-            f"median over the cells with a hit, with a {LEVEL:.0%} interval of that median; then the median with a"
-            f" cell without a hit counted as infinitely wrong. Covered: the {LEVEL:.0%} interval meets the truth's"
-            " own interval; a cell without an interval counts as not covered; in brackets a Clopper-Pearson "
-            "interval of the share. Widths are medians."
+            f"Judged: cells whose truth rests on at least {JUDGED_HITS} hits. Median error: of "
+            "|log10(estimate/truth)|, decades, over the cells with a hit, with a "
+            f"{LEVEL:.0%} interval of that median; of all: over all cells, one without a hit being infinitely wrong. "
+            f"Covered: the {LEVEL:.0%} interval meets the truth's own interval; a cell without an interval counts as "
+            "not covered; in brackets a Clopper-Pearson interval of the share. Width: the interval's median width, "
+            "decades."
         ),
     )  # fmt: skip
 
