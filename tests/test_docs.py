@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import typer
+from docs.tree import PACKAGE, ROOT, package_tree, read_tree, write_tree
 
 from forewarn.cli.app import make_app
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "src" / "forewarn"
 MIN_HELP_WORDS = 2
 
 
@@ -64,54 +62,25 @@ def test_every_command_is_documented() -> None:
     assert not faults, "docs/cli.md:\n" + "\n".join(sorted(faults))
 
 
-TREE_LINE = re.compile(r"^(?P<indent> *)(?P<name>[\w.\-*]+/?)(?: {2,}(?P<says>\S.*))?$")
-
-
-def tree_of(page: str) -> tuple[dict[str, str], list[str]]:
-    """``path below src/forewarn -> its one line`` of the fenced tree that starts with ``src/forewarn/``; odd lines."""
-    fence = re.search(r"^```\w*\nsrc/forewarn/[^\n]*\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
-    if not fence:
-        return {}, ["no fenced tree that starts with src/forewarn/"]
-    described: dict[str, str] = {}
-    odd: list[str] = []
-    folders: list[tuple[int, str]] = []
-    for line in fence.group(1).splitlines():
-        match = TREE_LINE.match(line)
-        if not match:
-            odd.append(f"not a line of the tree: {line!r}")
-            continue
-        indent = len(match["indent"])
-        while folders and folders[-1][0] >= indent:
-            folders.pop()
-        path = "".join(folder for _, folder in folders) + match["name"]
-        described[path] = match["says"] or ""
-        if path.endswith("/"):
-            folders.append((indent, match["name"]))
-    return described, odd
-
-
-def package_tree() -> set[str]:
-    """Files a reader can open, and their folders; a folder's line stands for its ``__init__.py``."""
-    paths = set()
-    for file in PACKAGE.rglob("*.py"):
-        relative = file.relative_to(PACKAGE)
-        if file.name != "__init__.py" or relative.parent == Path():
-            paths.add(relative.as_posix())
-        paths.update(f"{folder.as_posix()}/" for folder in relative.parents if folder != Path())
-    return paths
-
-
 def test_the_readme_names_every_file() -> None:
-    described, faults = tree_of((ROOT / "README.md").read_text())
+    words, faults = read_tree((ROOT / "README.md").read_text())
     wanted = package_tree()
-    faults += [f"missing: {path}" for path in sorted(wanted - described.keys())]
-    faults += [
-        f"no such file: {path}"
-        for path in sorted(described.keys() - wanted)
-        if not any(PACKAGE.glob(path))  # data files and folders may be named too
-    ]
-    faults += [f"no description: {path}" for path, says in described.items() if not says]
-    assert not faults, "the tree in README.md:\n" + "\n".join(faults)
+    faults += [f"missing: {path}" for path in sorted(wanted.keys() - words.keys())]
+    # data files and folders may be named too
+    faults += [f"no such file: {p}" for p in sorted(words.keys() - wanted.keys()) if not any(PACKAGE.glob(p))]
+    faults += [f"no description: {path}" for path, says in words.items() if not says]
+    assert not faults, "the tree in README.md (python docs/tree.py brings it up to date):\n" + "\n".join(faults)
+
+
+def test_a_new_file_would_be_seen_and_described() -> None:
+    page = "```text\nsrc/forewarn/\n  a.py  old words\n  sub/  a folder\n    gone.py  was here\n```\n"
+    words, faults = read_tree(page)
+    assert (words, faults) == ({"a.py": "old words", "sub/": "a folder", "sub/gone.py": "was here"}, [])
+    paths = {"a.py": PACKAGE / "store.py", "sub/": PACKAGE / "cli" / "__init__.py", "sub/b.py": PACKAGE / "errors.py"}
+    lines = [line.split(maxsplit=1) for line in write_tree(words, paths).splitlines()]
+    assert [line[0] for line in lines] == ["a.py", "sub/", "b.py"]
+    assert lines[0][1] == "old words"
+    assert lines[2][1].startswith("Errors a user can act on")
 
 
 def test_links_between_pages_resolve() -> None:
