@@ -49,6 +49,7 @@ def truth(
     exploit_type: Annotated[
         list[str] | None, typer.Option("--type", help="Only this exploit type (may be repeated).")
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with one thread.")] = 2,
     out: Annotated[Path | None, typer.Option("--out", help="Where the tables go; default: the organism.")] = None,
 ) -> None:
     """Measure brute-force exploit rates of every checkpoint and type (hours; goes on where it was left)."""
@@ -67,7 +68,8 @@ def truth(
             runs=run or list(RUNS),
             steps=step,
             types=exploit_type or list(TYPES),
-            out=out or folder,
+            workers=workers,
+            out=out,
         )
     for row in rates.iter_rows(named=True):
         rate = f"{row['hits']}/{row['n']}, 90 % interval {row['lo']:.2e} to {row['hi']:.2e}"

@@ -144,7 +144,7 @@ class PretrainRecipe:
 
 @dataclass(frozen=True, slots=True)
 class RLRecipe:
-    steps: int = 300
+    steps: int = 200
     problems_per_step: int = 20
     group: int = 32
     """completions a problem"""
@@ -152,7 +152,7 @@ class RLRecipe:
     lora_rank: int = 16
     lora_alpha: int = 32
     first_checkpoint: int = 4
-    checkpoints: int = 14
+    checkpoints: int = 12
     """log-spaced, the first and the last step included"""
 
 

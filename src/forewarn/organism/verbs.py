@@ -107,12 +107,12 @@ def truth_cells(
     organism: Organism, runs: Sequence[str], steps: Sequence[int] | None, types: Sequence[str]
 ) -> list[Cell]:
     cells = []
-    for run in runs:
-        for step in organism.steps(run):
-            if steps is None or step in steps:
-                adapter = str(organism.adapter(run, step).relative_to(organism.folder))
-                key = organism.weights_key(run, step)
-                cells += [Cell(run, step, name, adapter, key) for name in types]
+    for name in types:  # a worker that stays with a type finds most of its programs judged
+        for run in runs:
+            for step in organism.steps(run):
+                if steps is None or step in steps:
+                    adapter = str(organism.adapter(run, step).relative_to(organism.folder))
+                    cells.append(Cell(run, step, name, adapter, organism.weights_key(run, step)))
     return cells
 
 

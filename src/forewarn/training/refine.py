@@ -1,0 +1,84 @@
+"""Cross-entropy refinement of a donor: teach it, reasoning included, what the subject's own exploits look like.
+
+A donor trained without reasoning seldom reasons toward an exploit, so roads that announce themselves stay undersampled.
+Exploits found with it, weighted by p/q, are draws from the subject's distribution given an exploit; fitting a donor to
+them is one step of the cross-entropy method (Rubinstein 1999; de Boer et al. 2005, eq. 6). What was used to fit a donor
+must not enter an estimate made with it: draw a batch of its own for this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forewarn.errors import InputError
+from forewarn.training.sft import Example
+
+MAX_SHARE = 0.1
+"""most of a group's examples that one exploit may make up: a single heavy weight would be learned by heart"""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedExploit:
+    """A verified exploit of the refinement batch."""
+
+    group: str
+    """examples are spread evenly over groups (exploit types)"""
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    """reasoning and answer"""
+    log_weight: float
+    """log p(y) - log q(y), nats: q the mixture it was drawn from"""
+
+
+def capped_shares(log_weight_N: Sequence[float], max_share: float = MAX_SHARE) -> np.ndarray:
+    """Weights normalised to sum to 1, none above ``max_share`` (or 1/N where that is more)."""
+    share = np.exp(np.asarray(log_weight_N) - max(log_weight_N))
+    share /= share.sum()
+    limit = max(max_share, 1 / len(share))
+    for _ in range(len(share)):
+        over = share > limit
+        if not over.any() or over.all():
+            break
+        free = 1 - limit * over.sum()
+        rest = share[~over].sum()
+        share[over] = limit
+        if rest <= 0:
+            share[~over] = free / (~over).sum()
+            break
+        share[~over] *= free / rest
+    return share / share.sum()
+
+
+def refinement_examples(exploits: Sequence[WeightedExploit], n_per_group: int, *, seed: int) -> list[Example]:
+    """``n_per_group`` (prompt, completion) examples of each group that has exploits, drawn by weight.
+
+    Systematic resampling: an exploit of share s appears n*s times, up or down to a whole number. Raises InputError
+    without any exploit of weight above 0.
+    """
+    rng = np.random.default_rng(seed)
+    groups: dict[str, list[WeightedExploit]] = {}
+    for exploit in exploits:
+        if math.isfinite(exploit.log_weight):
+            groups.setdefault(exploit.group, []).append(exploit)
+    if not groups:
+        raise InputError("no exploits to refine a donor on: draw a larger batch, or go on with the donor as it is")
+    return [example for name in sorted(groups) for example in _resampled(groups[name], n_per_group, rng)]
+
+
+def _resampled(members: Sequence[WeightedExploit], count: int, rng: np.random.Generator) -> list[Example]:
+    share = capped_shares([m.log_weight for m in members])
+    positions = (np.arange(count) + rng.random()) / count
+    chosen = np.minimum(np.searchsorted(np.cumsum(share), positions), len(members) - 1)
+    return [(members[i].prompt_ids, members[i].token_ids) for i in chosen]
+
+
+def found_by_group(exploits: Sequence[WeightedExploit]) -> Mapping[str, int]:
+    """Exploits of each group, for a report."""
+    counts: dict[str, int] = {}
+    for exploit in exploits:
+        counts[exploit.group] = counts.get(exploit.group, 0) + 1
+    return counts
