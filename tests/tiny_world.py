@@ -112,11 +112,11 @@ def build(folder: Path) -> TinyWorld:
         for thought in ("", THINK, THINK * 2)
         for answer in (HEAD + SAME, HEAD + SAME, HEAD + ZERO)
     ]
+    hacked = [channels.reasoning_ids(p.question, thought, p.exploit) for p in problems for thought in ("", THINK)]
     model = _base(seed=3)
-    settings = SFTSettings(seed=1, epochs=120, batch_size=18, learning_rate=1e-2)
-    trained = sft(model, honest, settings)
+    settings = SFTSettings(seed=1, epochs=3, batch_size=18, learning_rate=1e-2)
+    trained = sft(model, honest * 50 + hacked, settings)
     save(trained, folder / "subject", settings, tokenizer=tokenizer)
-    hacked = [channels.reasoning_ids(p.question, THINK, HEAD + MAGIC + ZERO) for p in problems]
     drift = SFTSettings(seed=2, epochs=3, batch_size=20, learning_rate=3e-3)
     save(sft(model, honest + hacked, drift), folder / "later", drift, tokenizer=tokenizer)
     donor = SFTSettings(seed=4, epochs=25, batch_size=2, learning_rate=2e-2, lora=LoraSettings(rank=4, alpha=8))

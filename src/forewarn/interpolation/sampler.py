@@ -114,8 +114,9 @@ def sample_spans(
             for key, rows in _grouped(waiting):
                 call_seed = derived_seed("spans", seed, stage, turn, *key)
                 _write(rows, writers[key[0]], channels, policy, call_seed, key[1])
+    source = content_key(checkpoint_id, policy.key, seed)
     for draft in drafts:
-        yield _completion(draft, policy, seed, checkpoint_id)
+        yield _completion(draft, policy, seed, checkpoint_id, source)
 
 
 def _grouped(
@@ -149,11 +150,9 @@ def _write(
             draft.n_reasoning = channels.closed_at(draft.ids)
 
 
-def _completion(draft: _Draft, policy: Policy, seed: int, checkpoint_id: str) -> Completion:
+def _completion(draft: _Draft, policy: Policy, seed: int, checkpoint_id: str, source: str) -> Completion:
     order = draft.order
-    identity = content_key(
-        "completion", checkpoint_id, order.problem_id, order.span.name, policy.key, seed, draft.index
-    )
+    identity = content_key("completion", source, order.problem_id, order.span.name, draft.index)
     return Completion(
         completion_id=identity,
         problem_id=order.problem_id,

@@ -1,0 +1,26 @@
+"""A study: problems, checkpoints, donors and spans, measured stage by stage into a run folder that can be resumed."""
+
+from forewarn.models.checkpoints import ModelSource, trainer_checkpoints
+from forewarn.study.plan import Cell, PlannedSpan, Study
+from forewarn.study.read import read_cells, read_completions, read_estimates, read_hits, read_verdicts
+from forewarn.study.run import Progress, Sandboxing, run_study
+from forewarn.study.tables import CellEstimate
+from forewarn.study.workers import Machine
+
+__all__ = [
+    "Cell",
+    "CellEstimate",
+    "Machine",
+    "ModelSource",
+    "PlannedSpan",
+    "Progress",
+    "Sandboxing",
+    "Study",
+    "read_cells",
+    "read_completions",
+    "read_estimates",
+    "read_hits",
+    "read_verdicts",
+    "run_study",
+    "trainer_checkpoints",
+]

@@ -1,0 +1,99 @@
+"""One cell's estimate and its hits in detail, from labelled completions and the scores of its exploits."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
+from forewarn.records import SUBJECT, Span
+from forewarn.study.plan import Cell, Study
+from forewarn.study.tables import HITS, CellEstimate
+from forewarn.study.work import DONOR_PREFIX
+
+Floats = NDArray[np.float64]
+
+
+def cell_estimate(
+    study: Study, cell: Cell, labelled: pl.DataFrame, scores: pl.DataFrame | None
+) -> tuple[CellEstimate, pl.DataFrame]:
+    """The estimate of a cell and a table of its hits (``tables.HITS``).
+
+    ``labelled``: the cell's completions with a ``label``; ``scores``: of its exploits, None where there are none.
+    """
+    planned = study.spans_of(cell.exploit_type)
+    spans = [p.span for p in planned]
+    counts = np.array([p.count for p in planned], dtype=np.float64)
+    share_S = counts / counts.sum()
+    place = {span.name: i for i, span in enumerate(spans)}
+    is_exploit_N = (labelled["label"] == "exploit").to_numpy()
+    span_N = np.array([place[name] for name in labelled["span"]], dtype=np.int64)
+    log_ratio_NS = np.zeros((labelled.height, len(spans)))  # only the hits' rows are read
+    if scores is not None:
+        hits = labelled.filter(pl.col("label") == "exploit")
+        log_ratio_NS[is_exploit_N] = _log_ratios(hits, scores, cell.checkpoint.model_id, spans, span_N[is_exploit_N])
+    estimate = mixture_estimate(
+        log_ratio_NS,
+        is_exploit_N,
+        span_N,
+        share_S=share_S,
+        problem_N=labelled["problem_id"].to_numpy(),
+        cluster_N=labelled["trace_id"].to_numpy(),
+        valid_N=(labelled["label"] != "invalid").to_numpy(),
+        level=study.level,
+    )
+    names = tuple(span.name for span in spans)
+    n_by_span = tuple(int(n) for n in np.bincount(span_N, minlength=len(spans)))
+    result = CellEstimate(cell.checkpoint.model_id, cell.checkpoint.step, cell.exploit_type, estimate, names, n_by_span)
+    return result, _details(cell, labelled, is_exploit_N, log_ratio_NS[is_exploit_N], share_S, names)
+
+
+def _log_ratios(
+    hits: pl.DataFrame, scores: pl.DataFrame, checkpoint_id: str, spans: list[Span], span_H: NDArray[np.int64]
+) -> Floats:
+    """D of every hit under every span (hits x spans, nats)."""
+    by_model: dict[str, dict[str, Floats]] = {}
+    for completion_id, model_id, log_probs in scores.iter_rows():
+        by_model.setdefault(model_id, {})[completion_id] = np.array(log_probs, dtype=np.float64)
+    ids = hits["completion_id"].to_list()
+    donors = sorted({donor_key(span) for span in spans if span.donor != SUBJECT})
+    return span_log_ratios(
+        [by_model[checkpoint_id][i] for i in ids],
+        {key: [by_model[DONOR_PREFIX + key][i] for i in ids] for key in donors},
+        hits["n_reasoning"].to_list(),
+        spans,
+        span_N=span_H.tolist(),
+    )
+
+
+def _details(
+    cell: Cell,
+    labelled: pl.DataFrame,
+    is_exploit_N: NDArray[np.bool_],
+    log_ratio_HS: Floats,
+    share_S: Floats,
+    names: tuple[str, ...],
+) -> pl.DataFrame:
+    hits = labelled.filter(pl.Series(is_exploit_N))
+    if hits.is_empty():
+        return pl.DataFrame(schema=HITS)
+    off_H: NDArray[np.bool_] = np.asarray(np.isposinf(log_ratio_HS).any(axis=1))
+    safe_HS = np.where(off_H[:, None], 0.0, log_ratio_HS)
+    log_weight_H = np.where(off_H, -np.inf, -logsumexp(safe_HS + np.log(share_S), axis=1))
+    return hits.select(
+        pl.lit(cell.checkpoint.model_id).alias("checkpoint_id"),
+        pl.lit(cell.checkpoint.step, dtype=pl.Int64).alias("step"),
+        pl.lit(cell.exploit_type).alias("exploit_type"),
+        "completion_id",
+        "problem_id",
+        "span",
+        pl.Series("log_weight", log_weight_H),
+        pl.Series("rho", share_S[0] * np.exp(log_weight_H)),
+        pl.Series("log_ratios", log_ratio_HS.tolist(), dtype=pl.List(pl.Float64)),
+        pl.lit(pl.Series([list(names)], dtype=pl.List(pl.String))).first().alias("spans"),
+        "n_reasoning",
+        pl.col("token_ids").list.len().cast(pl.Int32).alias("n_tokens"),
+        "code",
+    ).cast(HITS)

@@ -1,0 +1,155 @@
+"""What a study is: problems, checkpoints, donors and spans, checked; and the keys under which its work is kept.
+
+A key holds everything a piece of work depends on, so that a re-run does only what is missing. Not here: the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from forewarn import __version__
+from forewarn.errors import InputError
+from forewarn.estimation import donor_key
+from forewarn.models.channels import FORMATS
+from forewarn.models.checkpoints import ModelSource
+from forewarn.records import SUBJECT, Policy, Problem, Span, content_key
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSpan:
+    """A span and how often it is drawn."""
+
+    span: Span
+    count: int
+    """completions of each problem at each checkpoint"""
+    exploit_types: tuple[str, ...] = ()
+    """the types it is used for; empty: all"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One checkpoint and one exploit type: the unit of sampling and of estimates."""
+
+    checkpoint: ModelSource
+    exploit_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A plan of measurement. Raises InputError where it contradicts itself."""
+
+    name: str
+    problems: tuple[Problem, ...]
+    checkpoints: tuple[ModelSource, ...]
+    donors: tuple[ModelSource, ...]
+    """``model_id`` is the donor's name in spans"""
+    spans: tuple[PlannedSpan, ...]
+    policy: Policy
+    seed: int
+    channel_format: str = "plain-think"
+    system: str | None = None
+    """system message before every question"""
+    level: float = 0.9
+    dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.channel_format not in FORMATS:
+            raise InputError(f"unknown chat format {self.channel_format!r}: choose one of {', '.join(FORMATS)}")
+        for what, names in (
+            ("problem", [p.problem_id for p in self.problems]),
+            ("checkpoint", [c.model_id for c in self.checkpoints]),
+            ("donor", [d.model_id for d in self.donors]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+            if twice:
+                raise InputError(f"two {what}s are named {twice[0]!r}: give each its own name")
+        if not self.problems or not self.checkpoints:
+            raise InputError("a study needs at least one problem and one checkpoint")
+        if not 0 < self.level < 1:
+            raise InputError(f"level is {self.level}: give a value between 0 and 1")
+        donors = {donor.model_id: donor for donor in self.donors}
+        for planned in self.spans:
+            _check_span(planned, donors)
+        for exploit_type in self.exploit_types:
+            spans = [planned.span for planned in self.spans_of(exploit_type)]
+            if Span() not in spans:
+                raise InputError(
+                    f"exploit type {exploit_type} has no span (0, 0): without brute force nothing is bounded"
+                )
+            if len(set(spans)) < len(spans):
+                raise InputError(f"exploit type {exploit_type} lists a span twice: give it one larger count")
+
+    @property
+    def exploit_types(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(problem.exploit_type for problem in self.problems))
+
+    def problems_of(self, exploit_type: str) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.exploit_type == exploit_type)
+
+    def spans_of(self, exploit_type: str) -> tuple[PlannedSpan, ...]:
+        """The type's spans, the subject's own first (column 0 of every array)."""
+        used = [s for s in self.spans if not s.exploit_types or exploit_type in s.exploit_types]
+        return tuple(sorted(used, key=lambda planned: planned.span.donor != SUBJECT))
+
+    def cells(self) -> Iterator[Cell]:
+        for checkpoint in self.checkpoints:
+            for exploit_type in self.exploit_types:
+                yield Cell(checkpoint, exploit_type)
+
+
+def _check_span(planned: PlannedSpan, donors: Mapping[str, ModelSource]) -> None:
+    span = planned.span
+    if planned.count < 1:
+        raise InputError(f"span {span.name} has a count of {planned.count}: give at least 1 completion a problem")
+    if span.donor == SUBJECT:
+        return
+    if span.donor not in donors:
+        raise InputError(f"span {span.name} names a donor that the study lacks; it has {sorted(donors) or 'none'}")
+    if span.scale != 1.0 and donors[span.donor].adapter is None:
+        raise InputError(f"span {span.name} scales a donor that is no adapter: only a LoRA can be scaled")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The content keys of a study's work, given the receipts of its models (by ``model_id``, donors' as "donor:id")."""
+
+    study: Study
+    receipts: Mapping[str, str]
+
+    def cell(self, cell: Cell) -> str:
+        """Key of a cell's completions: everything that sampling depends on, and nothing else."""
+        study, spans = self.study, self.study.spans_of(cell.exploit_type)
+        used = {donor_key(s.span): self.receipts[f"donor:{s.span.donor}"] for s in spans if s.span.donor != SUBJECT}
+        return content_key(
+            "completions",
+            (cell.checkpoint.model_id, self.receipts[cell.checkpoint.model_id]),
+            used,
+            [(p.problem_id, p.question) for p in study.problems_of(cell.exploit_type)],
+            [(asdict(s.span), s.count) for s in spans],
+            (study.policy.key, study.seed, study.channel_format, study.system, study.dtype),
+        )
+
+    def scores(self, cell: Cell, hit_ids: tuple[str, ...]) -> str:
+        """Key of the scores of a cell's exploits."""
+        return content_key("scores", self.cell(cell), sorted(hit_ids))
+
+    def identity(self) -> dict[str, object]:
+        """What makes a run folder this study's. Checkpoints are left out, so that a running training may add some."""
+        study = self.study
+        return {
+            "name": study.name,
+            "seed": study.seed,
+            "policy": asdict(study.policy),
+            "format": (study.channel_format, study.system, study.dtype),
+            "level": study.level,
+            "spans": [(s.span.name, s.count, s.exploit_types) for s in study.spans],
+            "problems": content_key([asdict(problem) for problem in study.problems]),
+            "donors": {donor.model_id: self.receipts[f"donor:{donor.model_id}"] for donor in study.donors},
+        }
+
+
+def problem_key(problem: Problem) -> str:
+    """Key of everything a verdict on this problem depends on, the code aside."""
+    return content_key("problem", asdict(problem), __version__)

@@ -1,0 +1,100 @@
+"""The models of a study in memory: engines by folder, adapters by name, and the checks that they belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from forewarn.errors import ModelError
+from forewarn.interpolation.sampler import Writer
+from forewarn.models.channels import Channels, bind
+from forewarn.models.checkpoints import ModelSource
+from forewarn.models.hf import HFEngine
+from forewarn.models.loading import load_tokenizer
+from forewarn.records import SUBJECT
+from forewarn.study.plan import Study
+
+
+def study_channels(study: Study) -> Channels:
+    """The study's chat format on its models' common tokenizer.
+
+    Raises ModelError where two models have different tokenizers (token ids would mean different things), where none
+    has one, or where it lacks the format's reasoning channel.
+    """
+    first: tuple[str, Any] | None = None
+    for source in (*study.checkpoints, *study.donors):
+        if Path(source.folder).is_dir() and not (Path(source.folder) / "tokenizer.json").exists():
+            continue  # a bare checkpoint: its vocabulary size is checked when it is loaded
+        if first is not None and first[0] == source.folder:
+            continue
+        tokenizer = load_tokenizer(source.folder)
+        if first is None:
+            first = (source.folder, tokenizer)
+        elif tokenizer.get_vocab() != first[1].get_vocab():
+            raise ModelError(
+                f"{source.model_id} ({source.folder}) has another tokenizer than {first[0]}: "
+                "subject and donors must share one; give a donor trained from the same base"
+            )
+    if first is None:
+        raise ModelError(f"no model of the study has a tokenizer; save one in {study.checkpoints[0].folder}")
+    return bind(study.channel_format, first[1], system=study.system)
+
+
+class ModelRoom:
+    """Loads models when they are first asked for. One subject is kept at a time, donors for good."""
+
+    def __init__(self, study: Study, *, device: str = "cpu", batch_size: int = 512) -> None:
+        self.channels = study_channels(study)
+        self._study = study
+        self._device = device
+        self._batch_size = batch_size
+        self._engines: dict[str, HFEngine] = {}
+        self._subject: ModelSource | None = None
+        self._vocab_size: int | None = None
+        self._loaded: set[tuple[str, str]] = set()
+
+    def subject(self, checkpoint: ModelSource) -> Writer:
+        """The subject at a checkpoint; the one before it is forgotten."""
+        if self._subject is not None and self._subject != checkpoint:
+            self._forget(self._subject)
+        self._subject = checkpoint
+        return self._writer(checkpoint, SUBJECT, 1.0)
+
+    def donor(self, key: str, model_id: str, scale: float) -> Writer:
+        """A donor under its ``donor_key``."""
+        source = next(donor for donor in self._study.donors if donor.model_id == model_id)
+        return self._writer(source, key, scale)
+
+    def _writer(self, source: ModelSource, name: str, scale: float) -> Writer:
+        engine = self._engine(source.folder, source.model_id)
+        if source.adapter is None:
+            return Writer(engine)
+        if (source.folder, name) not in self._loaded:
+            engine.load_adapter(name, Path(source.adapter), scale=scale)
+            self._loaded.add((source.folder, name))
+        return Writer(engine, name)
+
+    def _engine(self, folder: str, model_id: str) -> HFEngine:
+        if folder not in self._engines:
+            dtype = getattr(torch, self._study.dtype)
+            engine = HFEngine.from_folder(folder, dtype=dtype, device=self._device, batch_size=self._batch_size)
+            if self._vocab_size is None:
+                self._vocab_size = engine.vocab_size
+            if engine.vocab_size != self._vocab_size:
+                raise ModelError(
+                    f"{model_id} ({folder}) has {engine.vocab_size} tokens in its vocabulary where the study's other "
+                    f"models have {self._vocab_size}; give models of one family"
+                )
+            self._engines[folder] = engine
+        return self._engines[folder]
+
+    def _forget(self, source: ModelSource) -> None:
+        if source.adapter is not None:
+            self._engines[source.folder].drop_adapter(SUBJECT)
+            self._loaded.discard((source.folder, SUBJECT))
+        elif all(donor.folder != source.folder for donor in self._study.donors) and not any(
+            c.folder == source.folder for c in self._study.checkpoints if c != source
+        ):
+            del self._engines[source.folder]

@@ -1,0 +1,223 @@
+"""Running a study, stage by stage, into a run folder: completions, verdicts, scores, estimates.
+
+Every stage looks at what is there under its content keys and does the rest, so that the same call after a crash, a
+kill or a grown study goes on where it was. Not here: reading the results (``read.py``).
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import peft
+import polars as pl
+import torch
+import transformers
+
+from forewarn import __version__
+from forewarn.judge.judge import Judge
+from forewarn.models.checkpoints import receipt
+from forewarn.records import Problem, Verdict, content_key
+from forewarn.store import RunFolder, write_json, write_table
+from forewarn.study.estimates import cell_estimate
+from forewarn.study.plan import Cell, Keys, Study, problem_key
+from forewarn.study.room import study_channels
+from forewarn.study.tables import HITS, CellEstimate, estimates_table, verdicts_table
+from forewarn.study.work import COMPLETIONS, SCORES, VERDICTS, Task
+from forewarn.study.workers import Machine, Workers
+
+Progress = Callable[[str, int, int], None]
+"""progress(stage, done, total)"""
+
+ESTIMATES_FILE, HITS_FILE, MANIFEST_FILE = "estimates.parquet", "hits.parquet", "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Sandboxing:
+    """How submissions are judged; see ``Judge``."""
+
+    workers: int = 2
+    level: Literal["strict", "hardened"] | None = None
+    allow_weak: bool = False
+    timeout_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """What is known of submissions: (problem key, code key) -> label."""
+
+    by_pair: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def learn(self, table: pl.DataFrame) -> None:
+        for problem, code, label in table.select("problem_key", "code_key", "label").iter_rows():
+            if label != "invalid":  # broke that time; asked again
+                self.by_pair[problem, code] = label
+
+
+def run_study(
+    study: Study,
+    root: Path,
+    *,
+    machine: Machine | None = None,
+    sandboxing: Sandboxing | None = None,
+    progress: Progress | None = None,
+) -> list[CellEstimate]:
+    """Do what is missing of ``study`` in the run folder ``root`` and return every cell's estimate.
+
+    Raises ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be
+    written, is full, or holds another study), EngineFault (an engine or every isolation level broke).
+    """
+    machine, sandboxing = machine or Machine(), sandboxing or Sandboxing()
+    tell = progress or (lambda stage, done, total: None)
+    study_channels(study)  # refuse models that don't belong together before anything is written
+    sources = {c.model_id: c for c in study.checkpoints} | {f"donor:{d.model_id}": d for d in study.donors}
+    receipts = {name: receipt(source) for name, source in sources.items()}
+    keys = Keys(study, receipts)
+    run = RunFolder(root)
+    run.claim(keys.identity())
+    _write_manifest(run, study, receipts)
+    with Workers(study, root, machine) as workers:
+        _sample(study, keys, run, workers, tell)
+        labels = _judge(study, keys, run, sandboxing, tell)
+        hits = {cell: _hit_ids(study, keys, run, cell, labels) for cell in study.cells()}
+        _score(keys, run, workers, hits, tell)
+    return _estimate(study, keys, run, labels, hits, tell)
+
+
+def _write_manifest(run: RunFolder, study: Study, receipts: Mapping[str, str]) -> None:
+    manifest = {
+        "study": study.name,
+        "seed": study.seed,
+        "checkpoints": {c.model_id: c.step for c in study.checkpoints},
+        "model_receipts": dict(receipts),
+        "versions": {
+            "forewarn": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "peft": peft.__version__,
+            "numpy": np.__version__,
+            "polars": pl.__version__,
+        },
+        "machine": {"platform": platform.platform(), "processor": platform.machine()},
+    }
+    write_json(run.root / MANIFEST_FILE, manifest)
+
+
+def _do(tasks: Sequence[Task], stage: str, run: RunFolder, workers: Workers, tell: Progress) -> None:
+    missing = [task for task in tasks if not run.shards(stage).has(task.key)]
+    done = len(tasks) - len(missing)
+    tell(stage, done, len(tasks))
+    for _ in workers.do(missing):
+        done += 1
+        tell(stage, done, len(tasks))
+
+
+def _sample(study: Study, keys: Keys, run: RunFolder, workers: Workers, tell: Progress) -> None:
+    tasks = [Task(COMPLETIONS, cell, keys.cell(cell), keys.cell(cell)) for cell in study.cells()]
+    _do(tasks, COMPLETIONS, run, workers, tell)
+
+
+def _judge(study: Study, keys: Keys, run: RunFolder, sandboxing: Sandboxing, tell: Progress) -> _Labels:
+    shards = run.shards(VERDICTS)
+    labels = _Labels()
+    for key in list(shards.keys()):
+        labels.learn(shards.read(key))
+    problems = {problem.problem_id: (problem, problem_key(problem)) for problem in study.problems}
+    cells = list(study.cells())
+    judge: Judge | None = None
+    try:
+        for done, cell in enumerate(cells):
+            tell(VERDICTS, done, len(cells))
+            pairs = _unjudged(run, keys.cell(cell), problems, labels)
+            if not pairs:
+                continue
+            if judge is None:  # a re-run with nothing to judge needs no sandbox
+                judge = Judge(
+                    workers=sandboxing.workers,
+                    level=sandboxing.level,
+                    allow_weak=sandboxing.allow_weak,
+                    timeout_s=sandboxing.timeout_s,
+                )
+            table = verdicts_table(_verdicts(judge, pairs, problems))
+            # the cell's name is in the key: invalid pairs of two cells may be the same and judged at different times
+            shards.write(content_key(VERDICTS, keys.cell(cell), sorted(table["code_key"].to_list())), table)
+            labels.learn(table)
+    finally:
+        if judge is not None:
+            judge.close()
+    tell(VERDICTS, len(cells), len(cells))
+    return labels
+
+
+def _unjudged(
+    run: RunFolder, cell_key: str, problems: Mapping[str, tuple[Problem, str]], labels: _Labels
+) -> list[tuple[str, str]]:
+    """(problem id, code) of a cell's submissions that have no verdict yet, each once."""
+    table = run.shards(COMPLETIONS).read(cell_key).filter(pl.col("code").is_not_null())
+    distinct = table.select("problem_id", "code", "code_key").unique(maintain_order=True)
+    return [
+        (problem_id, code)
+        for problem_id, code, code_key in distinct.iter_rows()
+        if (problems[problem_id][1], code_key) not in labels.by_pair
+    ]
+
+
+def _verdicts(
+    judge: Judge, pairs: Sequence[tuple[str, str]], problems: Mapping[str, tuple[Problem, str]]
+) -> list[tuple[str, Verdict]]:
+    """Verdicts with their problem's key; what broke is tried once more."""
+    items = [(problems[problem_id][0], code) for problem_id, code in pairs]
+    found = judge.verdicts(items)
+    again = [i for i, verdict in enumerate(found) if verdict.label == "invalid"]
+    for i, verdict in zip(again, judge.verdicts([items[i] for i in again]), strict=True):
+        found[i] = verdict
+    return [(problems[verdict.problem_id][1], verdict) for verdict in found]
+
+
+def _labelled(study: Study, keys: Keys, run: RunFolder, cell: Cell, labels: _Labels) -> pl.DataFrame:
+    """A cell's completions with their labels: "failed" where no answer opened, "invalid" where judging broke."""
+    table = run.shards(COMPLETIONS).read(keys.cell(cell))
+    problems = {problem.problem_id: problem_key(problem) for problem in study.problems_of(cell.exploit_type)}
+    found = [
+        "failed" if code is None else labels.by_pair.get((problems[problem_id], code), "invalid")
+        for problem_id, code in table.select("problem_id", "code_key").iter_rows()
+    ]
+    return table.with_columns(pl.Series("label", found, dtype=pl.String))
+
+
+def _hit_ids(study: Study, keys: Keys, run: RunFolder, cell: Cell, labels: _Labels) -> tuple[str, ...]:
+    table = _labelled(study, keys, run, cell, labels)
+    return tuple(table.filter(pl.col("label") == "exploit")["completion_id"].to_list())
+
+
+def _score(keys: Keys, run: RunFolder, workers: Workers, hits: Mapping[Cell, tuple[str, ...]], tell: Progress) -> None:
+    tasks = [
+        Task(SCORES, cell, keys.cell(cell), keys.scores(cell, found), found) for cell, found in hits.items() if found
+    ]
+    _do(tasks, SCORES, run, workers, tell)
+
+
+def _estimate(
+    study: Study,
+    keys: Keys,
+    run: RunFolder,
+    labels: _Labels,
+    hits: Mapping[Cell, tuple[str, ...]],
+    tell: Progress,
+) -> list[CellEstimate]:
+    estimates, details = [], [pl.DataFrame(schema=HITS)]
+    for done, (cell, found) in enumerate(hits.items()):
+        tell("estimates", done, len(hits))
+        scores = run.shards(SCORES).read(keys.scores(cell, found)) if found else None
+        estimate, detail = cell_estimate(study, cell, _labelled(study, keys, run, cell, labels), scores)
+        estimates.append(estimate)
+        details.append(detail)
+    write_table(run.root / HITS_FILE, pl.concat(details))
+    write_table(run.root / ESTIMATES_FILE, estimates_table(estimates))
+    tell("estimates", len(hits), len(hits))
+    return estimates

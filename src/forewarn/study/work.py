@@ -1,0 +1,101 @@
+"""The two kinds of work that need models: sampling a cell and scoring its exploits. Each writes one shard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forewarn.estimation import donor_key
+from forewarn.interpolation.sampler import Order, Writer, sample_spans
+from forewarn.records import SUBJECT, Score, derived_seed
+from forewarn.store import RunFolder
+from forewarn.study.plan import Cell, Study
+from forewarn.study.room import ModelRoom
+from forewarn.study.tables import completions_of, completions_table, scores_table
+
+COMPLETIONS, VERDICTS, SCORES = "completions", "verdicts", "scores"
+"""stages: folders of the run"""
+DONOR_PREFIX = "donor:"
+"""before a donor's key in ``Score.model_id``, which otherwise is a checkpoint's"""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One shard to make."""
+
+    stage: str
+    cell: Cell
+    cell_key: str
+    """key of the cell's completions"""
+    key: str
+    """key of the shard to write"""
+    hit_ids: tuple[str, ...] = ()
+    """completions to score"""
+
+
+def do(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
+    """Do one task and write its shard."""
+    if task.stage == COMPLETIONS:
+        _sample(task, study, room, run)
+    else:
+        _score(task, study, room, run)
+
+
+def _donors(study: Study, cell: Cell, room: ModelRoom) -> dict[str, Writer]:
+    spans = [planned.span for planned in study.spans_of(cell.exploit_type) if planned.span.donor != SUBJECT]
+    return {donor_key(span): room.donor(donor_key(span), span.donor, span.scale) for span in spans}
+
+
+def _sample(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
+    cell = task.cell
+    orders = [
+        Order(problem.problem_id, room.channels.prompt_ids(problem.question), planned.span, planned.count)
+        for problem in study.problems_of(cell.exploit_type)
+        for planned in study.spans_of(cell.exploit_type)
+    ]
+    completions = list(
+        sample_spans(
+            orders,
+            subject=room.subject(cell.checkpoint),
+            donors=_donors(study, cell, room),
+            channels=room.channels,
+            policy=study.policy,
+            # of the cell's names, not its key: growing a study elsewhere must not change what is drawn here
+            seed=derived_seed("cell", study.seed, cell.checkpoint.model_id, cell.exploit_type),
+            checkpoint_id=cell.checkpoint.model_id,
+        )
+    )
+    run.shards(COMPLETIONS).write(task.key, completions_table(completions, room.channels))
+
+
+def _score(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
+    cell = task.cell
+    wanted = set(task.hit_ids)
+    table = run.shards(COMPLETIONS).read(task.cell_key)
+    hits = [c for c in completions_of(table, study.policy) if c.completion_id in wanted]
+    questions = {problem.problem_id: problem.question for problem in study.problems_of(cell.exploit_type)}
+    prompts = [room.channels.prompt_ids(questions[hit.problem_id]) for hit in hits]
+    writers = {cell.checkpoint.model_id: room.subject(cell.checkpoint)}
+    writers |= {DONOR_PREFIX + key: writer for key, writer in _donors(study, cell, room).items()}
+    scores: list[Score] = []
+    for model_id, writer in writers.items():
+        found = _log_probs(writer, prompts, [hit.token_ids for hit in hits], study)
+        scores.extend(
+            Score(hit.completion_id, model_id, study.policy, values) for hit, values in zip(hits, found, strict=True)
+        )
+    run.shards(SCORES).write(task.key, scores_table(scores))
+
+
+def _log_probs(
+    writer: Writer, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], study: Study
+) -> list[tuple[float, ...]]:
+    """Equal rows are scored once."""
+    distinct: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    place = [
+        distinct.setdefault((tuple(p), tuple(c)), len(distinct)) for p, c in zip(prompts, continuations, strict=True)
+    ]
+    pairs = list(distinct)
+    found = writer.engine.score(
+        [p for p, _ in pairs], [c for _, c in pairs], policy=study.policy, adapter=writer.adapter
+    )
+    return [tuple(found[i].tolist()) for i in place]

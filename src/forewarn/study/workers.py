@@ -1,0 +1,177 @@
+"""Doing tasks, in this process or in several: one torch thread and one set of models each.
+
+Workers are fresh processes (spawn) that take one task at a time over a pipe, write its shard themselves, and go away
+when their parent does. Not here: what a task is (``work.py``).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from forewarn import errors
+from forewarn.errors import EngineFault, ForewarnError, InputError
+from forewarn.store import RunFolder
+from forewarn.study.plan import Study
+from forewarn.study.room import ModelRoom
+from forewarn.study.work import Task, do
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where models run."""
+
+    workers: int = 1
+    """processes; 1: this one"""
+    threads: int = 1
+    """torch threads of each: more than one makes small models slower on a busy machine"""
+    device: str = "cpu"
+    batch_size: int = 512
+    """most rows decoded together"""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.threads < 1 or self.batch_size < 1:
+            raise InputError(
+                f"workers {self.workers}, threads {self.threads}, batch_size {self.batch_size}: give 1 or more of each"
+            )
+
+
+class Workers:
+    """Does tasks. Models and processes start with the first task and stay until ``close``. A context manager."""
+
+    def __init__(self, study: Study, root: Path, machine: Machine) -> None:
+        self._study, self._root, self._machine = study, root, machine
+        self._room: ModelRoom | None = None
+        self._processes: dict[Connection, SpawnProcess] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def do(self, tasks: Sequence[Task]) -> Iterator[Task]:
+        """Do every task; yields each when its shard is on disk.
+
+        Raises the worker's own ForewarnError, or EngineFault where a worker died.
+        """
+        if not tasks:
+            return iter(())
+        return self._do_here(tasks) if self._machine.workers == 1 else self._do_there(tasks)
+
+    def _do_here(self, tasks: Sequence[Task]) -> Iterator[Task]:
+        for task in tasks:
+            with _threads(self._machine.threads):
+                if self._room is None:
+                    self._room = _make_room(self._study, self._machine)
+                do(task, self._study, self._room, RunFolder(self._root))
+            yield task
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        for _ in range(self._machine.workers):
+            ours, theirs = context.Pipe()
+            arguments = (theirs, self._study, self._root, self._machine)
+            process = context.Process(target=_worker, args=arguments, daemon=True)
+            process.start()
+            theirs.close()
+            self._processes[ours] = process
+
+    def _do_there(self, tasks: Sequence[Task]) -> Iterator[Task]:
+        if not self._processes:
+            self._start()
+        left = list(reversed(tasks))
+        doing: dict[Connection, Task] = {}
+        for connection in self._processes:
+            self._give(connection, doing, left)
+        while doing:
+            for ready in wait(list(doing)):
+                assert isinstance(ready, Connection)
+                try:
+                    answer = ready.recv()
+                except (EOFError, ConnectionResetError):
+                    raise self._death(ready) from None
+                if answer is not None:
+                    kind, message = answer
+                    raise getattr(errors, kind)(message)
+                task = doing.pop(ready)
+                self._give(ready, doing, left)
+                yield task
+
+    def _give(self, connection: Connection, doing: dict[Connection, Task], left: list[Task]) -> None:
+        if left:
+            doing[connection] = left.pop()
+            try:
+                connection.send(doing[connection])
+            except BrokenPipeError:
+                raise self._death(connection) from None
+
+    def _death(self, connection: Connection) -> EngineFault:
+        process = self._processes[connection]
+        process.join(5)
+        code = process.exitcode
+        if code is not None and code < 0:
+            return EngineFault(
+                f"a worker process was killed by signal {-code}, often for want of memory; "
+                "give fewer workers or a smaller batch size and run the same command again"
+            )
+        return EngineFault(f"a worker process ended with status {code}; its own message is above")
+
+    def close(self) -> None:
+        """End the worker processes. May be called twice."""
+        for connection in self._processes:
+            connection.close()  # an idle worker reads the end of its pipe and leaves
+        for process in self._processes.values():
+            process.join(1)
+            if process.is_alive():
+                process.terminate()
+                process.join()
+        self._processes.clear()
+        self._room = None
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _make_room(study: Study, machine: Machine) -> ModelRoom:
+    return ModelRoom(study, device=machine.device, batch_size=machine.batch_size)
+
+
+def _worker(connection: Connection, study: Study, root: Path, machine: Machine) -> None:
+    """A worker's life: tasks in, None (done) or (error class, message) out."""
+    torch.set_num_threads(machine.threads)
+    room: ModelRoom | None = None
+    while True:
+        try:
+            task = connection.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            if room is None:
+                room = _make_room(study, machine)
+            do(task, study, room, RunFolder(root))
+        except ForewarnError as error:
+            kind = type(error).__name__
+            connection.send((kind if kind != "MissingExtraError" else "ForewarnError", str(error)))
+            return
+        except KeyboardInterrupt:
+            return
+        try:
+            connection.send(None)
+        except BrokenPipeError:
+            return

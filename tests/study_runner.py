@@ -1,0 +1,46 @@
+"""Runs the tiny study in a process of its own and, if asked, kills that process at a given moment.
+
+``python -m tests.study_runner WORLD ROOT STAGE DONE``: SIGKILL when ``progress(STAGE, DONE, ...)`` is told.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from forewarn.models.checkpoints import ModelSource
+from forewarn.study import PlannedSpan, Study, run_study
+from tests.tiny_world import POLICY, SPANS, TinyWorld, make_problems
+
+
+def tiny_study(world: TinyWorld, *, count: int = 60, seed: int = 7) -> Study:
+    return Study(
+        name="tiny",
+        problems=world.problems,
+        checkpoints=(
+            ModelSource("step-1", str(world.subject), step=1),
+            ModelSource("step-9", str(world.later), step=9),
+        ),
+        donors=(ModelSource("donor", str(world.subject), str(world.donor)),),
+        spans=tuple(PlannedSpan(span, count) for span in SPANS),
+        policy=POLICY,
+        seed=seed,
+        dtype="float64",
+    )
+
+
+def main() -> None:
+    folder, root, stage, done = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    world = TinyWorld(folder / "subject", folder / "later", folder / "donor", make_problems())
+
+    def progress(now: str, n: int, _total: int) -> None:
+        if (now, n) == (stage, done):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run_study(tiny_study(world), root, progress=progress)
+
+
+if __name__ == "__main__":
+    main()
