@@ -7,7 +7,8 @@
 #   make clean      removes .venv, caches and the demo's outputs
 #
 # PYTHON=python3.12      another interpreter
-# TORCH_SPEC='...'       what to install as torch where there is no GPU, in pip's words; the default is a pinned release.
+# TORCH_SPEC='...'       what to install as torch, in pip's words; the default is a pinned release where there is no GPU,
+#                        and whatever pip chooses where there is one.
 #                        Where your index serves CUDA wheels by default, name a CPU index here or in pip's own
 #                        configuration (pip.conf, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL): all of them are respected.
 # DEMO_ARGS='...'        options for `forewarn demo`
@@ -52,10 +53,10 @@ $(BIN)/python:
 $(VENV)/.torch-ready: | $(BIN)/python
 	@if $(BIN)/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then \
 		echo "== 2/3  keeping the torch that is in $(VENV)"; \
-	elif command -v nvidia-smi >/dev/null 2>&1; then \
+	elif [ "$(origin TORCH_SPEC)" = file ] && command -v nvidia-smi >/dev/null 2>&1; then \
 		echo "== 2/3  GPU seen: torch comes with the other packages"; \
 	else \
-		echo "== 2/3  no GPU seen: installing $(TORCH_SPEC)"; \
+		echo "== 2/3  installing $(TORCH_SPEC)"; \
 		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(TORCH_SPEC); \
 	fi
 	@touch $@
