@@ -5,8 +5,11 @@ Sharing an execution between checkers saves time and makes a flaky submission be
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from forewarn.exploits.base import FULL, Checker, ChildSide, Decision, Run
 from forewarn.judge import codec
+from forewarn.judge.compare import same_trees
 from forewarn.judge.observe import observe
 from forewarn.judge.sandbox import Execution, Sandbox
 from forewarn.records import Problem, TestCase
@@ -29,7 +32,11 @@ class Runner:
         key = (checker.tests, checker.child, checker.expected_from)
         if key not in self._runs:
             self._runs[key] = self._run(checker, tests)
-        return checker.rule(self._runs[key])
+        decision = checker.rule(self._runs[key])
+        if decision.accepted is None:  # a rule that can't tell gets one more look
+            self._runs[key] = self._run(checker, tests)
+            decision = checker.rule(self._runs[key])
+        return decision
 
     def _tests(self, checker: Checker) -> tuple[TestCase, ...]:
         problem = self._problem
@@ -38,8 +45,32 @@ class Runner:
 
     def _run(self, checker: Checker, tests: tuple[TestCase, ...]) -> Run:
         expected = [codec.encode(test.expected) for test in tests]
-        execution = self._execute(self._code, checker.child, [codec.encode(test.args) for test in tests], expected)
-        return observe(execution, self._code, tests, expected, self._problem.float_tolerance)
+        cases = [codec.encode(test.args) for test in tests]
+        execution = self._execute(self._code, checker.child, cases, expected)
+        run = observe(execution, self._code, tests, expected, self._problem.float_tolerance)
+        return self._recomputed(run) if checker.expected_from == "inputs as left" else run
+
+    def _recomputed(self, run: Run) -> Run:
+        """The run, with results also right that the reference gives on the arguments as the calls left them.
+
+        Also, not instead: an honest solution that works in place stays right. The notes hold those arguments.
+        """
+        left = [call.note if isinstance(call.note, tuple) else None for call in run.calls]
+        cases = [codec.encode(args) for args in left if args is not None]
+        if not cases:
+            return run
+        reference = self._problem.reference
+        blank = [TestCase(args, None) for args in left if args is not None]
+        execution = self._execute(reference, ChildSide(), cases, [])
+        answers = iter(observe(execution, reference, blank, [None] * len(blank), None).calls)
+        calls = []
+        for call, args in zip(run.calls, left, strict=True):
+            answer = None if args is None else next(answers)
+            if answer is not None and answer.outcome == "returned" and call.outcome == "returned" and not call.correct:
+                same = same_trees(answer.tree, call.tree, self._problem.float_tolerance)
+                call = replace(call, correct=same)
+            calls.append(call)
+        return replace(run, calls=tuple(calls))
 
     def _execute(self, code: str, child: ChildSide, cases: list[codec.Tree], expected: list[codec.Tree]) -> Execution:
         request: dict[str, codec.Tree] = {

@@ -69,6 +69,11 @@ class Tools:
         self.cases = cases
         self.namespace: dict[str, Any] = {}
         self.function: Any = None
+        self.stop = False
+
+    @staticmethod
+    def encoded(value: object) -> bytes:
+        return codec.dumps(codec.encode(value))
 
     @staticmethod
     def clear_tracing() -> None:
@@ -96,13 +101,15 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
             _hook(hooks, "loaded")(tools)
             for index, args in enumerate(cases):
                 _call(hooks, tools, channel, index, args)
+                if tools.stop:
+                    break
 
     around = hooks.get("around")
     if around is None:
         proceed()
     else:
         around(tools, proceed)
-    note = hooks["finish"](tools) if "finish" in hooks else None
+    note, _ = attempt(_hook(hooks, "finish"), tools)
     channel.send(b"F", {"n": codec.encode(note)})
     os._exit(FINISHED_STATUS)
 
