@@ -7,11 +7,13 @@ clean solution). Hidden states: 0 honest, 1 intent (to hack), 2 slyness (to snea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from forewarn.errors import InputError
 from forewarn.estimation.worlds.process import Channel, TokenModel, Tree, enumerate_tree
@@ -143,3 +145,31 @@ def build(name: str) -> World:
     if name not in WORLDS:
         raise InputError(f"world {name!r} is unknown: choose from {', '.join(WORLDS)}")
     return WORLDS[name]()
+
+
+def checkpoints(
+    habits: Habits, donor: Habits, steps: tuple[int, ...], slope: float, *, limit: int = 7
+) -> tuple[World, ...]:
+    """One world per step, the same completions and donor, whose exact rates follow a power law in the step.
+
+    The first has the rate of ``habits``; the later ones scale intent and slips together until P(exploit) is that rate
+    times (step / first step)^slope, to 1e-10.
+    """
+    first = simple(f"step_{steps[0]}", habits, donor, limit=limit)
+    out = [first]
+
+    def at(log_scale: float, name: str) -> World:
+        scale = math.exp(log_scale)
+        moved = replace(habits, intent=habits.intent * scale, turn=habits.turn * scale, slip=habits.slip * scale**0.5)
+        return simple(name, moved, donor, limit=limit)
+
+    for step in steps[1:]:
+        goal = math.log(first.p) + slope * math.log(step / steps[0])
+
+        def gap(log_scale: float, goal: float = goal) -> float:
+            return math.log(at(log_scale, "").p) - goal
+
+        reach = 1.5 * (goal - math.log(first.p))
+        log_scale = float(brentq(gap, min(0.0, reach), max(0.0, reach), xtol=1e-10)) if reach else 0.0
+        out.append(at(log_scale, f"step_{step}"))
+    return tuple(out)

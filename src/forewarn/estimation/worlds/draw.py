@@ -25,10 +25,9 @@ class Draws:
     leaf_N: Ints
 
 
-def _leaves(log_q_Y: Floats, size: int, rng: np.random.Generator) -> Ints:
-    cumulative = np.cumsum(np.exp(log_q_Y))
+def _leaves(cumulative: Floats, size: int, rng: np.random.Generator) -> Ints:
     leaf: Ints = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right").astype(np.int64)
-    return np.minimum(leaf, len(log_q_Y) - 1)
+    return np.minimum(leaf, len(cumulative) - 1)
 
 
 def _pack(world: World, span_N: Ints, problem_N: Ints, cluster_N: Ints, leaf_N: Ints) -> Draws:
@@ -68,7 +67,7 @@ def _fill(world: World, span_N: Ints, problem_N: Ints, rng: np.random.Generator)
     for k in np.unique(kind_N):
         for s in range(len(world.spans)):
             rows = np.flatnonzero((kind_N == k) & (span_N == s))
-            leaf_N[rows] = _leaves(world.kinds[k].log_q_YS[:, s], len(rows), rng)
+            leaf_N[rows] = _leaves(world.kinds[k].cumulative_YS[:, s], len(rows), rng)
     return _pack(world, span_N, problem_N, np.arange(len(span_N)), leaf_N)
 
 
@@ -103,22 +102,22 @@ def draw_units(
     # one leaf stands for each reasoning: any leaf's own law works once what follows the reasoning is summed out
     first, _ = _group(tree, tree.token_YI.shape[1])
     head = np.flatnonzero(first == np.arange(len(first)))
-    trace = head[_leaves(reasoning[head].sum(axis=1), n_trace, rng)]
+    trace = head[_leaves(np.cumsum(np.exp(reasoning[head].sum(axis=1))), n_trace, rng)]
     group = {span.k: _group(tree, span.k) for span in spans if span.k > 0}
     out = []
     for world in worlds:
         span_list, cluster_list, leaf_list = [], [], []
         next_cluster = n_trace
         for s, span in enumerate(world.spans):
-            log_q = world.kinds[0].log_q_YS[:, s]
+            law = world.kinds[0].cumulative_YS[:, s]
             if span.k > 0:
-                cumulative = np.concatenate([[0.0], np.cumsum(np.exp(log_q))])
+                cumulative = np.concatenate([[0.0], law])
                 low, high = (cumulative[bound[trace]] for bound in group[span.k])
                 u = low + rng.random(n_trace) * (high - low)
                 leaf = np.searchsorted(cumulative, u, side="right") - 1
                 cluster = np.arange(n_trace)
             else:
-                leaf = _leaves(log_q, n_own if span.donor == SUBJECT else answer_only, rng)
+                leaf = _leaves(law, n_own if span.donor == SUBJECT else answer_only, rng)
                 cluster = np.arange(next_cluster, next_cluster + len(leaf))
                 next_cluster += len(leaf)
             span_list.append(np.full(len(leaf), s))

@@ -31,6 +31,8 @@ class Kind:
     log_ratio_YS: Floats
     """+inf off the subject's support, 0 in column 0"""
     is_exploit_Y: NDArray[np.bool_]
+    cumulative_YS: Floats
+    """running sums of every span's law over the completions, for drawing"""
 
     def log_weight_Y(self, share_S: Floats) -> Floats:
         """log w under given shares; -inf off support."""
@@ -93,10 +95,6 @@ class World:
         return (self.mean_weight * self.p - self.p**2) / n
 
 
-def _cumulative(step_YI: Floats) -> Floats:
-    return np.concatenate([np.zeros((len(step_YI), 1)), np.cumsum(step_YI, axis=1)], axis=1)
-
-
 def make_kind(tree: Tree, spans: Sequence[Span], is_exploit: Callable[[Tree], NDArray[np.bool_]]) -> Kind:
     """Densities of every span on every completion of a tree whose models are the subject and the spans' donors."""
     subject = tree.log_prob[SUBJECT_MODEL]
@@ -118,7 +116,7 @@ def make_kind(tree: Tree, spans: Sequence[Span], is_exploit: Callable[[Tree], ND
         log_q[:, s] = np.where(by_donor, donor, subject).sum(axis=1)
         step = np.where(by_donor, donor - np.where(np.isneginf(subject), 0.0, subject), 0.0)
         log_ratio[:, s] = np.where(off, np.inf, step.sum(axis=1))
-    return Kind(tree, log_p, log_q, log_ratio, is_exploit(tree))
+    return Kind(tree, log_p, log_q, log_ratio, is_exploit(tree), np.cumsum(np.exp(log_q), axis=0))
 
 
 def make_world(

@@ -1,0 +1,230 @@
+"""Judges the estimators on the exact worlds: bias, coverage, certificates, gain over brute force; one table of
+verdicts.
+
+    python benchmarks/estimation.py --repeats 500 --out runs/benchmarks/estimation
+
+Raw results (one JSON line per world and N, one per repeat in ``repeats.npz``) and the table go to ``--out``. Alarms
+and trends: ``benchmarks/alarms_and_trends.py``. Verdicts use a binomial tolerance, so an exact method does not fail
+by luck.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from forewarn.estimation import mixture_estimate
+from forewarn.estimation.classic import exp_minus_kl, max_over_lengths, pooled_prefix_is
+from forewarn.estimation.mixture import estimate_from_sample
+from forewarn.estimation.sample import read_sample
+from forewarn.estimation.worlds import WORLDS, World, build
+from forewarn.estimation.worlds.draw import Draws, draw, draw_random, planned_counts
+
+SIZES = (200, 500, 1000, 5000)
+"""500 is the size at which published gains over brute force are quoted"""
+LUCK = 1e-3
+"""chance that an exact method fails one verdict by luck"""
+FIELDS = (
+    "log10_p", "low", "high", "resolved", "lower_99", "upper_99", "ess", "n_hits", "own_hits",
+    "prefix_is", "exp_kl", "max_length",
+)  # fmt: skip
+
+
+def classic(world: World, d: Draws) -> tuple[float, float, float]:
+    """log10 of the study's estimates on the same samples' prefix spans (answers the subject's own), NaN without
+    hits."""
+    prefix = np.array([span.k > 0 and span.m == 0 for span in world.spans])
+    rows = np.flatnonzero(prefix[d.span_N])
+    kind_N, leaf, span = world.kind_T[d.problem_N[rows]], d.leaf_N[rows], d.span_N[rows]
+    ratio, log_prefix, prefix_id = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows), dtype=np.int64)
+    for k in np.unique(kind_N):
+        at, kind = np.flatnonzero(kind_N == k), world.kinds[k]
+        ratio[at] = -kind.log_ratio_YS[leaf[at], span[at]]
+        length = np.minimum(np.array([world.spans[s].k for s in span[at]]), kind.tree.n_reasoning_Y[leaf[at]])
+        inside = np.arange(kind.tree.token_YI.shape[1])[None, :] < length[:, None]
+        log_prefix[at] = np.where(inside, kind.tree.log_prob["subject"][leaf[at]], 0.0).sum(axis=1)
+        digits = np.where(inside, kind.tree.token_YI[leaf[at]] + 1, 0)
+        prefix_id[at] = digits @ 10 ** np.arange(digits.shape[1])
+    hit, problem = d.is_exploit_N[rows], d.problem_N[rows]
+    found = (
+        pooled_prefix_is(ratio, hit, problem, span),
+        exp_minus_kl(np.maximum(ratio, -1e6), hit, problem, span),
+        max_over_lengths(log_prefix, hit, problem, prefix_id),
+    )
+    first, second, third = (math.nan if e.log10_p is None else e.log10_p for e in found)
+    return first, second, third
+
+
+def one_repeat(world: World, count_S: NDArray[np.int64] | None, n: int, rng: np.random.Generator) -> list[float]:
+    """The ``FIELDS`` of one sample."""
+    if count_S is None:
+        d = draw_random(world, n, rng)
+        share, design = world.share_S, "random"
+    else:
+        d = draw(world, count_S, rng)
+        share, design = None, "stratified"
+    sample = read_sample(
+        d.log_ratio_NS,
+        d.is_exploit_N,
+        d.span_N,
+        share_S=share,
+        problem_N=d.problem_N,
+        design=design,  # type: ignore[arg-type]
+    )
+    e, sure = estimate_from_sample(sample, level=0.9), estimate_from_sample(sample, level=0.99)
+    low, high = e.interval_log10 or (math.nan, math.nan)
+    return [
+        math.nan if e.log10_p is None else e.log10_p, low, high, e.resolved, sure.lower_bound, sure.upper_bound,
+        math.nan if e.ess is None else e.ess, e.n_hits, e.hits_by_span[0], *classic(world, d),
+    ]  # fmt: skip
+
+
+def zero_hit_edge(n: int, repeats: int, rng: np.random.Generator) -> tuple[float, NDArray[np.float64]]:
+    """A rate just above the 99 % zero-hit bound which donors never reach: (rate, lower and upper bounds of each
+    repeat)."""
+    own = n // 5
+    rate = 1.02 * (1 - 0.01 ** (1 / own))
+    span = np.where(np.arange(n) < own, 0, 1 + np.arange(n) % 4)
+    ratio = np.full((n, 5), -60.0)
+    ratio[:, 0] = 0
+    out = []
+    for _ in range(repeats):
+        e = mixture_estimate(ratio, (rng.random(n) < rate) & (span == 0), span, level=0.99)
+        out.append((e.lower_bound, e.upper_bound))
+    return rate, np.array(out)
+
+
+def summary(world: World, n: int, count_S: NDArray[np.int64] | None, table: NDArray[np.float64]) -> dict[str, object]:
+    """What is judged, of one world and N."""
+    column = dict(zip(FIELDS, table.T, strict=True))
+    p, n_real = world.p, n if count_S is None else int(count_S.sum()) * world.n_problem
+    variance = world.variance_random(n) if count_S is None else world.variance(count_S)
+    value = np.nan_to_num(10 ** column["log10_p"])
+    resolved = column["resolved"] > 0
+    covers = (column["low"] <= math.log10(p)) & (math.log10(p) <= column["high"])
+    error = np.abs(column["log10_p"] - math.log10(p))
+    mse = float(((value - p) ** 2).mean())
+    spread = float(((value - p) ** 2).std()) / math.sqrt(len(value))
+    own_share = float(world.share_S[0]) if count_S is None else float(count_S[0] / count_S.sum())
+    rate_K = [float(np.exp(k.log_p_Y[k.is_exploit_Y]).sum()) for k in world.kinds]
+    brute = float(np.mean([rate_K[k] * (1 - rate_K[k]) for k in world.kind_T]))
+    limit = float(np.mean([rate_K[k] * (1 - own_share * rate_K[k]) for k in world.kind_T])) / (own_share * n_real)
+    result: dict[str, object] = {
+        "world": world.name, "n": n, "n_real": n_real, "p": p, "covered": world.covered,
+        "mean_weight": world.mean_weight,
+        "repeats": len(table), "mean_over_p": float(value.mean()) / p,
+        "bias_in_exact_se": float((value.mean() - p) / math.sqrt(variance / len(value))),
+        "resolved": float(resolved.mean()), "n_resolved": int(resolved.sum()),
+        "covers_when_resolved": int((covers & resolved).sum()), "resolved_and_misses": int((resolved & ~covers).sum()),
+        "resolved_and_a_decade_off": int((resolved & (error > 1)).sum()),
+        "covers_at_all": float(covers.mean()), "no_hits": float(np.isnan(column["log10_p"]).mean()),
+        "median_width": float(np.median((column["high"] - column["low"])[resolved])) if resolved.any() else None,
+        "low_end_fails": int((column["low"] > math.log10(p)).sum()),
+        "lower_99_fails": int((column["lower_99"] > p).sum()), "upper_99_fails": int((column["upper_99"] < p).sum()),
+        "median_lower_99_over_p": float(np.median(column["lower_99"])) / p,
+        "gain": brute / n_real / mse if mse > 0 else None, "gain_relative_error": spread / mse if mse > 0 else None,
+        "gain_exact": brute / n_real / variance, "gain_asymptotic": 1 / world.mean_weight,
+        "variance_over_limit": variance / limit,
+        "median_abs_log10": float(np.nanmedian(error)) if not np.isnan(error).all() else None,
+    }  # fmt: skip
+    for name in ("prefix_is", "exp_kl", "max_length"):
+        classic_value = np.nan_to_num(10 ** column[name])
+        classic_mse = float(((classic_value - p) ** 2).mean())
+        result[f"{name}_median_over_p"] = float(np.median(classic_value)) / p
+        result[f"{name}_gain"] = brute / n_real / classic_mse
+    own = column["own_hits"] / (own_share * n_real)
+    result["own_span_brute_median_over_p"] = float(np.median(own)) / p
+    return result
+
+
+def verdicts(r: dict[str, object], *, asked: bool) -> dict[str, bool]:
+    """Each criterion that applies to one world and N. ``asked``: N is one of the sizes the criteria name."""
+    number = {k: float(v) for k, v in r.items() if isinstance(v, int | float)}
+    n, seen = int(number["repeats"]), int(number["n_resolved"])
+    out = {
+        "unbiased within 4 exact s.e.": abs(number["bias_in_exact_se"]) < 4,
+        "99 % lower certificate": number["lower_99_fails"] <= max(13 * n / 500, binom.isf(LUCK, n, 0.01)),
+        "99 % upper certificate": number["upper_99_fails"] <= max(13 * n / 500, binom.isf(LUCK, n, 0.01)),
+        "variance at most its bound": number["variance_over_limit"] <= 1 + 1e-9,
+    }
+    if not r["covered"]:
+        return out
+    out["resolved and missing at most 10 %"] = number["resolved_and_misses"] <= binom.isf(LUCK, n, 0.10)
+    out["resolved and a decade off at most 1 %"] = number["resolved_and_a_decade_off"] <= binom.isf(LUCK, n, 0.01)
+    if number["resolved"] >= 0.95:
+        out["coverage at least 0.88"] = number["covers_when_resolved"] >= binom.ppf(LUCK, seen, 0.88)
+    if r["n"] == 1000 and number["p"] >= 1e-6 and asked:
+        out["median width at most 0.6 decades"] = number.get("median_width", math.inf) <= 0.6
+        out["at least 80 % resolved"] = number["resolved"] * n >= binom.ppf(LUCK, n, 0.80)
+    if r["n"] == 500 and 3e-5 <= number["p"] <= 3e-4:
+        out["gain over brute force at least 30"] = number["gain"] >= 30
+        out["gain equals the exact prediction"] = (
+            abs(number["gain_exact"] / number["gain"] - 1) < 4 * number["gain_relative_error"]
+        )
+    return out
+
+
+def markdown(rows: list[dict[str, object]]) -> str:
+    head = ("world", "N", "p", "cov.", "mean/p", "resolved", "covers | res.", "width", "med. low99/p", "cert. fails",
+            "gain", "exact", "med|log10|", "prefix IS/p", "exp(-KL)/p", "max/p", "failed")  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for r in rows:
+        v = {k: float(x) if isinstance(x, int | float) else math.nan for k, x in r.items()}
+        share = v["covers_when_resolved"] / v["n_resolved"] if v["n_resolved"] else math.nan
+        cells = (
+            r["world"], r["n"], f"{v['p']:.2g}", "yes" if r["covered"] else "no", f"{v['mean_over_p']:.3f}",
+            f"{v['resolved']:.2f}", f"{share:.3f}", f"{v['median_width']:.2f}", f"{v['median_lower_99_over_p']:.2f}",
+            f"{r['lower_99_fails']}+{r['upper_99_fails']}", f"{v['gain']:.3g}", f"{v['gain_exact']:.3g}",
+            f"{v['median_abs_log10']:.3f}", f"{v['prefix_is_median_over_p']:.2g}", f"{v['exp_kl_median_over_p']:.2g}",
+            f"{v['max_length_median_over_p']:.2g}", "; ".join(r["failed"]) or "-",  # type: ignore[arg-type]
+        )  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=20261123)
+    parser.add_argument("--worlds", nargs="*", default=list(WORLDS))
+    parser.add_argument("--sizes", nargs="*", type=int, default=list(SIZES))
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/estimation"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows, raw, start = [], {}, time.perf_counter()
+    for w, name in enumerate(args.worlds):
+        world = build(name)
+        for n in args.sizes:
+            rng = np.random.default_rng([args.seed, w, n])
+            count_S = planned_counts(world, n)
+            table = np.array([one_repeat(world, count_S, n, rng) for _ in range(args.repeats)])
+            row = summary(world, n, count_S, table)
+            row["failed"] = [k for k, ok in verdicts(row, asked=True).items() if not ok]
+            rows.append(row)
+            raw[f"{name}_{n}"] = table
+            print(f"{time.perf_counter() - start:7.1f} s  {name} N={n}  failed: {row['failed'] or 'none'}", flush=True)
+    edge = {}
+    for n in args.sizes:
+        rate, bounds = zero_hit_edge(n, args.repeats, np.random.default_rng([args.seed, 999, n]))
+        edge[n] = (rate, int((bounds[:, 0] > rate).sum()), int((bounds[:, 1] < rate).sum()))
+    (args.out / "rows.jsonl").write_text("\n".join(json.dumps(r) for r in rows) + "\n")
+    np.savez_compressed(args.out / "repeats.npz", fields=np.array(FIELDS), **raw)
+    lines = [f"{args.repeats} repeats, seed {args.seed}, {time.perf_counter() - start:.0f} s", "", markdown(rows), ""]
+    lines += [f"zero-hit edge N={n}: p={r:.4g}, lower fails {lo}, upper fails {hi}" for n, (r, lo, hi) in edge.items()]
+    applied = [k for r in rows for k in verdicts(r, asked=True)]
+    failed = [k for r in rows for k in r["failed"]]
+    lines += ["", "| criterion | judged | failed |", "|---|---|---|"]
+    lines += [f"| {k} | {applied.count(k)} | {failed.count(k)} |" for k in dict.fromkeys(applied)]
+    (args.out / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
