@@ -20,7 +20,7 @@ from forewarn.models.policy import draw, policy_log_probs
 from forewarn.records import Policy
 
 _FIRST_ROOM = 64  # cache positions allotted beyond the prompt before the first growth
-_COMPACT_BELOW = 0.8  # drop finished rows once fewer than this share of the batch is alive
+_COMPACT_BELOW = 0.9  # drop finished rows once fewer than this share of the batch is alive
 _UNIFORMS_AHEAD = 64  # uniforms drawn at a time, a row
 
 
@@ -169,11 +169,11 @@ def sample_batch(
             n_emitted[alive[finished]] = step
             stopped[alive[hit]] = True
             done = done | finished
-            keep = torch.nonzero(~done).squeeze(1)
-            if keep.numel() == 0:
+            n_alive = int((~done).sum())
+            if n_alive == 0:
                 break
-            if keep.numel() < _COMPACT_BELOW * done.numel():
-                cache.select(keep)
+            if n_alive < _COMPACT_BELOW * done.numel():
+                keep = _compact(cache, done, n_alive)
                 masks.select(keep)
                 uniforms.select(keep)
                 alive, tokens, limits = alive[keep], tokens[keep], limits[keep]
@@ -190,6 +190,16 @@ def sample_batch(
         position = position + 1
         logits = out.logits[:, -1]
     return _collect(steps, n_emitted, stopped)
+
+
+def _compact(cache: GrowingCache, done: torch.Tensor, n_alive: int) -> torch.Tensor:
+    """Drop finished rows from the cache; returns which line each of those left came from."""
+    holes = torch.nonzero(done[:n_alive]).squeeze(1)
+    movers = n_alive + torch.nonzero(~done[n_alive:]).squeeze(1)  # rows from behind fill the holes: few have to move
+    cache.compact(holes, movers, n_alive)
+    keep = torch.arange(n_alive, device=done.device)
+    keep[holes] = movers
+    return keep
 
 
 def _collect(

@@ -48,8 +48,15 @@ class GrowingLayer(CacheLayerMixin):
             setattr(self, name, new)
         self.capacity = capacity
 
+    def compact(self, holes: torch.Tensor, movers: torch.Tensor, n_rows: int) -> None:
+        """Keep ``n_rows`` rows: the ones at ``movers`` go to ``holes``, the rest stay where they are."""
+        for name in ("keys", "values"):
+            used = getattr(self, name)[:, :, : self.length]
+            used.index_copy_(0, holes, used.index_select(0, movers))
+            setattr(self, name, getattr(self, name)[:n_rows])
+
     def select(self, rows: torch.Tensor) -> None:
-        """Keep (or repeat) the given rows, in their order."""
+        """Take the given rows (repeats allowed), in their order."""
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = old.new_empty((rows.shape[0], old.shape[1], self.capacity, old.shape[3]))
@@ -73,7 +80,13 @@ class GrowingCache(Cache):
         super().__init__(layers=[GrowingLayer(capacity) for _ in range(n_layers)])
 
     def select(self, rows: torch.Tensor) -> None:
-        """Keep (or repeat) the given rows in every layer that holds any."""
+        """Take the given rows (repeats allowed) in every layer that holds any."""
         for layer in self.layers:
             if layer.is_initialized:
                 layer.select(rows)
+
+    def compact(self, holes: torch.Tensor, movers: torch.Tensor, n_rows: int) -> None:
+        """Keep ``n_rows`` rows in every layer, moving as few as can be."""
+        for layer in self.layers:
+            if layer.is_initialized:
+                layer.compact(holes, movers, n_rows)
