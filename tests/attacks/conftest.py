@@ -23,7 +23,7 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     opened.close()
 
 
-def run_in(sandbox: Sandbox, source: str, *args: object, expected: object = None, timeout_s: float = 2.0) -> Run:
+def run_in(sandbox: Sandbox, source: str, *args: object, expected: object = None, timeout_s: float = 10.0) -> Run:
     """Run ``solve(*args)`` of a submission once."""
     source = textwrap.dedent(source)
     request = {"code": source, "entry_point": "solve", "cases": [codec.encode(args)], "child": ""}
@@ -35,7 +35,7 @@ def run_in(sandbox: Sandbox, source: str, *args: object, expected: object = None
 def attack(sandbox: Sandbox) -> Attack:
     """``attack(source, *args, expected=..., timeout_s=...)`` -> ``Run``."""
 
-    def attack(source: str, *args: object, expected: object = None, timeout_s: float = 2.0) -> Run:
+    def attack(source: str, *args: object, expected: object = None, timeout_s: float = 10.0) -> Run:
         return run_in(sandbox, source, *args, expected=expected, timeout_s=timeout_s)
 
     return attack

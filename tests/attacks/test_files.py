@@ -176,7 +176,7 @@ def test_a_full_disk_is_its_own(attack: Attack) -> None:
         written = 0
         try:
             for number in range(10_000):
-                with open(f"f{number % 8}", "ab", buffering=0) as file:
+                with open(f"f{number % 200}", "ab", buffering=0) as file:
                     written += file.write(b"x" * 2**19)
         except OSError:
             pass

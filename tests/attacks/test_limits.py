@@ -60,7 +60,7 @@ def test_memory_is_bounded(attack: Attack) -> None:
         blocks.clear()
         return count
     """
-    count = returned(attack(source))
+    count = returned(attack(source, timeout_s=30.0))
     assert isinstance(count, int)
     assert count < 32  # 16 MiB each, below 512 MiB
 

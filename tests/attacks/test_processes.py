@@ -249,6 +249,21 @@ def test_killing_the_zygote_is_a_fault_and_the_next_run_works(attack: Attack, sa
     assert returned(attack("def solve():\n    return 3")) == 3
 
 
+def test_a_hung_zygote_is_a_fault_in_bounded_time(
+    attack: Attack, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned(attack("def solve():\n    return 1"))
+    monkeypatch.setattr("forewarn.judge.sandbox.GRACE_S", 0.2)
+    assert sandbox.pid is not None
+    os.kill(sandbox.pid, signal.SIGSTOP)
+    start = time.monotonic()
+    with pytest.raises(SandboxFault):
+        attack("def solve():\n    return 2", timeout_s=0.2)
+    assert time.monotonic() - start < 3.0
+    monkeypatch.undo()
+    assert returned(attack("def solve():\n    return 3")) == 3
+
+
 def test_killing_the_child_from_outside_is_a_fault(attack: Attack, sandbox: Sandbox) -> None:
     returned(attack("def solve():\n    return 1"))
     script = f"""
@@ -265,7 +280,7 @@ os.kill(int(path.read_text().split()[0]), 9)
     killer.wait()
 
 
-def test_nothing_outlives_a_killed_parent() -> None:
+def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
     script = f"""
 import sys
 from forewarn.judge.sandbox import Sandbox
@@ -275,7 +290,9 @@ print(sandbox.pid, flush=True)
 sandbox.execute({{"code": {SPIN!r}, "entry_point": "solve", "cases": [["t"]], "child": ""}}, None, 60.0)
 """
     for level in ("strict", "hardened"):
-        parent = subprocess.Popen([sys.executable, "-c", script, level], stdout=subprocess.PIPE, text=True)
+        parent = subprocess.Popen(
+            [sys.executable, "-c", script, level], stdout=subprocess.PIPE, text=True, env={"TMPDIR": str(tmp_path)}
+        )
         assert parent.stdout is not None
         with parent, parent.stdout:
             zygote = int(parent.stdout.readline())

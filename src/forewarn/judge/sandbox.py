@@ -29,8 +29,9 @@ from forewarn.judge import codec
 Killed = Literal["deadline", "cpu", "flood"]
 Level = Literal["strict", "hardened", "weak"]
 LEVELS: tuple[Level, ...] = ("strict", "hardened", "weak")
-"""strongest first. strict: namespaces, Landlock, seccomp, rlimits. hardened: the same without namespaces. weak: rlimits
-and a process group only: no protection of files or the network, for trusted code."""
+"""strongest first. strict: fresh namespaces and a read-only root of the interpreter's files, seccomp, rlimits, Landlock
+where there is any. hardened: Landlock, seccomp, rlimits. weak: rlimits and a process group only, no protection of files
+or the network: for trusted code."""
 GRACE_S = 10.0
 """added to an execution's deadline before its zygote counts as hung"""
 START_S = 30.0

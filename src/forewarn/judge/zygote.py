@@ -153,10 +153,11 @@ def give_up_power(settings: dict[str, Any], timeout_s: float) -> None:
     os.closerange(CHANNEL + 1, 1 << 20)
     os.chdir(settings["work"])
     os.umask(0o077)
-    confine.limit(cpu_s=cpu_seconds(timeout_s), memory_mb=settings["memory_mb"], file_mb=16 if level == "strict" else 1)
+    confine.limit(cpu_s=cpu_seconds(timeout_s), memory_mb=settings["memory_mb"], file_mb=16)
     if level != "weak":
         confine.prctl(confine.PR_SET_NO_NEW_PRIVS, 1)
-        confine.landlock(settings["readable"], settings["work"])
+        if level == "hardened" or confine.landlock_abi() > 0:  # strict has its read-only root beside it
+            confine.landlock(settings["readable"], settings["work"])
         confine.drop_capabilities()
         confine.install_filter(settings["filter"])
 
@@ -180,6 +181,8 @@ def main() -> None:
         else:
             settings["work"] = os.path.join(settings["folder"], "work")
             os.makedirs(settings["work"], mode=0o700, exist_ok=True)
+            if settings["level"] == "hardened":
+                root.bound_folder(settings["work"])
         if settings["level"] != "weak":
             settings["filter"] = confine.seccomp_program()
     except OSError as error:
