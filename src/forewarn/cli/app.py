@@ -13,12 +13,13 @@ from typing import Annotated, Any
 import typer
 
 from forewarn import __version__
-from forewarn.cli import estimate, organism, sandbox
+from forewarn.cli import demo, estimate, organism, sandbox
 from forewarn.errors import ForewarnError
 
 Verb = Callable[..., None]
 
 COMMANDS: dict[str, Verb] = {
+    "demo": demo.demo,
     "estimate": estimate.estimate,
 }
 """verb -> function; its docstring is the help"""

@@ -1,0 +1,38 @@
+"""``forewarn demo``: the main job on the bundled organism, from donor to report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forewarn.cli.progress import progress_bars
+
+
+def demo(
+    run_folder: Annotated[Path, typer.Option("--run-folder", help="Where work is kept and resumed.")] = Path(
+        "runs/demo"
+    ),
+    report: Annotated[Path, typer.Option("--report", help="Where the report goes.")] = Path("report"),
+    organism: Annotated[
+        Path | None, typer.Option("--organism", help="An organism of your own build; default: the bundled one.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of donors, samples and forecasts.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that sample, one thread each.")] = 2,
+) -> None:
+    """Measure a small model under RL: estimates, truth, the study's estimator, forecasts, a report (minutes)."""
+    from rich.console import Console
+
+    from forewarn.organism.demo import DemoPlan, run_demo
+    from forewarn.organism.shipped import shipped_folder
+    from forewarn.report import terminal_tables
+
+    with progress_bars() as progress:
+        result = run_demo(
+            organism or shipped_folder(), run_folder, report, progress, DemoPlan(seed=seed, workers=workers)
+        )
+    console = Console() if Console().is_terminal else Console(width=130)
+    for table in terminal_tables(result.cells, result.forecasts):
+        console.print(table)
+    console.print(f"Report: {result.report} and {report / 'report.html'}")

@@ -1,0 +1,187 @@
+"""The main job on the bundled organism: donors, samples, verdicts, estimates, rivals, forecasts, report.
+
+Everything is resumable: what a call finds done it leaves alone. Needs the shipped (or rebuilt) organism with its
+measured truth; makes no RL itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from forewarn.judge.judge import Judge
+from forewarn.models.hf import HFEngine
+from forewarn.organism.chat import FORMAT, OrganismChat
+from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explorer
+from forewarn.organism.frames import Measured, cells_frame, forecasts_frame
+from forewarn.organism.problems import measured_problems
+from forewarn.organism.recipe import TYPES, Recipe
+from forewarn.organism.rivals import RivalWork, Tools, fill_rival, known_labels, rival_estimates
+from forewarn.organism.shipped import Organism
+from forewarn.records import UNBOUNDED, Policy, Span, content_key
+from forewarn.report import write_report
+from forewarn.store import Shards, read_table
+from forewarn.study import Machine, ModelSource, PlannedSpan, Study, read_cells, run_study
+
+Progress = Callable[[str, int, int], None]
+
+SPANS = (
+    PlannedSpan(Span(), 12),
+    PlannedSpan(Span(0, 1, DONOR), 3),
+    PlannedSpan(Span(0, 3, DONOR), 3),
+    PlannedSpan(Span(0, UNBOUNDED, DONOR), 10),
+    PlannedSpan(Span(20, UNBOUNDED, DONOR), 4),
+    PlannedSpan(Span(UNBOUNDED, 0, EXPLORER), 4),
+    PlannedSpan(Span(5, UNBOUNDED, EXPLORER), 6),
+    PlannedSpan(Span(12, UNBOUNDED, EXPLORER), 6),
+    PlannedSpan(Span(UNBOUNDED, 3, EXPLORER), 4),
+    PlannedSpan(Span(UNBOUNDED, UNBOUNDED, EXPLORER), 12),
+)
+"""64 completions a problem, 12 of them brute force (alpha_0 = 0.19)"""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """Which cells the demo measures."""
+
+    rl_checkpoints: tuple[int, ...] = (0, 1, 2, 3, 5, 7)
+    """positions among the run's checkpoints"""
+    control_checkpoints: tuple[int, ...] = (0, 1, 2, 3)
+    seed: int = 0
+    workers: int = 2
+
+    def steps(self, organism: Organism) -> dict[str, list[int]]:
+        chosen = {"rl": self.rl_checkpoints, "control": self.control_checkpoints}
+        found = {run: organism.steps(run) for run in chosen}
+        return {run: [found[run][i] for i in places if i < len(found[run])] for run, places in chosen.items()}
+
+
+def demo_study(organism: Organism, donors: Path, plan: DemoPlan, policy: Policy) -> Study:
+    base = str(organism.base)
+    checkpoints = tuple(
+        ModelSource(f"{run}/{step}", base, str(organism.adapter(run, step)), step)
+        for run, steps in plan.steps(organism).items()
+        for step in steps
+    )
+    return Study(
+        name="organism-demo",
+        problems=tuple(p for name in TYPES for p in measured_problems(name)),
+        checkpoints=checkpoints,
+        donors=tuple(ModelSource(name, base, str(donors / name)) for name in (DONOR, EXPLORER)),
+        spans=SPANS,
+        policy=policy,
+        seed=plan.seed,
+        channel_format=FORMAT,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo made."""
+
+    cells: pl.DataFrame
+    forecasts: pl.DataFrame
+    report: Path
+
+
+def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: DemoPlan | None = None) -> DemoResult:
+    """Measure the organism in ``folder`` into the run folder ``root`` and write the report.
+
+    Raises ModelError (missing or damaged weights), StoreError (a folder that can't be written or holds other work),
+    EngineFault (no sandbox works here).
+    """
+    plan = plan or DemoPlan()
+    torch.set_num_threads(1)
+    organism = Organism(folder)
+    organism.verify()
+    truth = read_table(folder / "truth.parquet")
+    policy = Policy(max_total_tokens=Recipe().model.max_total_tokens)
+    machine = Machine(workers=plan.workers, batch_size=640)
+    donors = root / "donors"
+    train_donor(organism.base, donors / DONOR, progress)
+    train_explorer(
+        organism.base,
+        donors / DONOR,
+        donors / EXPLORER,
+        root / "refinement",
+        policy=policy,
+        seed=plan.seed,
+        machine=machine,
+        progress=progress,
+    )
+    study = demo_study(organism, donors, plan, policy)
+    run_study(study, root / "study", machine=machine, progress=progress)
+    rivals = run_rivals(organism, root, donors / DONOR, plan, policy, progress)
+    progress("report", 0, 1)
+    measured = Measured(tuple(read_cells(root / "study")), truth, rivals)
+    cells, forecasts = cells_frame(measured), forecasts_frame(measured, plan.seed)
+    written = write_report(
+        cells,
+        forecasts,
+        report,
+        title="forewarn demo: a small model under RL",
+        commands=("forewarn demo", "forewarn organism truth"),
+        lead=_lead(cells),
+    )
+    progress("report", 1, 1)
+    return DemoResult(cells, forecasts, written)
+
+
+def _lead(cells: pl.DataFrame) -> Sequence[str]:
+    smallest = int(cells["n"].to_numpy().min())
+    return (
+        f"A language model of 0.4 million parameters, trained by RL on an exploitable reward; {smallest} completions a cell, "
+        "each judged by running its code in the sandbox. Truth: brute force on the same weights.",
+    )
+
+
+_tools: list[Tools] = []
+"""a worker process's own tools, made by its first cell"""
+
+
+def _rival_cell(work: RivalWork) -> str:
+    if not _tools:
+        torch.set_num_threads(1)
+        engine = HFEngine.from_folder(work.base, batch_size=640)
+        _tools.append(
+            Tools(engine, OrganismChat.from_folder(work.base), Judge(workers=1), known_labels(work.study_root))
+        )
+    fill_rival(work, _tools[0])
+    return work.key
+
+
+def run_rivals(
+    organism: Organism, root: Path, donor: Path, plan: DemoPlan, policy: Policy, progress: Progress
+) -> dict[tuple[str, int, str], dict[str, float | None]]:
+    """The study's estimator (log10; None without a hit) on every cell of the RL run."""
+    shards, per_length = Shards(root / "rivals"), sum(s.count for s in SPANS) // 4
+    works: dict[tuple[str, int, str], RivalWork] = {}
+    for name in TYPES:
+        for step in plan.steps(organism)["rl"]:
+            identity = ("rivals", organism.weights_key("rl", step), name, per_length, policy.key, plan.seed)
+            works["rl", step, name] = RivalWork(
+                base=organism.base,
+                adapter=organism.adapter("rl", step),
+                donor=donor,
+                study_root=root / "study",
+                shards=shards.folder,
+                key=content_key(*identity),
+                exploit_type=name,
+                per_length=per_length,
+                max_total_tokens=policy.max_total_tokens,
+            )
+    missing = [work for work in works.values() if not shards.has(work.key)]
+    progress("the study's estimator", len(works) - len(missing), len(works))
+    if missing:
+        with ProcessPoolExecutor(plan.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            futures = [pool.submit(_rival_cell, work) for work in missing]
+            for done, future in enumerate(as_completed(futures), len(works) - len(missing) + 1):
+                future.result()
+                progress("the study's estimator", done, len(works))
+    return {cell: rival_estimates(shards.read(work.key)) for cell, work in works.items()}
