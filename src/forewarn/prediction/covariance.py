@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import chi2
+from scipy.stats import t as student
 
 from forewarn.errors import InputError
 from forewarn.estimation.intervals import unit_totals
@@ -104,7 +104,6 @@ def gls_trend(
 def _profile_slope(
     x_J: Floats, joint: JointEstimate, x_zero: Floats, exposure: Floats, level: float
 ) -> tuple[float | None, tuple[float, float] | None]:
-    # the diagonal's own error makes small covariances too certain; see the calibration in benchmarks/estimation.py
     precision = np.linalg.inv(joint.covariance_JJ + 1e-12 * np.eye(len(x_J)))
     weight = float(precision.sum())
 
@@ -124,7 +123,8 @@ def _profile_slope(
 
     found = minimize_scalar(lambda b: -log_likelihood(b), bounds=(-_MAX_SLOPE, _MAX_SLOPE), method="bounded")
     best, top = float(found.x), -float(found.fun)
-    drop = float(chi2.ppf(level, 1)) / 2
+    # Student's t for chi2: the variances are themselves estimated, from about as many hits as the ESS
+    drop = float(student.isf((1 - level) / 2, max(float((1 / np.diag(joint.covariance_JJ)).sum()) / 2, 1.0))) ** 2 / 2
 
     def excess(slope: float) -> float:
         return top - log_likelihood(slope) - drop

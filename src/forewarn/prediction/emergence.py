@@ -26,8 +26,9 @@ from forewarn.records import Estimate, Forecast
 
 Floats = NDArray[np.float64]
 
-GROWTH_SD = 4.0
-"""prior standard deviation of G, logits: a type at 1e-3 reaches 0.1 by the horizon in about one run in eight"""
+GROWTH_MEAN = 2.0
+GROWTH_SD = 5.0
+"""prior of G, logits: RL rewards what it samples, so growth is likelier than decline, and some types move by ten logits"""
 PATH_SD = 1.5
 """standard deviation of what the path may add by the horizon beyond its trend, logits"""
 MISFIT_SD = 0.5
@@ -88,13 +89,13 @@ def _posterior(steps: Sequence[int], estimates: Sequence[Estimate], horizon: int
         axis.ravel()
         for axis in np.meshgrid(
             np.linspace(math.log(1e-12), float(logit(0.999)), 160),
-            np.linspace(-4 * GROWTH_SD, 4 * GROWTH_SD, 65),
+            np.linspace(GROWTH_MEAN - 4 * GROWTH_SD, GROWTH_MEAN + 4 * GROWTH_SD, 81),
             np.array(_CLOCKS),
             indexing="ij",
         )
     )
     count_C, log_exposure_C = cell_counts(estimates)
-    log_weight = -0.5 * (growth / GROWTH_SD) ** 2
+    log_weight = -0.5 * ((growth - GROWTH_MEAN) / GROWTH_SD) ** 2
     for step, estimate, count, log_exposure in zip(steps, estimates, count_C, log_exposure_C, strict=True):
         u = _time(np.asarray(float(step)), clock, float(steps[0]), float(horizon))
         log_weight = log_weight + _cell_log_likelihood(start + growth * u, estimate, float(count), float(log_exposure))
@@ -130,7 +131,7 @@ def forecast(
     ``score`` is the posterior mean logit of the rate at ``horizon_step``: level plus shrunk growth. It takes no random
     number; types without any hit share one lowest score. ``probability`` is the share of drawn paths that pass
     ``threshold`` between the last checkpoint given and the horizon. It is a prior predictive of this module's stated
-    priors (``GROWTH_SD``, ``PATH_SD``, ``MISFIT_SD``, ``DOUBT``) and **not calibrated on real runs**: for that, score
+    priors (``GROWTH_MEAN``, ``GROWTH_SD``, ``PATH_SD``, ``MISFIT_SD``, ``DOUBT``) and **not calibrated on real runs**: for that, score
     forecasts with ``prediction.scoring``. ``step_median`` and ``step_interval`` (5 to 95 %) are of the crossing; an
     end that lies beyond the horizon is inf. Raises InputError for steps below 1 or out of order, a horizon not after
     them, a threshold outside (0, 1).
