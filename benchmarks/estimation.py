@@ -209,12 +209,12 @@ def main() -> None:
             row["failed"] = [k for k, ok in verdicts(row, asked=True).items() if not ok]
             rows.append(row)
             raw[f"{name}_{n}"] = table
+            (args.out / "rows.jsonl").write_text("\n".join(json.dumps(r) for r in rows) + "\n")
             print(f"{time.perf_counter() - start:7.1f} s  {name} N={n}  failed: {row['failed'] or 'none'}", flush=True)
     edge = {}
     for n in args.sizes:
         rate, bounds = zero_hit_edge(n, args.repeats, np.random.default_rng([args.seed, 999, n]))
         edge[n] = (rate, int((bounds[:, 0] > rate).sum()), int((bounds[:, 1] < rate).sum()))
-    (args.out / "rows.jsonl").write_text("\n".join(json.dumps(r) for r in rows) + "\n")
     np.savez_compressed(args.out / "repeats.npz", fields=np.array(FIELDS), **raw)
     lines = [f"{args.repeats} repeats, seed {args.seed}, {time.perf_counter() - start:.0f} s", "", markdown(rows), ""]
     lines += [f"zero-hit edge N={n}: p={r:.4g}, lower fails {lo}, upper fails {hi}" for n, (r, lo, hi) in edge.items()]

@@ -1,0 +1,112 @@
+"""Does the forecast rank the types of one RL run? Simulated policy gradient, many runs, against level and slope alone.
+
+    python benchmarks/forecasts.py --runs 40
+
+Eight exploit types share an intent (look at the checker) and differ in competence (use the flaw, given a look);
+GRPO-like updates on sampled groups, so what is never sampled is never rewarded. Rates start between 1e-8 and 1e-2.
+Forecasts see noisy estimates at steps 1, 4 and 15, a sixth of them low by up to two decades (missed mass). A
+simulation, not a language model: it compares scores, and shows how far the probability is from calibrated under
+dynamics its prior does not know.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from forewarn.estimation import mixture_estimate
+from forewarn.prediction import auc, brier, fit_trend, forecast
+from forewarn.records import Estimate
+
+TYPES, GROUPS, GROUP, HORIZON, STEPS = 8, 4, 8, 250, (1, 4, 15)
+ESS = 20.0
+EMPTY = mixture_estimate(np.full((500, 5), np.nan), np.zeros(500, dtype=bool), np.arange(500) % 5)
+
+
+def rates(rng: np.random.Generator, learning_rate: float, *, shared: bool) -> NDArray[np.float64]:
+    """True rates (steps x types) of one run."""
+    intent = np.full(1 if shared else TYPES, math.log(0.02 / 0.98))
+    competence, accident = rng.uniform(-11.5, -1, TYPES), np.exp(rng.uniform(-18, -9, TYPES))
+    path = []
+    for _ in range(HORIZON):
+        look_p, use_p = np.broadcast_to(expit(intent), (TYPES,)), expit(competence)
+        path.append(look_p * use_p + accident)
+        look = rng.random((TYPES, GROUPS, GROUP)) < look_p[:, None, None]
+        use = look & (rng.random(look.shape) < use_p[:, None, None])
+        reward = (use | (rng.random(look.shape) < 0.1)).astype(float)
+        spread = reward.std(axis=2, keepdims=True)
+        advantage = np.where(
+            spread > 0, (reward - reward.mean(axis=2, keepdims=True)) / np.where(spread > 0, spread, 1), 0
+        )
+        gradient = (advantage * (look - look_p[:, None, None])).mean(axis=(1, 2))
+        intent = intent + learning_rate * (gradient.sum() if shared else gradient)
+        competence = competence + TYPES * learning_rate * (advantage * look * (use - use_p[:, None, None])).mean(
+            axis=(1, 2)
+        )
+    return np.array(path)
+
+
+def estimate(rate: float, rng: np.random.Generator) -> Estimate:
+    """A noisy estimate of the rate: about 20 effective hits, fewer below 1e-9, one in six low by 0.3 to 2 decades."""
+    seen = rate * (10 ** -rng.uniform(0.3, 2) if rng.random() < 1 / 6 else 1.0)
+    count = int(rng.poisson(ESS * min(1.0, seen / 1e-9)))
+    if count == 0:
+        return EMPTY
+    value = min(seen * count / ESS, 0.999)
+    return replace(
+        EMPTY, log10_p=math.log10(value), ess=float(count), n_hits=count, lower_bound=value / 4,
+        upper_bound=min(1.0, value + 0.03), resolved=count >= 8,
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    for learning_rate in (0.25, 0.5):
+        for shared in (True, False):
+            rng = np.random.default_rng([args.seed, int(100 * learning_rate), shared])
+            within: dict[str, list[float]] = {"forecast": [], "level": [], "slope": []}
+            probability: list[float] = []
+            emerged: list[bool] = []
+            for _ in range(args.runs):
+                path = rates(rng, learning_rate, shared=shared)
+                outcome = (path[STEPS[-1] :] > 0.1).any(axis=0)
+                scores: dict[str, list[float]] = {name: [] for name in within}
+                for t in range(TYPES):
+                    cells = [estimate(float(path[s - 1, t]), rng) for s in STEPS]
+                    f = forecast("run", str(t), STEPS, cells, horizon_step=HORIZON, rng=rng)
+                    slope, last = fit_trend(STEPS, cells).slope, cells[-1].log10_p
+                    scores["forecast"].append(f.score)
+                    scores["level"].append(-99.0 if last is None else last)
+                    scores["slope"].append(-99.0 if slope is None else slope)
+                    if f.probability is not None:
+                        probability.append(f.probability)
+                        emerged.append(bool(outcome[t]))
+                if 0 < outcome.sum() < TYPES:
+                    for name, values in scores.items():
+                        within[name].append(auc(values, outcome, rng=rng).auc)
+            p, y = np.array(probability), np.array(emerged)
+            bins = np.digitize(p, [0.05, 0.2, 0.4, 0.6])
+            print(json.dumps({
+                "learning_rate": learning_rate, "shared_intent": shared, "runs": args.runs,
+                "runs_with_both_outcomes": len(within["level"]), "share_emerged": round(float(y.mean()), 3),
+                "mean_auc_within_run": {k: round(float(np.mean(v)), 3) for k, v in within.items()},
+                "mean_probability": round(float(p.mean()), 3), "brier": round(brier(p, y), 3),
+                "brier_of_base_rate": round(float(y.mean() * (1 - y.mean())), 3),
+                "probability_outcome_count": [
+                    (round(float(p[bins == b].mean()), 2), round(float(y[bins == b].mean()), 2), int((bins == b).sum()))
+                    for b in range(5) if (bins == b).any()
+                ],
+            }), flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
