@@ -28,17 +28,16 @@ def draw(
     subject, _ = world.engine("subject")
     donor, adapter = world.engine("donor")
     orders = [Order(problem.problem_id, channels.prompt_ids(problem.question), span, count) for span in spans]
-    return list(
-        sample_spans(
-            orders,
-            subject=Writer(subject),
-            donors={"donor": Writer(donor, adapter)},
-            channels=channels,
-            policy=policy,
-            seed=seed,
-            checkpoint_id="subject",
-        )
+    drawn = sample_spans(
+        orders,
+        subject=Writer(subject),
+        donors={"donor": Writer(donor, adapter)},
+        channels=channels,
+        policy=policy,
+        seed=seed,
+        checkpoint_id="subject",
     )
+    return [one.completion for one in drawn]
 
 
 def two_token_closer(world: TinyWorld) -> Channels:

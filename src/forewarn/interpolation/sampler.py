@@ -39,6 +39,15 @@ class Order:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A completion and what its writers said of it while they wrote."""
+
+    completion: Completion
+    log_probs: tuple[float, ...]
+    """nats, one a token, under the model that wrote it: later scores are held against these"""
+
+
 @dataclass(slots=True)
 class _Draft:
     """A completion being written."""
@@ -50,6 +59,7 @@ class _Draft:
     """limit on the completion's tokens"""
     ids: list[int] = field(default_factory=list)
     donor_wrote: list[bool] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
     n_reasoning: int | None = None
     """None while the reasoning is open"""
     ended: bool = False
@@ -91,7 +101,7 @@ def sample_spans(
     policy: Policy,
     seed: int,
     checkpoint_id: str,
-) -> Iterator[Completion]:
+) -> Iterator[Drawn]:
     """Draw every order's completions, each with a donor trace of its own.
 
     ``donors``: by ``donor_key`` of the spans (name, or name*scale). ``policy`` is the subject's and the donors', its
@@ -116,7 +126,7 @@ def sample_spans(
                 _write(rows, writers[key[0]], channels, policy, call_seed, key[1])
     source = content_key(checkpoint_id, policy.key, seed)
     for draft in drafts:
-        yield _completion(draft, policy, seed, checkpoint_id, source)
+        yield Drawn(_completion(draft, policy, seed, checkpoint_id, source), tuple(draft.log_probs))
 
 
 def _grouped(
@@ -144,6 +154,7 @@ def _write(
     )
     for (draft, job), sample in zip(rows, samples, strict=True):
         draft.ids.extend(sample.token_ids)
+        draft.log_probs.extend(sample.log_probs)
         draft.donor_wrote.extend([job.writer != SUBJECT] * len(sample.token_ids))
         draft.ended = sample.finish == "stop" and sample.token_ids[-1] in channels.end_ids
         if draft.n_reasoning is None:

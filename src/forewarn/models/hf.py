@@ -22,6 +22,7 @@ from forewarn.models.loading import load_model
 from forewarn.models.policy import policy_log_probs
 from forewarn.records import Policy
 
+_MOST_LOGITS = 2**28
 _ATTENTION_KINDS = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
@@ -198,14 +199,15 @@ class HFEngine:
         return results
 
     def _score_batches(self, prompts_ids: Sequence[Ids], continuations_ids: Sequence[Ids]) -> Iterator[list[int]]:
-        """Row numbers, cut so that a batch's padded size stays within ``score_tokens``."""
+        """Row numbers, cut so that a batch's padded size stays within ``score_tokens`` and its logits within 1 GiB."""
+        most = min(self.score_tokens, _MOST_LOGITS // self.vocab_size)
 
         def total(i: int) -> int:
             return len(prompts_ids[i]) + len(continuations_ids[i])
 
         batch: list[int] = []
         for i in sorted((i for i, row in enumerate(continuations_ids) if row), key=lambda i: (total(i), i)):
-            if batch and (len(batch) + 1) * total(i) > self.score_tokens:
+            if batch and (len(batch) + 1) * total(i) > most:
                 yield batch
                 batch = []
             batch.append(i)

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from forewarn.errors import EngineFault
 from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
 from forewarn.records import SUBJECT, Span
 from forewarn.study.plan import Cell, Study
@@ -28,12 +29,18 @@ def cell_estimate(
     counts = np.array([p.count for p in planned], dtype=np.float64)
     share_S = counts / counts.sum()
     place = {span.name: i for i, span in enumerate(spans)}
-    is_exploit_N = (labelled["label"] == "exploit").to_numpy()
     span_N = np.array([place[name] for name in labelled["span"]], dtype=np.int64)
     log_ratio_NS = np.zeros((labelled.height, len(spans)))  # only the hits' rows are read
+    is_exploit_N = np.array(labelled["label"] == "exploit")
+    valid_N = np.array(labelled["label"] != "invalid")
     if scores is not None:
-        hits = labelled.filter(pl.col("label") == "exploit")
-        log_ratio_NS[is_exploit_N] = _log_ratios(hits, scores, cell.checkpoint.model_id, spans, span_N[is_exploit_N])
+        rows = np.flatnonzero(is_exploit_N)
+        found = _log_ratios(labelled[rows], scores, cell.checkpoint.model_id, spans, span_N[rows])
+        for row, values in zip(rows, found, strict=True):
+            if values is None:  # its own writer calls it impossible: a fault, neither a hit nor a miss
+                is_exploit_N[row] = valid_N[row] = False
+            else:
+                log_ratio_NS[row] = values
     estimate = mixture_estimate(
         log_ratio_NS,
         is_exploit_N,
@@ -41,7 +48,7 @@ def cell_estimate(
         share_S=share_S,
         problem_N=labelled["problem_id"].to_numpy(),
         cluster_N=labelled["trace_id"].to_numpy(),
-        valid_N=(labelled["label"] != "invalid").to_numpy(),
+        valid_N=valid_N,
         level=study.level,
     )
     names = tuple(span.name for span in spans)
@@ -52,20 +59,20 @@ def cell_estimate(
 
 def _log_ratios(
     hits: pl.DataFrame, scores: pl.DataFrame, checkpoint_id: str, spans: list[Span], span_H: NDArray[np.int64]
-) -> Floats:
-    """D of every hit under every span (hits x spans, nats)."""
+) -> list[Floats | None]:
+    """D of every hit under every span (nats); None where the engine's scores contradict its own sampling."""
     by_model: dict[str, dict[str, Floats]] = {}
     for completion_id, model_id, log_probs in scores.iter_rows():
         by_model.setdefault(model_id, {})[completion_id] = np.array(log_probs, dtype=np.float64)
-    ids = hits["completion_id"].to_list()
     donors = sorted({donor_key(span) for span in spans if span.donor != SUBJECT})
-    return span_log_ratios(
-        [by_model[checkpoint_id][i] for i in ids],
-        {key: [by_model[DONOR_PREFIX + key][i] for i in ids] for key in donors},
-        hits["n_reasoning"].to_list(),
-        spans,
-        span_N=span_H.tolist(),
-    )
+    rows: list[Floats | None] = []
+    for name, n_reasoning, drawn in zip(hits["completion_id"], hits["n_reasoning"], span_H.tolist(), strict=True):
+        own = {key: [by_model[DONOR_PREFIX + key][name]] for key in donors}
+        try:
+            rows.append(span_log_ratios([by_model[checkpoint_id][name]], own, [n_reasoning], spans, span_N=[drawn])[0])
+        except EngineFault:
+            rows.append(None)
+    return rows
 
 
 def _details(

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from forewarn.interpolation.sampler import Drawn
 from forewarn.models.channels import Channels
 from forewarn.records import Completion, Estimate, Policy, Score, Span, Verdict, content_key
 
@@ -24,6 +25,7 @@ COMPLETIONS = pl.Schema(
         "token_ids": pl.List(pl.Int32()),
         "n_reasoning": pl.Int32(),
         "donor_wrote": pl.List(pl.Boolean()),
+        "log_probs": pl.List(pl.Float64()),  # nats, each under the model that wrote the token, when it did
         "finish_reason": pl.String(),
         "trace_id": pl.String(),
         "seed": pl.Int64(),
@@ -106,10 +108,11 @@ class CellEstimate:
     """completions drawn of each"""
 
 
-def completions_table(completions: Sequence[Completion], channels: Channels) -> pl.DataFrame:
+def completions_table(drawn: Sequence[Drawn], channels: Channels) -> pl.DataFrame:
     """One row a completion, with the submission read from its answer."""
     rows: list[dict[str, Any]] = []
-    for c in completions:
+    for one in drawn:
+        c = one.completion
         code = channels.code(c.token_ids, c.n_reasoning)
         rows.append(
             {
@@ -121,6 +124,7 @@ def completions_table(completions: Sequence[Completion], channels: Channels) -> 
                 "scale": c.span.scale,
                 "token_ids": list(c.token_ids),
                 "donor_wrote": list(c.donor_wrote),
+                "log_probs": list(one.log_probs),
                 "case": channels.split(c.token_ids).case,
                 "code": code,
                 "code_key": None if code is None else content_key(code),

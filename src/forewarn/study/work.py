@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import polars as pl
+
+from forewarn.errors import EngineFault
 from forewarn.estimation import donor_key
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
-from forewarn.records import SUBJECT, Score, derived_seed
+from forewarn.records import SUBJECT, Completion, Score, derived_seed
 from forewarn.store import RunFolder
 from forewarn.study.plan import Cell, Study
 from forewarn.study.room import ModelRoom
@@ -17,6 +21,10 @@ COMPLETIONS, VERDICTS, SCORES = "completions", "verdicts", "scores"
 """stages: folders of the run"""
 DONOR_PREFIX = "donor:"
 """before a donor's key in ``Score.model_id``, which otherwise is a checkpoint's"""
+
+ALLOWED_GAP = {"float64": 1e-6, "float32": 0.02, "bfloat16": 0.7, "float16": 0.2}
+"""median |log-prob scored - log-prob sampled| of a completion, nats, by float type: half precision rounds differently
+in a batch of another shape"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ def _sample(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
         for problem in study.problems_of(cell.exploit_type)
         for planned in study.spans_of(cell.exploit_type)
     ]
-    completions = list(
+    drawn = list(
         sample_spans(
             orders,
             subject=room.subject(cell.checkpoint),
@@ -65,25 +73,50 @@ def _sample(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
             checkpoint_id=cell.checkpoint.model_id,
         )
     )
-    run.shards(COMPLETIONS).write(task.key, completions_table(completions, room.channels))
+    run.shards(COMPLETIONS).write(task.key, completions_table(drawn, room.channels))
 
 
 def _score(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
     cell = task.cell
-    wanted = set(task.hit_ids)
-    table = run.shards(COMPLETIONS).read(task.cell_key)
-    hits = [c for c in completions_of(table, study.policy) if c.completion_id in wanted]
+    table = run.shards(COMPLETIONS).read(task.cell_key).filter(pl.col("completion_id").is_in(list(task.hit_ids)))
+    hits = completions_of(table, study.policy)
     questions = {problem.problem_id: problem.question for problem in study.problems_of(cell.exploit_type)}
     prompts = [room.channels.prompt_ids(questions[hit.problem_id]) for hit in hits]
     writers = {cell.checkpoint.model_id: room.subject(cell.checkpoint)}
     writers |= {DONOR_PREFIX + key: writer for key, writer in _donors(study, cell, room).items()}
-    scores: list[Score] = []
-    for model_id, writer in writers.items():
-        found = _log_probs(writer, prompts, [hit.token_ids for hit in hits], study)
-        scores.extend(
-            Score(hit.completion_id, model_id, study.policy, values) for hit, values in zip(hits, found, strict=True)
-        )
+    found = {
+        model_id: _log_probs(writer, prompts, [hit.token_ids for hit in hits], study)
+        for model_id, writer in writers.items()
+    }
+    _check_against_sampling(hits, table["log_probs"].to_list(), found, cell, study)
+    scores = [
+        Score(hit.completion_id, model_id, study.policy, values)
+        for model_id, rows in found.items()
+        for hit, values in zip(hits, rows, strict=True)
+    ]
     run.shards(SCORES).write(task.key, scores_table(scores))
+
+
+def _check_against_sampling(
+    hits: Sequence[Completion],
+    sampled: Sequence[Sequence[float]],
+    found: Mapping[str, Sequence[tuple[float, ...]]],
+    cell: Cell,
+    study: Study,
+) -> None:
+    """EngineFault where scores are not those of the policies sampled from: every weight would be off by the same."""
+    gaps = []
+    for i, hit in enumerate(hits):
+        subject = np.array(found[cell.checkpoint.model_id][i])
+        donor = subject if hit.span.donor == SUBJECT else np.array(found[DONOR_PREFIX + donor_key(hit.span)][i])
+        writers = np.where(np.array(hit.donor_wrote, dtype=bool), donor, subject)
+        gaps.append(abs(float(np.sum(writers - np.array(sampled[i])))))
+    gap, allowed = float(np.median(gaps)), ALLOWED_GAP[study.dtype]
+    if gap > allowed:
+        raise EngineFault(
+            f"scores at {cell.checkpoint.model_id} differ from what was sampled by {gap:.3g} nats a completion "
+            f"(allowed: {allowed:g}); the engine scores another distribution than it samples from"
+        )
 
 
 def _log_probs(
