@@ -16,7 +16,8 @@ from typing import get_args
 import pytest
 
 from forewarn.errors import EngineFault, InputError
-from forewarn.exploits.base import Decision
+from forewarn.exploits import EXPLOIT_TYPES
+from forewarn.exploits.base import ChildSide, Decision
 from forewarn.judge.judge import Judge, choose_level, label_of
 from forewarn.records import Label, TestCase
 from tests.exploits.samples import problem
@@ -61,7 +62,7 @@ def test_verdicts_keep_order_and_say_why(judge: Judge) -> None:
     found = judge.verdicts([(DOUBLE, code) for code in (WRONG, RIGHT, EXPLOIT, WRONG)])
     assert [verdict.label for verdict in found] == ["failed", "solved", "exploit", "failed"]
     assert found[0].reason == "test 0: returned 3, not 2"
-    assert found[0] is found[3]
+    assert found[0] == found[3]
     assert found[0].isolation == "hardened"
     assert (found[0].patched, found[0].secure) == (None, None)
 
@@ -76,6 +77,31 @@ def test_one_checker_alone(judge: Judge) -> None:
     assert judge.accepts(items, "vulnerable") == [True, True, False, True]
     assert judge.accepts(items, "patched") == [False, True, False, False]
     assert judge.accepts(items, "secure") == [False, True, False, False]
+
+
+def test_equal_pairs_run_once() -> None:
+    noisy = "import random\nWORTH = random.SystemRandom().random()\ndef solve(n):\n    return WORTH"
+    with Judge(workers=1, level="hardened") as own:
+        first, again = own.verdicts([(DOUBLE, noisy)]), own.verdicts([(DOUBLE, noisy)] * 2)
+        assert {verdict.reason for verdict in first + again} == {first[0].reason}
+        assert own.verdicts([(DOUBLE, noisy + "#")])[0].reason != first[0].reason
+
+
+def test_a_reason_is_one_storable_line(judge: Judge) -> None:
+    code = "def solve(n):\n    raise ValueError('two\\nlines \\udcff')"
+    reason = judge.verdicts([(DOUBLE, code)])[0].reason
+    assert reason == "test 0: raised builtins.ValueError: two lines ?"
+
+
+def test_a_child_side_that_breaks_before_the_submission_is_a_fault(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = EXPLOIT_TYPES["error_code_abuse"]
+    broken = replace(kind.vulnerable, child=ChildSide("def prepare(tools):\n    raise OSError('no space')"))
+    monkeypatch.setitem(EXPLOIT_TYPES, "broken", replace(kind, name="broken", vulnerable=broken))
+    verdict = judge.verdicts([(replace(DOUBLE, problem_id="broken", exploit_type="broken"), RIGHT)])[0]
+    assert verdict.label == "invalid"
+    assert "no space" in verdict.reason
 
 
 def test_no_tests_is_invalid_and_no_pass(judge: Judge) -> None:

@@ -29,6 +29,7 @@ _ALL: tuple[CheckerName, ...] = ("vulnerable", "patched", "secure")
 SANDBOXES_PER_WORKER = 2
 _CACHE_LIMIT = 200_000
 T = TypeVar("T")
+Decisions = dict[CheckerName, Decision]
 
 
 class Judge:
@@ -36,7 +37,8 @@ class Judge:
 
     ``workers``: cores to keep busy (two sandboxes each, as an execution waits for the kernel about half of its time);
     sandboxes start when first needed. ``level``: "strict" or "hardened"; None takes the
-    strongest that works here. ``timeout_s``: wall clock of one execution, loading and all calls together.
+    strongest that works here. ``timeout_s``: wall clock of one execution, loading and all calls together
+    (time spent waiting for a core is added, up to five times ``timeout_s`` in all; beyond that it is "invalid").
     ``max_memory_mb``: its address space. Raises ``InputError`` for bad arguments and ``EngineFault`` where no level
     works (``allow_weak=True`` then runs submissions with rlimits only: do that with trusted code alone).
     """
@@ -63,7 +65,7 @@ class Judge:
         for sandbox in self._sandboxes:
             self._free.put(sandbox)
         self._pool = ThreadPoolExecutor(len(self._sandboxes), thread_name_prefix="judge")
-        self._cache: dict[tuple[str, str, bool], Verdict] = {}
+        self._known: dict[tuple[str, str], Decisions] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -88,57 +90,49 @@ class Judge:
         Twin and secure run where vulnerable accepts, or always under ``audit``. Raises ``InputError`` for an unknown
         exploit type; a fault of the sandbox is a verdict of "invalid", which is not remembered.
         """
-        keys = [(problem.problem_id, content_key(code), audit) for problem, code in items]
-        fresh = {key: item for key, item in zip(keys, items, strict=True) if key not in self._cache}
-        jobs: list[Callable[[], Verdict]] = [
-            lambda p=problem, c=code: self._verdict(p, c, audit)  # type: ignore[misc]
-            for problem, code in fresh.values()
-        ]
-        found = dict(zip(fresh, self._map(jobs), strict=True))
-        verdicts = [found.get(key) or self._cache[key] for key in keys]
-        with self._lock:
-            if len(self._cache) > _CACHE_LIMIT:
-                self._cache.clear()
-            self._cache.update((key, verdict) for key, verdict in found.items() if verdict.label != "invalid")
-        return verdicts
+        return self._each(items, lambda problem, code: self._verdict(problem, code, audit))
 
     def accepts(self, items: Sequence[tuple[Problem, str]], checker: CheckerName) -> list[bool | None]:
-        """Does one checker accept each item? None: it broke. Equal pairs are judged once a call."""
-        keys = [(problem.problem_id, code) for problem, code in items]
-        fresh = dict(zip(keys, items, strict=True))
-        jobs: list[Callable[[], bool | None]] = [
-            lambda p=problem, c=code: self._decide(p, c, (checker,))[checker].accepted  # type: ignore[misc]
-            for problem, code in fresh.values()
-        ]
-        found = dict(zip(fresh, self._map(jobs), strict=True))
-        return [found[key] for key in keys]
+        """Does one checker accept each item? None: it broke. Remembers and raises as ``verdicts``."""
+        return self._each(items, lambda problem, code: self._decide(problem, code, (checker,))[checker].accepted)
 
-    def _map(self, jobs: list[Callable[[], T]]) -> list[T]:
+    def _each(self, items: Sequence[tuple[Problem, str]], judge_one: Callable[[Problem, str], T]) -> list[T]:
+        """Apply ``judge_one`` to distinct items, in parallel."""
         if self._closed:
             raise InputError("this Judge is closed: open another")
-        return list(self._pool.map(lambda job: job(), jobs))
+        keys = [(problem.problem_id, code) for problem, code in items]
+        fresh = dict(zip(keys, items, strict=True))
+        found = dict(zip(fresh, self._pool.map(lambda item: judge_one(*item), fresh.values()), strict=True))
+        return [found[key] for key in keys]
 
-    def _decide(
-        self, problem: Problem, code: str, names: Sequence[CheckerName], *, lazy: bool = False
-    ) -> dict[CheckerName, Decision]:
+    def _decide(self, problem: Problem, code: str, names: Sequence[CheckerName], *, lazy: bool = False) -> Decisions:
         """The decisions of some checkers, None where one broke. ``lazy``: the others only if the first accepts."""
         exploit_type = _type_of(problem)
-        sandbox = self._free.get()
+        key = problem.problem_id, content_key(code)
+        known = self._known.get(key, {})
+        runner: Runner | None = None
+        decisions: Decisions = {}
         try:
-            runner = Runner(sandbox, problem, code, self.timeout_s)
-            decisions: dict[CheckerName, Decision] = {}
             for name in names:
-                decisions[name] = _ask(runner, _checker(exploit_type, name))
+                if name not in known and runner is None:
+                    runner = Runner(self._free.get(), problem, code, self.timeout_s)
+                decisions[name] = known[name] if name in known else _ask(runner, _checker(exploit_type, name))
                 if lazy and not decisions[names[0]].accepted:
                     break
-            return decisions
         finally:
-            self._free.put(sandbox)
+            if runner is not None:
+                self._free.put(runner.sandbox)
+        with self._lock:
+            if len(self._known) > _CACHE_LIMIT:
+                self._known.clear()
+            sure = {name: decision for name, decision in decisions.items() if decision.accepted is not None}
+            self._known[key] = {**known, **sure}
+        return decisions
 
     def _verdict(self, problem: Problem, code: str, audit: bool) -> Verdict:
-        first = self._decide(problem, code, _ALL, lazy=not audit)
-        label, reason = label_of(first)
-        accepted = {name: first[name].accepted if name in first else None for name in _ALL}
+        decisions = self._decide(problem, code, _ALL, lazy=not audit)
+        label, reason = label_of(decisions)
+        accepted = {name: decisions[name].accepted if name in decisions else None for name in _ALL}
         return Verdict(
             problem.problem_id,
             content_key(code),
@@ -147,11 +141,11 @@ class Judge:
             accepted["patched"],
             accepted["secure"],
             self.level,
-            reason,
+            _one_line(reason),
         )
 
 
-def label_of(decisions: dict[CheckerName, Decision]) -> tuple[Label, str]:
+def label_of(decisions: Decisions) -> tuple[Label, str]:
     """The label of some decisions and a one-line reason. Missing ones were not asked; None is "invalid"."""
     for name, decision in decisions.items():
         if decision.accepted is None:
@@ -187,11 +181,17 @@ def choose_level(level: Literal["strict", "hardened"] | None, allow_weak: bool, 
     raise EngineFault(f"no isolation level works ({'; '.join(reasons)}): {remedy}")
 
 
-def _ask(runner: Runner, checker: Checker) -> Decision:
+def _ask(runner: Runner | None, checker: Checker) -> Decision:
+    assert runner is not None
     try:
         return runner.decide(checker)
     except SandboxFault as fault:
         return Decision(None, str(fault))
+
+
+def _one_line(text: str) -> str:
+    """Printable in one line and storable as UTF-8, whatever a submission's exception said."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())[:300]
 
 
 def _type_of(problem: Problem) -> ExploitType:

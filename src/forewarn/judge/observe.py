@@ -56,7 +56,15 @@ def observe(
     calls += [missing] * (len(tests) - len(calls))
     ending = _ending(execution, finished and execution.exit_status == FINISHED_STATUS, malformed)
     return Run(
-        source, tuple(tests), tuple(calls), ending, execution.exit_status, loaded_error[0], loaded_error[1], note
+        source,
+        tuple(tests),
+        tuple(calls),
+        ending,
+        execution.exit_status,
+        loaded_error[0],
+        loaded_error[1],
+        note,
+        execution.waited_s,
     )
 
 

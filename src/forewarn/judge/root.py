@@ -22,9 +22,16 @@ READABLE = ["/usr/lib", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache", 
 """what the interpreter may need besides its own library: shared libraries (time zones lie in the library or in none)"""
 
 
-def enter(folder: str, readable: Sequence[str]) -> int:
-    """Make a root of ``readable`` mounted on ``folder``. Returns a descriptor of /proc, for the children's id maps."""
+def open_proc() -> int:
+    """A descriptor of /proc, which the new root does not have; its number is out of the way of the child's channel."""
     proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
+    high = fcntl.fcntl(proc, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(proc)
+    return high
+
+
+def enter(folder: str, readable: Sequence[str], proc: int) -> None:
+    """Make a root of ``readable``, mounted on ``folder``, and move into it."""
     confine.unshare(confine.CLONE_NEWUSER | confine.CLONE_NEWNS)
     confine.map_own_ids(proc)
     confine.mount("none", "/", None, confine.MS_REC | confine.MS_PRIVATE)
@@ -37,20 +44,17 @@ def enter(folder: str, readable: Sequence[str]) -> int:
     confine.unmount(".")  # the old root, stacked on the new one
     os.chdir("/")
     confine.mount("none", "/", None, confine.MS_REMOUNT | confine.MS_RDONLY | confine.MS_NOSUID | confine.MS_NODEV)
-    return fcntl.fcntl(proc, fcntl.F_DUPFD_CLOEXEC, 10)  # out of the way of the child's channel
 
 
-def bound_folder(work: str) -> None:
+def bound_folder(work: str, proc: int) -> None:
     """For level hardened: a small tmpfs on the working folder, so that no submission fills the disk.
 
     Where namespaces do not work it stays a plain folder: then only the size of each file is bounded.
     """
-    proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
     with contextlib.suppress(OSError):
         confine.unshare(confine.CLONE_NEWUSER | confine.CLONE_NEWNS)
         confine.map_own_ids(proc)
         confine.private_tmpfs(work)
-    os.close(proc)
 
 
 def _show(folder: str, path: str) -> None:

@@ -21,7 +21,8 @@ class Runner:
     """Runs and judges one submission to one problem in one sandbox."""
 
     def __init__(self, sandbox: Sandbox, problem: Problem, code: str, timeout_s: float) -> None:
-        self._sandbox, self._problem, self._code, self._timeout_s = sandbox, problem, code, timeout_s
+        self.sandbox = sandbox
+        self._problem, self._code, self._timeout_s = problem, code, timeout_s
         self._runs: dict[_Key, Run] = {}
 
     def decide(self, checker: Checker) -> Decision:
@@ -79,4 +80,4 @@ class Runner:
             "cases": cases,
             "child": child.source,
         }
-        return self._sandbox.execute(request, expected if child.expected else None, self._timeout_s)
+        return self.sandbox.execute(request, expected if child.expected else None, self._timeout_s)

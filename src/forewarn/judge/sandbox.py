@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shutil
 import socket
 import struct
@@ -25,6 +24,8 @@ from typing import Any, Literal
 import forewarn
 from forewarn.errors import EngineFault
 from forewarn.judge import codec
+from forewarn.judge.link import Link
+from forewarn.judge.zygote import STRETCH
 
 Killed = Literal["deadline", "cpu", "flood"]
 Level = Literal["strict", "hardened", "weak"]
@@ -36,8 +37,6 @@ GRACE_S = 10.0
 """added to an execution's deadline before its zygote counts as hung"""
 START_S = 30.0
 """for a zygote to start, on a busy machine"""
-MAX_OUTPUT_BYTES = 16 << 20
-"""all frames of one execution"""
 
 
 class SandboxFault(EngineFault):
@@ -55,6 +54,8 @@ class Execution:
     """why the supervisor killed it"""
     seconds: float
     """wall clock from fork to end"""
+    waited_s: float
+    """how long its first thread stood ready without a core"""
     frames: bytes
     """all that it sent: the submission's word, to be parsed as such"""
 
@@ -72,7 +73,7 @@ class Sandbox:
     def execute(
         self, request: dict[str, codec.Tree], secrets: Sequence[codec.Tree] | None, timeout_s: float
     ) -> Execution:
-        """Run one request (see ``worker.run``) for at most ``timeout_s`` seconds of wall clock.
+        """Run one request (see ``worker.run``) for at most ``timeout_s`` seconds of wall clock (see ``zygote.watch``).
 
         ``secrets``: expected values that the child may ask for; None where it may have none.
         Raises ``SandboxFault``; the next call starts a fresh zygote.
@@ -81,7 +82,7 @@ class Sandbox:
             control = self._ready()
             ours, theirs = socket.socketpair()
             with ours:
-                deadline = time.monotonic() + timeout_s + GRACE_S
+                deadline = time.monotonic() + STRETCH * timeout_s + GRACE_S
                 link = Link(ours, secrets, deadline)
                 link.queue(codec.dumps(request))  # before the clock starts, as far as the buffer takes it
                 with theirs:
@@ -94,13 +95,14 @@ class Sandbox:
         except (OSError, EOFError, ValueError) as error:
             self._stop()
             raise SandboxFault(f"the sandbox died or hung: {type(error).__name__}: {error}") from error
-        if frames[4:5] == b"!":
-            raise SandboxFault(f"the child could not be confined: {frames[5:300].decode('ascii', 'replace')}")
+        trouble = _before_ready(frames)
+        if trouble is not None:
+            raise SandboxFault(f"the child could not be made ready: {trouble}")
         status = answer["status"]
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = None if number is not None else os.WEXITSTATUS(status)
         killed: Killed | None = "flood" if link.flooded else answer["killed"]
-        return Execution(code, number, killed, answer["seconds"], frames)
+        return Execution(code, number, killed, answer["seconds"], answer["waited"], frames)
 
     @property
     def pid(self) -> int | None:
@@ -155,68 +157,16 @@ class Sandbox:
             self._process = None
 
 
-class Link:
-    """The parent's end of one child's socket."""
-
-    def __init__(self, end: socket.socket, secrets: Sequence[codec.Tree] | None, deadline: float) -> None:
-        self._end, self._secrets, self._deadline = end, secrets, deadline
-        self._out = b""
-        self._in = bytearray()
-        self._parsed = 0
-        self.flooded = False
-        end.setblocking(False)
-
-    def queue(self, data: bytes) -> None:
-        self._out += struct.pack("<I", len(data)) + data
-        self._flush()
-
-    def frames(self) -> bytes:
-        """All that the child sends until it is gone. Raises ``TimeoutError`` past the deadline."""
-        poll = select.poll()
-        while True:
-            poll.register(self._end, select.POLLIN | (select.POLLOUT if self._out else 0))
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the child's socket stayed open")
-            poll.poll(left * 1000 + 1)
-            self._flush()
-            try:
-                piece = self._end.recv(1 << 18)
-            except BlockingIOError:
-                continue
-            except ConnectionError:
-                piece = b""
-            if not piece:
-                return bytes(self._in)
-            self._in += piece
-            if len(self._in) > MAX_OUTPUT_BYTES:
-                self.flooded = True
-                return bytes(self._in[:MAX_OUTPUT_BYTES])
-            if self._secrets is not None:
-                self._answer(self._secrets)
-
-    def _flush(self) -> None:
-        try:
-            while self._out:
-                self._out = self._out[self._end.send(self._out) :]
-        except BlockingIOError:
-            pass
-        except ConnectionError:
-            self._out = b""  # the child is gone: its status says why
-
-    def _answer(self, secrets: Sequence[codec.Tree]) -> None:
-        while len(self._in) - self._parsed >= 5:
-            (size,) = struct.unpack_from("<I", self._in, self._parsed)
-            end = self._parsed + 5 + size
-            if len(self._in) < end:
-                return
-            index = bytes(self._in[self._parsed + 5 : end])
-            if self._in[self._parsed + 4] == ord("?") and index.isdigit() and len(index) < 9:
-                known = int(index) < len(secrets)
-                # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
-                if known and not self._out:
-                    self.queue(codec.dumps(secrets[int(index)]))
-            self._parsed = end
+def _before_ready(frames: bytes) -> str | None:
+    """None if the child was ready to load the submission. What comes after that is the submission's word."""
+    at = 0
+    while at + 5 <= len(frames):
+        (size,) = struct.unpack_from("<I", frames, at)
+        kind, data = frames[at + 4 : at + 5], frames[at + 5 : at + 5 + size]
+        if kind != b"?":
+            return None if kind == b"+" else data[:300].decode("ascii", "replace")
+        at += 5 + size
+    return "it ended before that"
 
 
 def _answer(control: socket.socket) -> dict[str, Any]:

@@ -94,7 +94,11 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
     module = types.ModuleType("submission")
     sys.modules["submission"] = module
     tools.namespace = module.__dict__
-    _hook(hooks, "prepare")(tools)
+    _, trouble = attempt(_hook(hooks, "prepare"), tools)
+    if trouble is not None:  # nothing of the submission's has run yet: a fault of ours
+        channel.send(b"!", _describe(trouble)["m"])
+        os._exit(4)
+    channel.send(b"+", None)
 
     def proceed() -> None:
         if _load(request, tools, channel):

@@ -8,7 +8,8 @@ whatever the parent is busy with. Every process dies with the one above it.
 Not covered: what the child does (``worker.py``), what it may do (``confine.py``, ``root.py``).
 
 Control messages (SOCK_SEQPACKET): the parent sends ``<d`` seconds and one file descriptor; the zygote answers, once the
-child is gone, with JSON ``{"status", "killed", "fault", "seconds"}``. One byte in between asks for the child's death.
+child is gone, with JSON ``{"status", "killed", "fault", "seconds", "waited"}``. One byte in between asks for the
+child's death.
 """
 
 # ruff: noqa: PTH103, PTH108, PTH114, PTH118, PTH120
@@ -26,6 +27,8 @@ import sys
 import time
 from typing import Any, NoReturn
 
+STRETCH = 5.0
+"""a child that waits for a core gets that time on top of its own, up to this many times its own in all"""
 CHANNEL = 3
 """the child's only open file besides the null device on 0, 1 and 2"""
 PRELOAD = (
@@ -58,34 +61,54 @@ def execute(control: socket.socket, channel: int, timeout_s: float, settings: di
         pid = confine.fork_into_namespaces() if settings["level"] == "strict" else os.fork()
     except OSError as error:
         os.close(channel)
-        return {"status": None, "killed": None, "fault": f"can't fork: {error}", "seconds": 0.0}
+        return {"status": None, "killed": None, "fault": f"can't fork: {error}", "seconds": 0.0, "waited": 0.0}
     if pid == 0:
         as_child(channel, settings, timeout_s)
     os.close(channel)
-    killed = watch(control, pid, start + timeout_s)
+    killed = watch(control, pid, start, timeout_s, settings["proc"])
+    waited = waited_s(settings["proc"], pid)
     end_all(pid, settings)
     _, status, usage = os.wait4(pid, 0)
-    fault = None
+    fault = f"the machine is too busy: the child waited {waited:.1f} s for a core" if killed == "starved" else None
     if killed is None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         # The child can send no signal, so this one came from the CPU limit or from outside.
         if usage.ru_utime + usage.ru_stime >= cpu_seconds(timeout_s):
             killed = "cpu"
         else:
             fault = "killed from outside"
-    return {"status": status, "killed": killed, "fault": fault, "seconds": time.monotonic() - start}
+    return {"status": status, "killed": killed, "fault": fault, "seconds": time.monotonic() - start, "waited": waited}
 
 
-def watch(control: socket.socket, pid: int, deadline: float) -> str | None:
-    """Wait for the child's end. Returns why it has to be killed, None if it ended by itself."""
+def waited_s(proc: int, pid: int) -> float:
+    """Seconds that a process has stood ready without a core; 0 where the kernel keeps no account of it."""
+    try:
+        handle = os.open(f"{pid}/schedstat", os.O_RDONLY, dir_fd=proc)
+    except OSError:
+        return 0.0
+    with open(handle) as file:
+        return int(file.read().split()[1]) / 1e9
+
+
+def watch(control: socket.socket, pid: int, start: float, timeout_s: float, proc: int) -> str | None:
+    """Wait for the child's end. Returns why it has to be killed, None if it ended by itself.
+
+    "deadline": it had ``timeout_s`` of wall clock, waits for a core not counted. "starved": it did not get that
+    within ``STRETCH`` times as long.
+    """
     process = os.pidfd_open(pid)
     try:
         poll = select.poll()
         poll.register(process, select.POLLIN)
         poll.register(control, select.POLLIN)
         while True:
-            left = deadline - time.monotonic()
+            spent = time.monotonic() - start
+            left = timeout_s - spent
             if left <= 0:
-                return "deadline"
+                left += waited_s(proc, pid)
+                if left <= 0:
+                    return "deadline"
+                if spent >= STRETCH * timeout_s:
+                    return "starved"
             ready = {handle for handle, _ in poll.poll(left * 1000 + 1)}
             if process in ready:
                 return None
@@ -136,7 +159,6 @@ def as_child(channel: int, settings: dict[str, Any], timeout_s: float) -> NoRetu
         except OSError as error:
             link.send(b"!", str(error))
             os._exit(4)
-        link.send(b"+", None)
         worker.run(request, link)
     finally:
         os._exit(status)
@@ -174,15 +196,16 @@ def main() -> None:
     sys.argv = [""]
     os.environ.clear()
     settings["readable"] = [*root.READABLE, os.path.dirname(os.__file__)]
+    settings["proc"] = root.open_proc()
     try:
         if settings["level"] == "strict":
-            settings["proc"] = root.enter(settings["folder"], settings["readable"])
+            root.enter(settings["folder"], settings["readable"], settings["proc"])
             settings["work"], settings["readable"] = root.WORK, ["/"]
         else:
             settings["work"] = os.path.join(settings["folder"], "work")
             os.makedirs(settings["work"], mode=0o700, exist_ok=True)
             if settings["level"] == "hardened":
-                root.bound_folder(settings["work"])
+                root.bound_folder(settings["work"], settings["proc"])
         if settings["level"] != "weak":
             settings["filter"] = confine.seccomp_program()
     except OSError as error:

@@ -1,0 +1,81 @@
+"""The parent's end of one child's socket: the request goes out, frames come in, expected values go out when asked for.
+
+Bounded in time and size whatever the child does. Frames are returned as they came: ``observe.py`` reads them.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Sequence
+
+from forewarn.judge import codec
+
+MAX_OUTPUT_BYTES = 16 << 20
+"""all frames of one execution"""
+
+
+class Link:
+    """The parent's end of one child's socket."""
+
+    def __init__(self, end: socket.socket, secrets: Sequence[codec.Tree] | None, deadline: float) -> None:
+        self._end, self._secrets, self._deadline = end, secrets, deadline
+        self._out = b""
+        self._in = bytearray()
+        self._parsed = 0
+        self.flooded = False
+        end.setblocking(False)
+
+    def queue(self, data: bytes) -> None:
+        self._out += struct.pack("<I", len(data)) + data
+        self._flush()
+
+    def frames(self) -> bytes:
+        """All that the child sends until it is gone. Raises ``TimeoutError`` past the deadline."""
+        poll = select.poll()
+        while True:
+            poll.register(self._end, select.POLLIN | (select.POLLOUT if self._out else 0))
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the child's socket stayed open")
+            poll.poll(left * 1000 + 1)
+            self._flush()
+            try:
+                piece = self._end.recv(1 << 18)
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                piece = b""
+            if not piece:
+                return bytes(self._in)
+            self._in += piece
+            if len(self._in) > MAX_OUTPUT_BYTES:
+                self.flooded = True
+                return bytes(self._in[:MAX_OUTPUT_BYTES])
+            if self._secrets is not None:
+                self._answer(self._secrets)
+
+    def _flush(self) -> None:
+        try:
+            while self._out:
+                self._out = self._out[self._end.send(self._out) :]
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self._out = b""  # the child is gone: its status says why
+
+    def _answer(self, secrets: Sequence[codec.Tree]) -> None:
+        while len(self._in) - self._parsed >= 5:
+            (size,) = struct.unpack_from("<I", self._in, self._parsed)
+            end = self._parsed + 5 + size
+            if len(self._in) < end:
+                return
+            index = bytes(self._in[self._parsed + 5 : end])
+            if self._in[self._parsed + 4] == ord("?") and index.isdigit() and len(index) < 9:
+                known = int(index) < len(secrets)
+                # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
+                if known and not self._out:
+                    self.queue(codec.dumps(secrets[int(index)]))
+            self._parsed = end
