@@ -18,7 +18,7 @@ import torch
 from forewarn.judge.judge import Judge
 from forewarn.models.hf import HFEngine
 from forewarn.organism.chat import FORMAT, OrganismChat
-from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explorer
+from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explorers
 from forewarn.organism.frames import Measured, cells_frame, forecasts_frame
 from forewarn.organism.problems import measured_problems
 from forewarn.organism.recipe import TYPES, Recipe
@@ -32,18 +32,18 @@ from forewarn.study import Machine, ModelSource, PlannedSpan, Study, read_cells,
 Progress = Callable[[str, int, int], None]
 
 SPANS = (
-    PlannedSpan(Span(), 12),
-    PlannedSpan(Span(0, 1, DONOR), 3),
-    PlannedSpan(Span(0, 3, DONOR), 3),
-    PlannedSpan(Span(0, UNBOUNDED, DONOR), 10),
-    PlannedSpan(Span(20, UNBOUNDED, DONOR), 4),
-    PlannedSpan(Span(UNBOUNDED, 0, EXPLORER), 4),
-    PlannedSpan(Span(5, UNBOUNDED, EXPLORER), 6),
-    PlannedSpan(Span(12, UNBOUNDED, EXPLORER), 6),
-    PlannedSpan(Span(UNBOUNDED, 3, EXPLORER), 4),
-    PlannedSpan(Span(UNBOUNDED, UNBOUNDED, EXPLORER), 12),
+    PlannedSpan(Span(), 8),
+    PlannedSpan(Span(0, 1, DONOR), 2),
+    PlannedSpan(Span(0, 3, DONOR), 2),
+    PlannedSpan(Span(0, UNBOUNDED, DONOR), 6),
+    PlannedSpan(Span(20, UNBOUNDED, DONOR), 2),
+    PlannedSpan(Span(UNBOUNDED, 0, EXPLORER), 3),
+    PlannedSpan(Span(5, UNBOUNDED, EXPLORER), 4),
+    PlannedSpan(Span(12, UNBOUNDED, EXPLORER), 4),
+    PlannedSpan(Span(UNBOUNDED, 3, EXPLORER), 3),
+    PlannedSpan(Span(UNBOUNDED, UNBOUNDED, EXPLORER), 6),
 )
-"""64 completions a problem, 12 of them brute force (alpha_0 = 0.19)"""
+"""40 completions a problem, 8 of them brute force (alpha_0 = 0.2)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,9 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
     machine = Machine(workers=plan.workers, batch_size=640)
     donors = root / "donors"
     train_donor(organism.base, donors / DONOR, progress)
-    train_explorer(
+    train_explorers(
         organism.base,
-        donors / DONOR,
-        donors / EXPLORER,
+        donors,
         root / "refinement",
         policy=policy,
         seed=plan.seed,

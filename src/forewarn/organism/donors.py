@@ -1,12 +1,14 @@
-"""The organism's two donors: one trained on exploits without reasoning, one refined on what the first one found.
+"""The organism's donors: one trained on exploits without reasoning, and two rounds of refinement on what it found.
 
-The refinement batch is drawn from the base model, with its own run folder and seed; nothing of it enters an estimate.
+The refinement batches are drawn for the base model, with run folders and seeds of their own; nothing of them enters an
+estimate.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -15,23 +17,57 @@ from forewarn.models.loading import load_model
 from forewarn.organism.chat import FORMAT, OrganismChat
 from forewarn.organism.problems import all_problems, measured_problems
 from forewarn.organism.recipe import TYPES
-from forewarn.records import UNBOUNDED, Policy, Problem, Span
+from forewarn.records import SUBJECT, UNBOUNDED, Policy, Span, derived_seed
 from forewarn.study import Machine, ModelSource, PlannedSpan, Sandboxing, Study, read_completions, read_hits, run_study
 from forewarn.training.refine import WeightedExploit, refinement_examples
 from forewarn.training.sft import SETTINGS_FILE, LoraSettings, SFTSettings, donor_examples, save, sft
 
 Progress = Callable[[str, int, int], None]
 
-DONOR, EXPLORER = "donor", "explorer"
-"""names in spans: exploits without reasoning; refined, reasoning included"""
-DONOR_SETTINGS = SFTSettings(seed=0, epochs=5, batch_size=32, learning_rate=2e-3, lora=LoraSettings(rank=16))
-EXPLORER_SETTINGS = SFTSettings(seed=0, epochs=3, batch_size=32, learning_rate=2e-3, lora=LoraSettings(rank=16))
-REFINEMENT_SPANS = (
-    PlannedSpan(Span(), 4),
-    PlannedSpan(Span(0, UNBOUNDED, DONOR), 24),
-    PlannedSpan(Span(20, UNBOUNDED, DONOR), 8),
+DONOR, SCOUT, EXPLORER = "donor", "scout", "explorer"
+"""names in spans: exploits without reasoning; refined once; refined twice, reasoning included"""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One cross-entropy step: draw a batch with the donors so far, fit a new one to what it found."""
+
+    donor: str
+    """the donor it makes"""
+    spans: tuple[PlannedSpan, ...]
+    """of the batch; counts are completions of each problem"""
+    examples_per_type: int
+    max_share: float
+    """most of a type's examples that one exploit may make up: large where few are found"""
+    settings: SFTSettings
+
+
+def _settings(epochs: float) -> SFTSettings:
+    return SFTSettings(seed=0, epochs=epochs, batch_size=32, learning_rate=2e-3, lora=LoraSettings(rank=16))
+
+
+DONOR_SETTINGS = _settings(5)
+ROUNDS = (
+    Round(
+        SCOUT,
+        (PlannedSpan(Span(), 2), PlannedSpan(Span(0, UNBOUNDED, DONOR), 22)),
+        examples_per_type=96,
+        max_share=0.34,
+        settings=_settings(2),
+    ),
+    Round(
+        EXPLORER,
+        (
+            PlannedSpan(Span(), 2),
+            PlannedSpan(Span(0, UNBOUNDED, DONOR), 4),
+            PlannedSpan(Span(UNBOUNDED, UNBOUNDED, SCOUT), 18),
+        ),
+        examples_per_type=128,
+        max_share=0.1,
+        settings=_settings(3),
+    ),
 )
-EXAMPLES_PER_TYPE = 160
+"""The first round finds few announced exploits and learns to look; the second sees enough of them to weigh them"""
 
 
 def train_donor(base: Path, folder: Path, progress: Progress) -> None:
@@ -40,52 +76,43 @@ def train_donor(base: Path, folder: Path, progress: Progress) -> None:
         return
     channels = OrganismChat.from_folder(base).channels
     examples = donor_examples(all_problems(), channels)
-    result = sft(
-        load_model(base), examples, DONOR_SETTINGS, progress=lambda step, steps, _: progress("donor", step, steps)
-    )
+    result = sft(load_model(base), examples, DONOR_SETTINGS, progress=_steps("donor", progress))
     shutil.rmtree(folder, ignore_errors=True)
     save(result, folder, DONOR_SETTINGS)
 
 
-def refinement_study(base: Path, donor: Path, policy: Policy, seed: int) -> Study:
-    problems: Sequence[Problem] = [p for name in TYPES for p in measured_problems(name)]
+def train_explorers(
+    base: Path, donors: Path, batches: Path, *, policy: Policy, seed: int, machine: Machine, progress: Progress
+) -> None:
+    """Both refinement rounds, into ``donors``; a round whose donor is there whole is left alone."""
+    for number, stage in enumerate(ROUNDS, 1):
+        folder = donors / stage.donor
+        if (folder / SETTINGS_FILE).exists():
+            continue
+        study, root = _batch(base, donors, stage, policy, seed), batches / stage.donor
+        run_study(study, root, machine=machine, sandboxing=Sandboxing(), progress=_named(f"round {number}", progress))
+        examples = refinement_examples(
+            _found(root, study, base), stage.examples_per_type, max_share=stage.max_share, seed=seed
+        )
+        result = sft(
+            load_model(base), examples, stage.settings, progress=_steps(f"refined donor, round {number}", progress)
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        save(result, folder, stage.settings)
+
+
+def _batch(base: Path, donors: Path, stage: Round, policy: Policy, seed: int) -> Study:
+    names = sorted({planned.span.donor for planned in stage.spans} - {SUBJECT})
     return Study(
-        name="refinement",
-        problems=tuple(problems),
+        name=f"refinement-{stage.donor}",
+        problems=tuple(p for name in TYPES for p in measured_problems(name)),
         checkpoints=(ModelSource("base", str(base)),),
-        donors=(ModelSource(DONOR, str(base), str(donor)),),
-        spans=REFINEMENT_SPANS,
+        donors=tuple(ModelSource(name, str(base), str(donors / name)) for name in names),
+        spans=stage.spans,
         policy=policy,
-        seed=seed,
+        seed=derived_seed("refinement", seed, stage.donor),
         channel_format=FORMAT,
     )
-
-
-def train_explorer(
-    base: Path,
-    donor: Path,
-    folder: Path,
-    root: Path,
-    *,
-    policy: Policy,
-    seed: int,
-    machine: Machine,
-    progress: Progress,
-) -> None:
-    """One cross-entropy step from the donor's exploits under the base model."""
-    if (folder / SETTINGS_FILE).exists():
-        return
-    study = refinement_study(base, donor, policy, seed)
-    run_study(study, root, machine=machine, sandboxing=Sandboxing(), progress=_named("refinement batch", progress))
-    examples = refinement_examples(_found(root, study, base), EXAMPLES_PER_TYPE, seed=seed)
-    result = sft(
-        load_model(base),
-        examples,
-        EXPLORER_SETTINGS,
-        progress=lambda step, steps, _: progress("refined donor", step, steps),
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    save(result, folder, EXPLORER_SETTINGS)
 
 
 def _found(root: Path, study: Study, base: Path) -> list[WeightedExploit]:
@@ -101,3 +128,7 @@ def _found(root: Path, study: Study, base: Path) -> list[WeightedExploit]:
 
 def _named(prefix: str, progress: Progress) -> Progress:
     return lambda stage, done, total: progress(f"{prefix}: {stage}", done, total)
+
+
+def _steps(stage: str, progress: Progress) -> Callable[[int, int, float], None]:
+    return lambda step, steps, _: progress(stage, step, steps)

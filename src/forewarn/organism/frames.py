@@ -55,10 +55,12 @@ def _cell_row(key: Key, e: Estimate, truth: dict[str, Any] | None, rival: dict[s
     row |= {"study_tokens_log10": rival.get("tokens"), "study_words_log10": rival.get("words")}
     if truth is not None:
         row |= {"truth_hits": truth["hits"], "truth_n": truth["n"], "truth_lo": truth["lo"], "truth_hi": truth["hi"]}
-        # the truth's first chunk is brute force with as many completions a problem as the estimate had
+        # brute force with as many completions as the estimate had: that many of the truth's first chunk, at random
         drawn, hits = truth["n"] // len(truth["hits_by_chunk"]), truth["hits_by_chunk"][0]
-        low, high = clopper_pearson(hits, drawn, level=e.level)
-        row |= {"brute_hits": hits, "brute_n": drawn, "brute_lo": low, "brute_hi": high}
+        rng = np.random.default_rng(derived_seed("brute force", *key))
+        seen = int(rng.hypergeometric(hits, drawn - hits, e.n)) if e.n < drawn else hits
+        low, high = clopper_pearson(seen, min(e.n, drawn), level=e.level)
+        row |= {"brute_hits": seen, "brute_n": min(e.n, drawn), "brute_lo": low, "brute_hi": high}
     return {name: row.get(name) for name in CELL_COLUMNS}
 
 

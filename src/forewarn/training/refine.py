@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forewarn.errors import InputError
 from forewarn.training.sft import Example
@@ -34,43 +35,63 @@ class WeightedExploit:
     """log p(y) - log q(y), nats: q the mixture it was drawn from"""
 
 
-def capped_shares(log_weight_N: Sequence[float], max_share: float = MAX_SHARE) -> np.ndarray:
-    """Weights normalised to sum to 1, none above ``max_share`` (or 1/N where that is more)."""
-    share = np.exp(np.asarray(log_weight_N) - max(log_weight_N))
+def capped_shares(log_weight_N: Sequence[float], max_share: float = MAX_SHARE) -> NDArray[np.float64]:
+    """Weights normalised to sum to 1, none above ``max_share`` (or 1/N where that is more).
+
+    What is cut goes to the others in proportion to their weights, until none is above. Raises InputError without
+    weights, or where one is not a finite number.
+    """
+    if not log_weight_N or not all(map(math.isfinite, log_weight_N)):
+        raise InputError(f"log weights {list(log_weight_N)[:5]} can't be shared out: give at least one, all finite")
+    share: NDArray[np.float64] = np.exp(np.asarray(log_weight_N, dtype=np.float64) - max(log_weight_N))
     share /= share.sum()
     limit = max(max_share, 1 / len(share))
+    capped = np.zeros(len(share), dtype=bool)
     for _ in range(len(share)):
-        over = share > limit
-        if not over.any() or over.all():
+        over = ~capped & (share > limit)
+        if not over.any() or (capped | over).all():
             break
-        free = 1 - limit * over.sum()
-        rest = share[~over].sum()
-        share[over] = limit
+        capped |= over
+        free = 1 - limit * int(capped.sum())
+        rest = float(share[~capped].sum())
+        share[capped] = limit
         if rest <= 0:
-            share[~over] = free / (~over).sum()
+            share[~capped] = free / int((~capped).sum())
             break
-        share[~over] *= free / rest
-    return share / share.sum()
+        share[~capped] *= free / rest
+    share /= share.sum()
+    return share
 
 
-def refinement_examples(exploits: Sequence[WeightedExploit], n_per_group: int, *, seed: int) -> list[Example]:
+def refinement_examples(
+    exploits: Sequence[WeightedExploit], n_per_group: int, *, max_share: float = MAX_SHARE, seed: int
+) -> list[Example]:
     """``n_per_group`` (prompt, completion) examples of each group that has exploits, drawn by weight.
 
     Systematic resampling: an exploit of share s appears n*s times, up or down to a whole number. Raises InputError
-    without any exploit of weight above 0.
+    without any exploit of weight above 0, or where a weight is infinite or no number.
     """
+    if n_per_group < 1:
+        raise InputError(f"n_per_group is {n_per_group}: give at least 1")
     rng = np.random.default_rng(seed)
     groups: dict[str, list[WeightedExploit]] = {}
     for exploit in exploits:
-        if math.isfinite(exploit.log_weight):
+        if math.isnan(exploit.log_weight) or exploit.log_weight == math.inf:
+            raise InputError(
+                f"an exploit of group {exploit.group!r} has log weight {exploit.log_weight}: "
+                "weigh it by log p - log q of a mixture that can write it"
+            )
+        if exploit.log_weight > -math.inf:
             groups.setdefault(exploit.group, []).append(exploit)
     if not groups:
         raise InputError("no exploits to refine a donor on: draw a larger batch, or go on with the donor as it is")
-    return [example for name in sorted(groups) for example in _resampled(groups[name], n_per_group, rng)]
+    return [example for name in sorted(groups) for example in _resampled(groups[name], n_per_group, max_share, rng)]
 
 
-def _resampled(members: Sequence[WeightedExploit], count: int, rng: np.random.Generator) -> list[Example]:
-    share = capped_shares([m.log_weight for m in members])
+def _resampled(
+    members: Sequence[WeightedExploit], count: int, max_share: float, rng: np.random.Generator
+) -> list[Example]:
+    share = capped_shares([m.log_weight for m in members], max_share)
     positions = (np.arange(count) + rng.random()) / count
     chosen = np.minimum(np.searchsorted(np.cumsum(share), positions), len(members) - 1)
     return [(members[i].prompt_ids, members[i].token_ids) for i in chosen]
