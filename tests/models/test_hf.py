@@ -188,3 +188,14 @@ def test_bad_calls_are_refused() -> None:
         engine.score([[1]], [[1]], policy=Policy())
     with pytest.raises(EngineFault, match="NaN"):
         engine.sample([[1]], policy=Policy(), seed=0, max_new_tokens=2, stop_ids=())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.3)])
+def test_laws_hold_on_a_gpu(dtype: torch.dtype, tolerance: float) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    engine = HFEngine(tiny_model(dtype=dtype).cuda(), batch_size=7)
+    for policy in POLICIES[:2]:  # a truncating policy's support is decided by rounding in half precision
+        check_sample_then_score(engine, PROMPTS, policy, stop_ids=(0, 5), tolerance=tolerance)
+        check_batch_is_single(engine, PROMPTS, policy, tolerance=tolerance)
