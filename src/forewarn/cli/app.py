@@ -27,7 +27,7 @@ COMMANDS: dict[str, Verb] = {
 GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
     "organism": (
         "The bundled model organism: make it anew from a seed, and measure it.",
-        {"build": organism.build, "train": organism.train, "truth": organism.truth},
+        {"build": organism.build, "train": organism.train, "truth": organism.truth, "show": organism.show},
     ),
     "sandbox": ("The sandbox that runs submissions.", {"check": sandbox.check}),
 }

@@ -74,3 +74,23 @@ def truth(
     for row in rates.iter_rows(named=True):
         rate = f"{row['hits']}/{row['n']}, 90 % interval {row['lo']:.2e} to {row['hi']:.2e}"
         print(f"{row['run']:8s} step {row['step']:4d}  {row['exploit_type']:34s} {rate}")
+
+
+def show(
+    folder: Annotated[Path | None, typer.Option("--folder", help="An organism; default: the bundled one.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of a terminal table.")] = False,
+) -> None:
+    """Show an organism's measured rates by checkpoint, and where its exploits first mention the checker."""
+    from rich.console import Console
+
+    from forewarn.organism.shipped import RUNS, shipped_folder
+    from forewarn.organism.summary import mention_table, rate_table
+    from forewarn.report.render import as_markdown, as_rich
+
+    console = Console() if Console().is_terminal else Console(width=200)
+    for run in RUNS:
+        for table in (rate_table(folder or shipped_folder(), run), mention_table(folder or shipped_folder(), run)):
+            if markdown:
+                print(as_markdown(table, heading="##"))
+            else:
+                console.print(as_rich(table))
