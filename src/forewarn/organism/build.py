@@ -9,12 +9,16 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from forewarn.errors import StoreError
+from forewarn.models.loading import no_progress_bars
 from forewarn.organism.corpus import Sample, generate
 from forewarn.organism.recipe import Recipe
 from forewarn.records import derived_seed
@@ -31,6 +35,18 @@ CHAT_TEMPLATE = (
 N_TOKENIZER_SAMPLES = 20_000
 WINDOW = 16
 """Batches sorted by length at a time: less padding, and the order of the corpus stays"""
+
+
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Around saves by other libraries: StoreError where ``folder`` can't be written."""
+    try:
+        with no_progress_bars():
+            yield
+    except (OSError, SafetensorError) as error:
+        raise StoreError(
+            f"can't write {folder}: {error}; free some space or give a writable folder, and run the same command again"
+        ) from None
 
 
 def document_text(sample: Sample) -> str:
@@ -70,7 +86,6 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
 
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     shape = recipe.model
-    torch.manual_seed(derived_seed(recipe.seed, "init"))
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
@@ -86,7 +101,9 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )
-    return LlamaForCausalLM(config).float()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(recipe.seed, "init"))
+        return LlamaForCausalLM(config).float()
 
 
 def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[Batch]:
@@ -153,10 +170,11 @@ def pretrain(recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedToken
 
 def build_base(recipe: Recipe, folder: Path, progress: Progress) -> float:
     """Train tokenizer and base model into ``folder`` (a transformers model folder); returns the final loss."""
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(recipe)
     model = new_model(recipe, tokenizer)
     loss = pretrain(recipe, model, tokenizer, progress)
-    model.eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with saving(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.save_pretrained(folder)
+        model.eval().save_pretrained(folder)
     return loss

@@ -11,9 +11,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from forewarn import __version__
-from forewarn.errors import ModelError
+from forewarn.errors import InputError, ModelError
 from forewarn.organism.recipe import Recipe
 from forewarn.store import read_json, write_json
 
@@ -70,17 +71,52 @@ class Organism:
             {"version": __version__, "commands": commands, "recipe": asdict(recipe), "sha256": hashes},
         )
 
-    def verify(self) -> None:
-        """ModelError unless every file is the one the manifest names."""
-        if not (self.folder / MANIFEST).exists():
+    @property
+    def is_built(self) -> bool:
+        """Was the base model finished here? (The manifest is written last.)"""
+        return (self.folder / MANIFEST).exists()
+
+    def verify(self, part: str = "") -> None:
+        """ModelError unless every file (or those under ``part``, as in "base/") is the one the manifest names.
+
+        Checkpoints that the manifest doesn't name yet, of a run still under way, are not looked at.
+        """
+        for name, wanted in self._manifest()["sha256"].items():
+            path = self.folder / name
+            if not name.startswith(part):
+                continue
+            if not path.is_file():
+                raise ModelError(f"{path} is missing; restore it from the repository or build the organism again")
+            if file_hash(path) != wanted:
+                raise ModelError(
+                    f"{path} is damaged (its hash is not the manifest's); "
+                    "restore it from the repository or build the organism again"
+                )
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """InputError unless ``recipe`` is what the base model was made by (RL settings apart)."""
+        held = self._manifest()["recipe"]
+        for name, wanted in asdict(recipe).items():
+            if name != "rl" and held.get(name) != wanted:
+                raise InputError(
+                    f"{self.folder} holds an organism whose {name} is {held.get(name)}, not {wanted}; "
+                    f"give that {name} or another folder"
+                )
+
+    def names(self, path: Path) -> bool:
+        """Does the manifest vouch for this file?"""
+        return path.relative_to(self.folder).as_posix() in self._manifest()["sha256"]
+
+    def _manifest(self) -> dict[str, dict[str, Any]]:
+        if not self.is_built:
             raise ModelError(
                 f"{self.folder} holds no organism ({MANIFEST} is missing); run `forewarn organism build` first"
             )
         manifest = read_json(self.folder / MANIFEST)
-        assert isinstance(manifest, dict)
-        for name, wanted in manifest["sha256"].items():
-            path = self.folder / name
-            if not path.exists():
-                raise ModelError(f"{path} is missing; restore it from the repository or build the organism again")
-            if file_hash(path) != wanted:
-                raise ModelError(f"{path} is damaged (its hash is not the manifest's); restore it from the repository")
+        parts = [manifest.get(key) for key in ("recipe", "sha256")] if isinstance(manifest, dict) else [None]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ModelError(
+                f"{self.folder / MANIFEST} is no organism's manifest; "
+                "restore it from the repository or build the organism again"
+            )
+        return cast(dict[str, dict[str, Any]], manifest)

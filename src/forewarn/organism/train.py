@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
+import pickle
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from typing import Literal
 
 import polars as pl
 import torch
-from transformers import AutoModelForCausalLM
 
+from forewarn.errors import StoreError
 from forewarn.judge.judge import Judge
 from forewarn.models.hf import HFEngine
-from forewarn.organism.build import Progress
+from forewarn.models.loading import load_model
+from forewarn.organism.build import Progress, saving
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import all_problems
 from forewarn.organism.recipe import TYPES, Recipe, RLRecipe
@@ -66,7 +68,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, base: Path, folder: Path, reward: RewardName) -> None:
         self.recipe, self.folder, self.reward = recipe, folder, reward
         self.chat = OrganismChat.from_folder(base)
-        plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        plain = load_model(base)
         self.sampled = copy.deepcopy(plain).eval()
         self.engine = HFEngine(self.sampled, batch_size=recipe.rl.problems_per_step * recipe.rl.group)
         rl = recipe.rl
@@ -87,7 +89,8 @@ class Trainer:
         for step in range(done + 1, rl.steps + 1):
             self._step(step, judge)
             if step in keep:
-                self.model.save_pretrained(step_folder(self.folder, step))
+                with saving(self.folder):
+                    self.model.save_pretrained(step_folder(self.folder, step))
             if step % STATE_EVERY == 0 or step == rl.steps:
                 self._keep_state(step)
             progress(f"RL on the {self.reward} reward", step, rl.steps)
@@ -150,11 +153,17 @@ class Trainer:
         path = self.folder / STATE_FILE
         if not path.exists():
             return 0
-        state = torch.load(path, weights_only=True)
         wanted = dict(self.model.named_parameters())
-        with torch.no_grad():
-            for name, value in state["lora"].items():
-                wanted[name].copy_(value)
-        self.learner.optimizer.load_state_dict(state["optimizer"])
-        self.rows = [StepRow(*row) for row in state["rows"]]
+        try:
+            state = torch.load(path, weights_only=True)
+            with torch.no_grad():
+                for name, value in state["lora"].items():
+                    wanted[name].copy_(value)
+            self.learner.optimizer.load_state_dict(state["optimizer"])
+            self.rows = [StepRow(*row) for row in state["rows"]]
+        except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise StoreError(
+                f"can't go on from {path}: {reason}; delete it to train this run from its first step"
+            ) from None
         return int(state["step"])

@@ -8,20 +8,22 @@ mended checker judges them again without sampling again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from forewarn.errors import InputError
 from forewarn.estimation.bounds import clopper_pearson
 from forewarn.judge.judge import Judge
 from forewarn.models.hf import HFEngine
 from forewarn.organism.chat import OrganismChat
-from forewarn.organism.problems import measured_problems
+from forewarn.organism.problems import N_EASY, N_HARD, measured_problems
 from forewarn.records import Policy, content_key, derived_seed
 from forewarn.store import Shards
 
 PER_PROBLEM = 64
+N_PROBLEMS = N_EASY + N_HARD
 MENTION = "checker"
 """The word by which the reasoning announces that it turns to the checker"""
 LEVEL = 0.9
@@ -48,7 +50,8 @@ class Cell:
     """hash of base and adapter files"""
 
     def chunk_key(self, chunk: int) -> str:
-        return f"{self.run}-{self.step:04d}-{self.exploit_type}-{chunk:04d}-{content_key(self.weights_key, self.exploit_type)[:8]}"
+        what = content_key(self.weights_key, self.exploit_type)[:8]
+        return f"{self.run}-{self.step:04d}-{self.exploit_type}-{chunk:04d}-{what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Effort:
 
     @property
     def chunks(self) -> int:
-        return -(-self.completions // (PER_PROBLEM * 20))
+        return -(-self.completions // (PER_PROBLEM * N_PROBLEMS))
 
 
 def mention_position(reasoning: str) -> float | None:
@@ -72,7 +75,7 @@ def mention_position(reasoning: str) -> float | None:
 def sample_chunk(
     cell: Cell, chunk: int, *, engine: HFEngine, chat: OrganismChat, policy: Policy, judge: Judge
 ) -> pl.DataFrame:
-    """Draw and judge one chunk: a row per accepted program, and a row without a program that holds the counts."""
+    """Draw and judge one chunk: a row per program that didn't fail, and one without a program: how many were drawn."""
     problems = measured_problems(cell.exploit_type)
     samples = engine.sample(
         [chat.prompt_ids(p.question) for p in problems],
@@ -94,7 +97,7 @@ def sample_chunk(
             reasonings.setdefault((problem.problem_id, code), []).append(chat.reasoning(sample.token_ids))
     pairs = list(counts)
     verdicts = judge.verdicts([(by_id[problem_id], code) for problem_id, code in pairs])
-    rows = []
+    rows: list[tuple[str, str, str, int, int, float]] = []
     for pair, verdict in zip(pairs, verdicts, strict=True):
         if verdict.label != "failed":
             found = [f for f in map(mention_position, reasonings[pair]) if f is not None]
@@ -103,16 +106,26 @@ def sample_chunk(
     return pl.DataFrame(rows, schema=ROW, orient="row")
 
 
-def fill_cell(cell: Cell, effort: Effort, shards: Shards, **context: object) -> int:
-    """Draw what is missing of a cell; returns its hits. ``context``: what ``sample_chunk`` needs besides."""
+def fill_cell(
+    cell: Cell,
+    effort: Effort,
+    shards: Shards,
+    *,
+    engine: HFEngine,
+    chat: OrganismChat,
+    policy: Policy,
+    judge: Judge,
+    stopped: Callable[[], bool] = lambda: False,
+) -> int:
+    """Draw what is missing of a cell; returns its hits. Asks ``stopped`` before each chunk whether to leave off."""
     hits = 0
     for chunk in range(effort.chunks):
+        if hits >= effort.hits or stopped():
+            break
         key = cell.chunk_key(chunk)
         if not shards.has(key):
-            shards.write(key, sample_chunk(cell, chunk, **context))  # type: ignore[arg-type]
+            shards.write(key, sample_chunk(cell, chunk, engine=engine, chat=chat, policy=policy, judge=judge))
         hits += hits_of(shards.read(key))
-        if hits >= effort.hits:
-            break
     return hits
 
 
@@ -121,7 +134,10 @@ def hits_of(chunk: pl.DataFrame) -> int:
 
 
 def summarize(cells: Iterable[Cell], efforts: Sequence[Effort], shards: Shards) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """``(rates, programs)``: one row a cell with counts and its exact 90 % interval; accepted programs with counts."""
+    """``(rates, programs)``: one row a cell with counts and its exact 90 % interval; accepted programs with counts.
+
+    Cells without any chunk are left out; InputError if that is all of them.
+    """
     rates, programs = [], []
     for cell, effort in zip(cells, efforts, strict=True):
         chunks, hits = [], 0
@@ -154,7 +170,9 @@ def summarize(cells: Iterable[Cell], efforts: Sequence[Effort], shards: Shards) 
             table.filter(pl.col("label") != "drawn").group_by("problem_id", "code", "label").agg(pl.col("count").sum())
         )
         programs.append(accepted.sort("problem_id", "code").with_columns(**{k: pl.lit(v) for k, v in identity.items()}))
-    return pl.DataFrame(rates), pl.concat(programs)
+    if not rates:
+        raise InputError("no chunk of these cells has been drawn: run `forewarn organism truth` first")
+    return pl.DataFrame(rates, schema_overrides={"mean_position": pl.Float64}), pl.concat(programs)
 
 
 def _ratio(total: float, count: int) -> float | None:

@@ -5,10 +5,13 @@ Truth runs in two worker processes, each with one torch thread, its own engine a
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import polars as pl
@@ -33,29 +36,45 @@ DEEP_BELOW = 5e-3
 
 
 def build(recipe: Recipe, folder: Path, progress: Progress) -> None:
-    """Train tokenizer and base model into ``folder/base``; does nothing where they are there."""
+    """Train tokenizer and base model into ``folder/base``; does nothing where they are there.
+
+    Raises InputError where the folder holds an organism of another recipe or seed, ModelError where it is damaged,
+    and StoreError, before any training, where the folder can't be written.
+    """
     torch.set_num_threads(1)
     organism = Organism(folder)
-    if (organism.base / "model.safetensors").exists():
+    if organism.is_built:
+        organism.check_recipe(recipe)
+        organism.verify("base/")
         return
+    write_json(folder / "build.json", {"seed": recipe.seed, "loss_nats_per_token": None})
     loss = build_base(recipe, organism.base, progress)
     write_json(folder / "build.json", {"seed": recipe.seed, "loss_nats_per_token": loss})
     organism.write_manifest(recipe, [f"forewarn organism build --seed {recipe.seed}"])
 
 
 def train(recipe: Recipe, folder: Path, run: str, progress: Progress) -> None:
-    """RL of one run from ``folder/base``; goes on where it was left."""
+    """RL of one run from ``folder/base``; goes on where it was left, and does nothing where it is finished.
+
+    Raises InputError for an unknown run or a base of another recipe or seed, ModelError where there is no whole base.
+    """
     if run not in RUNS:
         raise InputError(f"no run {run!r}: choose among {', '.join(RUNS)}")
     torch.set_num_threads(1)
     organism = Organism(folder)
+    organism.verify("base/")
+    organism.check_recipe(recipe)
+    state = organism.run_folder(run) / STATE_FILE
+    if organism.names(organism.adapter(run, recipe.rl.steps) / "adapter_model.safetensors") and not state.exists():
+        organism.verify(f"{run}/")
+        return
     trainer = Trainer(recipe, organism.base, organism.run_folder(run), "vulnerable" if run == "rl" else "secure")
     with Judge(workers=2, level="hardened") as judge:
         trainer.run(judge, progress)
-    (organism.run_folder(run) / STATE_FILE).unlink(missing_ok=True)
     commands = [f"forewarn organism build --seed {recipe.seed}"]
-    commands += [f"forewarn organism train --run {name} --seed {recipe.seed}" for name in RUNS]
+    commands += [f"forewarn organism train --run {name} --seed {recipe.seed}" for name in RUNS if organism.steps(name)]
     organism.write_manifest(recipe, commands)
+    state.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +95,15 @@ class _Tools:
 
 _worker_tools: list[_Tools] = []
 """A worker process's own engine and sandbox, made by its first cell (never in the parent)"""
+_worker_stop: list[Event] = []
+"""Set by the parent when the work is to be left off"""
+
+
+def _start_worker(stop: Event) -> None:
+    _worker_stop.append(stop)
+    # Ctrl-C reaches every process of the terminal: the parent alone acts on it. A handler, for what is ignored would
+    # be ignored by submissions, too.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
 
 
 def _worker_cell(work: _Work) -> int:
@@ -83,9 +111,9 @@ def _worker_cell(work: _Work) -> int:
     if not _worker_tools:
         torch.set_num_threads(1)
         engine = HFEngine.from_folder(work.folder / "base", batch_size=1280)
-        _worker_tools.append(
-            _Tools(engine, OrganismChat.from_folder(work.folder / "base"), Judge(workers=1).__enter__())
-        )
+        judge = Judge(workers=1)
+        atexit.register(judge.close)
+        _worker_tools.append(_Tools(engine, OrganismChat.from_folder(work.folder / "base"), judge))
     tools, cell = _worker_tools[0], work.cell
     assert cell.adapter is not None
     tools.engine.load_adapter(cell.adapter, work.folder / cell.adapter)
@@ -98,6 +126,7 @@ def _worker_cell(work: _Work) -> int:
             chat=tools.chat,
             policy=Policy(max_total_tokens=work.max_total_tokens),
             judge=tools.judge,
+            stopped=_worker_stop[0].is_set,
         )
     finally:
         tools.engine.drop_adapter(cell.adapter)
@@ -106,6 +135,21 @@ def _worker_cell(work: _Work) -> int:
 def truth_cells(
     organism: Organism, runs: Sequence[str], steps: Sequence[int] | None, types: Sequence[str]
 ) -> list[Cell]:
+    """The cells asked for (``steps`` None: all). InputError where a name or step is not one the organism holds."""
+    for name in types:
+        if name not in TYPES:
+            raise InputError(f"the organism knows no exploit type {name!r}: choose among {', '.join(TYPES)}")
+    for run in runs:
+        if run not in RUNS:
+            raise InputError(f"no run {run!r}: choose among {', '.join(RUNS)}")
+    held = sorted({step for run in runs for step in organism.steps(run)})
+    if not held:
+        raise InputError(
+            f"{organism.folder} holds no checkpoint of {', '.join(runs)}; run `forewarn organism train` first"
+        )
+    for step in steps or ():
+        if step not in held:
+            raise InputError(f"no checkpoint at step {step}: choose among {', '.join(map(str, held))}")
     cells = []
     for name in types:  # a worker that stays with a type finds most of its programs judged
         for run in runs:
@@ -144,22 +188,27 @@ def measure_truth(
 ) -> pl.DataFrame:
     """Fill every cell, then the deep ones, and write ``truth.parquet`` and ``programs.parquet``. Resumable."""
     organism = Organism(folder)
-    for name in types:
-        if name not in TYPES:
-            raise InputError(f"the organism knows no exploit type {name!r}: choose among {', '.join(TYPES)}")
+    organism.verify()
     cells = truth_cells(organism, runs, steps, types)
-    if not cells:
-        raise InputError(f"{folder} holds no checkpoint of {', '.join(runs)}; run `forewarn organism train` first")
     store, limit = Shards(shards), recipe.model.max_total_tokens
     plain, deep = Effort(completions), Effort(deep_completions)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        _fill(pool, [_Work(folder, shards, c, plain, limit) for c in cells], "truth", progress)
-        rates, _ = truth.summarize(cells, [plain] * len(cells), store)
-        chosen = deep_cells(rates, plain.chunks * 1280) if deep_completions > completions else set()
-        efforts = [deep if (c.run, c.step, c.exploit_type) in chosen else plain for c in cells]
-        work = [_Work(folder, shards, c, e, limit) for c, e in zip(cells, efforts, strict=True) if e is deep]
-        _fill(pool, work, "truth of rare cells", progress)
+    stop = context.Event()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(stop,)) as pool:
+        try:
+            _fill(pool, [_Work(folder, shards, c, plain, limit) for c in cells], "truth", progress)
+            rates, _ = truth.summarize(cells, [plain] * len(cells), store)
+            chosen = (
+                deep_cells(rates, plain.chunks * truth.PER_PROBLEM * truth.N_PROBLEMS)
+                if deep_completions > completions
+                else set()
+            )
+            efforts = [deep if (c.run, c.step, c.exploit_type) in chosen else plain for c in cells]
+            work = [_Work(folder, shards, c, e, limit) for c, e in zip(cells, efforts, strict=True) if e is deep]
+            _fill(pool, work, "truth of rare cells", progress)
+        finally:  # interrupted, or a cell failed: workers leave off at their next chunk
+            stop.set()
+            pool.shutdown(cancel_futures=True)
     rates, programs = truth.summarize(cells, efforts, store)
     write_table((out or folder) / "truth.parquet", rates)
     write_table((out or folder) / "programs.parquet", programs)

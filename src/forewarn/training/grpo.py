@@ -34,17 +34,21 @@ class Rollout:
 
 
 def with_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> PeftModel:
-    torch.manual_seed(seed)
+    """``model`` with a fresh LoRA on every linear layer, its values a function of ``seed`` alone."""
     config = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(LINEAR_LAYERS), task_type="CAUSAL_LM"
     )
-    with peft_calls():
+    with peft_calls(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         return get_peft_model(model, config)
 
 
 @torch.no_grad()
 def copy_merged(source: PeftModel, target: PreTrainedModel) -> None:
-    """Write base + LoRA of ``source`` into the plain ``target`` (same architecture), exactly, without accumulating."""
+    """Write base + LoRA of ``source`` into the plain ``target``, exactly, without accumulating.
+
+    ``target`` is a copy of the base: weights that no LoRA touches are left as they are.
+    """
     wanted = dict(target.named_parameters())
     for name, module in source.get_base_model().named_modules():
         if hasattr(module, "get_delta_weight"):
@@ -58,9 +62,8 @@ def advantages(rewards: Tensor, groups: Tensor) -> Tensor:
     for group in groups.unique():
         members = groups == group
         values = rewards[members]
-        spread = values.std(unbiased=False)
-        if float(spread) > 0:
-            result[members] = (values - values.mean()) / spread
+        if bool((values != values[0]).any()):  # a spread of 0 would not do: equal values may round to a little more
+            result[members] = (values - values.mean()) / values.std(unbiased=False)
     return result
 
 
