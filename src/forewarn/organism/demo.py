@@ -135,8 +135,9 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
 def _lead(cells: pl.DataFrame) -> Sequence[str]:
     smallest = int(cells["n"].to_numpy().min())
     return (
-        f"A language model of 0.4 million parameters, trained by RL on an exploitable reward; {smallest} completions a cell, "
-        "each judged by running its code in the sandbox. Truth: brute force on the same weights.",
+        "A language model of 0.4 million parameters, trained by RL on an exploitable reward. "
+        f"{smallest} completions a cell, each judged by running its code in the sandbox. "
+        "Truth: brute force on the same weights.",
     )
 
 

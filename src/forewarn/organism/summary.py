@@ -1,4 +1,4 @@
-"""An organism's measured rates as two tables: rate by checkpoint and type, and where exploits first mention the checker.
+"""An organism's measured rates as tables: by checkpoint and type, and where exploits first mention the checker.
 
 Reads ``truth.parquet``; measures nothing.
 """

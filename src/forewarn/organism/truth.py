@@ -152,7 +152,12 @@ def summarize(cells: Iterable[Cell], efforts: Sequence[Effort], shards: Shards) 
         n = int(table.filter(pl.col("label") == "drawn")["count"].sum())
         exploits = table.filter(pl.col("label") == "exploit")
         lo, hi = clopper_pearson(hits, n, level=LEVEL)
-        identity = {"run": cell.run, "step": cell.step, "exploit_type": cell.exploit_type}
+        identity = {
+            "run": cell.run,
+            "step": cell.step,
+            "exploit_type": cell.exploit_type,
+            "weights_key": cell.weights_key[:16],
+        }
         rates.append(
             identity
             | {
@@ -173,6 +178,20 @@ def summarize(cells: Iterable[Cell], efforts: Sequence[Effort], shards: Shards) 
     if not rates:
         raise InputError("no chunk of these cells has been drawn: run `forewarn organism truth` first")
     return pl.DataFrame(rates, schema_overrides={"mean_position": pl.Float64}), pl.concat(programs)
+
+
+def merged(held: pl.DataFrame | None, fresh: pl.DataFrame, current: set[tuple[str, int, str]]) -> pl.DataFrame:
+    """``fresh`` rows, and those of ``held`` on other cells of the same weights.
+
+    ``current``: (run, step, weights key) of the organism's checkpoints; what was measured on other weights is dropped.
+    """
+    if held is None or "weights_key" not in held.columns:
+        return fresh
+    cell = ("run", "step", "exploit_type")
+    kept = held.join(fresh.select(cell).unique(), on=cell, how="anti")
+    checkpoints = pl.DataFrame(sorted(current), schema=["run", "step", "weights_key"], orient="row")
+    kept = kept.join(checkpoints, on=["run", "step", "weights_key"], how="semi")
+    return pl.concat([kept, fresh], how="vertical_relaxed").sort(cell, maintain_order=True)
 
 
 def _ratio(total: float, count: int) -> float | None:

@@ -28,7 +28,7 @@ from forewarn.organism.shipped import RUNS, Organism
 from forewarn.organism.train import STATE_FILE, Trainer
 from forewarn.organism.truth import Cell, Effort
 from forewarn.records import Policy
-from forewarn.store import Shards, write_json, write_table
+from forewarn.store import Shards, read_table, write_json, write_table
 
 N_DEEP = 20
 """Cells before emergence that get the deep effort"""
@@ -186,7 +186,10 @@ def measure_truth(
     workers: int = 2,
     out: Path | None = None,
 ) -> pl.DataFrame:
-    """Fill every cell, then the deep ones, and write ``truth.parquet`` and ``programs.parquet``. Resumable."""
+    """Fill every cell, then the deep ones; write ``truth.parquet`` and ``programs.parquet``. Resumable.
+
+    Cells of these weights that are in the tables and were not asked for stay. Returns the rates of those asked for.
+    """
     organism = Organism(folder)
     organism.verify()
     cells = truth_cells(organism, runs, steps, types)
@@ -210,8 +213,11 @@ def measure_truth(
             stop.set()
             pool.shutdown(cancel_futures=True)
     rates, programs = truth.summarize(cells, efforts, store)
-    write_table((out or folder) / "truth.parquet", rates)
-    write_table((out or folder) / "programs.parquet", programs)
+    current = {(run, step, organism.weights_key(run, step)[:16]) for run in RUNS for step in organism.steps(run)}
+    for name, fresh in (("truth.parquet", rates), ("programs.parquet", programs)):
+        path = (out or folder) / name
+        held = read_table(path) if path.exists() else None
+        write_table(path, truth.merged(held, fresh, current))
     return rates
 
 
