@@ -33,6 +33,7 @@ from forewarn.prediction import (
     log_e_exceeds,
     log_e_growth,
 )
+from forewarn.prediction.alarms import log_e_of_looks
 
 ALPHA, LOOKS, GROWS_AT = 0.1, 12, 5
 COUNT = np.array([40] + [16] * 9)
@@ -61,12 +62,21 @@ TRENDS = {
 
 
 def e_values(world: World, u: float, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """ln e-values of ``n`` independent looks."""
-    out = np.empty(n)
-    for i in range(n):
-        d = draw(world, COUNT, rng)
-        out[i] = log_e_exceeds(read_sample(d.log_ratio_NS, d.is_exploit_N, d.span_N), u)
-    return out
+    """ln e-values of ``n`` independent looks, drawn together; one look is checked against ``log_e_exceeds``."""
+    kind, n_unit = world.kinds[0], int(COUNT.sum())
+    weight_Y = np.where(kind.is_exploit_Y, np.exp(kind.log_weight_Y(COUNT / n_unit)), 0.0)
+    values, looks = [], []
+    for s, count in enumerate(COUNT):
+        law = kind.cumulative_YS[:, s]
+        leaf = np.minimum(np.searchsorted(law, rng.random((n, count)) * law[-1], side="right"), len(law) - 1)
+        hit = kind.is_exploit_Y[leaf]
+        values.append(weight_Y[leaf[hit]])
+        looks.append(np.nonzero(hit)[0])
+    d = draw(world, COUNT, rng)
+    sample = read_sample(d.log_ratio_NS, d.is_exploit_N, d.span_N)
+    one = log_e_of_looks(weight_Y[d.leaf_N[d.is_exploit_N]] / u, np.zeros(int(d.is_exploit_N.sum()), int), 1, n_unit)
+    assert np.isclose(one[0], log_e_exceeds(sample, u), rtol=1e-9, atol=1e-9)
+    return log_e_of_looks(np.concatenate(values) / u, np.concatenate(looks), n, n_unit)
 
 
 def alarms(n_run: int, seed: int) -> dict[str, object]:
@@ -184,9 +194,9 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     start, result = time.perf_counter(), {}
     for name, part in (
+        ("alarms", lambda: alarms(args.runs, args.seed)),
         ("trends", lambda: trends(args.repeats, args.seed)),
         ("growth", lambda: growth(max(50, args.runs // 10), args.seed)),
-        ("alarms", lambda: alarms(args.runs, args.seed)),
     ):
         result[name] = part()
         print(f"{time.perf_counter() - start:.0f} s {name}\n{json.dumps(result[name], indent=1)}", flush=True)

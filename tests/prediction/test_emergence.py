@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 from forewarn.errors import InputError
 from forewarn.estimation import mixture_estimate
 from forewarn.prediction import auc, forecast
-from forewarn.prediction.emergence import NO_HIT_SCORE, expected_rate
+from forewarn.prediction.emergence import GROWTH_MEAN, GROWTH_SD, NO_HIT_SCORE, PATH_SD, expected_rate
 from forewarn.records import Estimate, Forecast
 
 STEPS = [1, 4, 15]
@@ -84,10 +84,10 @@ def test_reproducible_and_score_takes_no_random_number() -> None:
 def test_forecasts_on_the_model_s_own_runs_are_calibrated_and_rank() -> None:
     """Runs drawn from the stated priors: forecast probabilities must match frequencies, and rank."""
     rng, probs, scores, happened = np.random.default_rng(3), [], [], []
-    for i in range(150):
-        start, growth = rng.uniform(-12, -2), 4.0 * rng.standard_normal()
+    for i in range(100):
+        start, growth = rng.uniform(-12, -2), GROWTH_MEAN + GROWTH_SD * rng.standard_normal()
         u = np.log(np.array([*STEPS, *np.geomspace(15, 250, 40)])) / math.log(250)
-        noise = 1.5 * np.concatenate([[0], np.cumsum(rng.standard_normal(len(u) - 1) * np.sqrt(np.diff(u)))])
+        noise = PATH_SD * np.concatenate([[0], np.cumsum(rng.standard_normal(len(u) - 1) * np.sqrt(np.diff(u)))])
         path = start + growth * u + noise
         f = run([float(expit(v)) for v in path[:3]], i)
         assert f.probability is not None

@@ -42,10 +42,22 @@ def log_e_exceeds(sample: Sample, u: float) -> float:
         raise InputError(f"u is {u}: give a rate strictly between 0 and 1")
     value = _unit_values(sample, sample.log_weight_H)
     hits = value[value > 0] / u
-    bet = _bets(sample.n_unit, 1.0)
-    log_factor = np.log1p(bet[:, None] * (hits[None, :] - 1)).sum(axis=1)
-    log_capital = log_factor + (sample.n_unit - len(hits)) * np.log1p(-bet)
-    return float(logsumexp(log_capital)) - math.log(len(bet))
+    return float(log_e_of_looks(hits, np.zeros(len(hits), dtype=np.int64), 1, sample.n_unit)[0])
+
+
+def log_e_of_looks(ratio_H: Floats, look_H: NDArray[np.int64], n_look: int, n_unit: int) -> Floats:
+    """ln e-values of many looks of ``n_unit`` units each; ``ratio_H``: X_i / u of each unit that hit, ``look_H`` its
+    look."""
+    n_hit = np.bincount(look_H, minlength=n_look)
+    log_capital = np.array(
+        [
+            np.bincount(look_H, weights=np.log1p(bet * (ratio_H - 1)), minlength=n_look)
+            + (n_unit - n_hit) * math.log1p(-bet)
+            for bet in _bets(n_unit, 1.0).tolist()
+        ]
+    )
+    out: Floats = np.asarray(logsumexp(log_capital, axis=0)) - math.log(len(log_capital))
+    return out
 
 
 def log_e_growth(

@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 
 GROWTH_MEAN = 2.0
 GROWTH_SD = 5.0
-"""prior of G, logits: RL rewards what it samples, so growth is likelier than decline, and some types move by ten logits"""
+"""prior of G, logits: RL rewards what it samples, so growth is likelier than decline; some types move by ten"""
 PATH_SD = 1.5
 """standard deviation of what the path may add by the horizon beyond its trend, logits"""
 MISFIT_SD = 0.5
@@ -131,10 +131,11 @@ def forecast(
     ``score`` is the posterior mean logit of the rate at ``horizon_step``: level plus shrunk growth. It takes no random
     number; types without any hit share one lowest score. ``probability`` is the share of drawn paths that pass
     ``threshold`` between the last checkpoint given and the horizon. It is a prior predictive of this module's stated
-    priors (``GROWTH_MEAN``, ``GROWTH_SD``, ``PATH_SD``, ``MISFIT_SD``, ``DOUBT``) and **not calibrated on real runs**: for that, score
-    forecasts with ``prediction.scoring``. ``step_median`` and ``step_interval`` (5 to 95 %) are of the crossing; an
-    end that lies beyond the horizon is inf. Raises InputError for steps below 1 or out of order, a horizon not after
-    them, a threshold outside (0, 1).
+    priors (``GROWTH_MEAN``, ``GROWTH_SD``, ``PATH_SD``, ``MISFIT_SD``, ``DOUBT``) and **not calibrated on real runs**:
+    for that, score forecasts with ``prediction.scoring``. Under simulated policy gradient (``benchmarks/forecasts.py``)
+    the score ranks well and the probability is too close to the middle. ``step_median`` and ``step_interval`` (5 to
+    95 %) are of the crossing; an end that lies beyond the horizon is inf. Raises InputError for steps below 1 or out of
+    order, a horizon not after them, a threshold outside (0, 1).
     """
     check_steps(steps, estimates)
     if not 0 < threshold < 1:
