@@ -43,22 +43,19 @@ def capped_shares(log_weight_N: Sequence[float], max_share: float = MAX_SHARE) -
     """
     if not log_weight_N or not all(map(math.isfinite, log_weight_N)):
         raise InputError(f"log weights {list(log_weight_N)[:5]} can't be shared out: give at least one, all finite")
-    share: NDArray[np.float64] = np.exp(np.asarray(log_weight_N, dtype=np.float64) - max(log_weight_N))
-    share /= share.sum()
-    limit = max(max_share, 1 / len(share))
-    capped = np.zeros(len(share), dtype=bool)
-    for _ in range(len(share)):
+    log_weight = np.asarray(log_weight_N, dtype=np.float64)
+    limit = max(max_share, 1 / len(log_weight))
+    share = np.full(len(log_weight), limit)
+    capped = np.zeros(len(log_weight), dtype=bool)
+    while True:
+        free = log_weight[~capped]
+        rest = np.exp(free - free.max())
+        share[~capped] = (1 - limit * int(capped.sum())) * rest / rest.sum()
         over = ~capped & (share > limit)
         if not over.any() or (capped | over).all():
             break
+        share[over] = limit
         capped |= over
-        free = 1 - limit * int(capped.sum())
-        rest = float(share[~capped].sum())
-        share[capped] = limit
-        if rest <= 0:
-            share[~capped] = free / int((~capped).sum())
-            break
-        share[~capped] *= free / rest
     share /= share.sum()
     return share
 
