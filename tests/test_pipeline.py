@@ -267,3 +267,30 @@ def test_a_damaged_shard_is_named(world: TinyWorld, finished: Path, tmp_path: Pa
     RunFolder(root).shards("completions").path(key).unlink()
     run_study(tiny_study(world), root)
     assert_frame_equal(read_estimates(root), read_estimates(finished))
+
+
+def test_scores_that_contradict_the_sampling_are_faults(world: TinyWorld, finished: Path, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(finished, root)
+    completions, scores = RunFolder(root).shards("completions"), RunFolder(root).shards("scores")
+    before = {cell.checkpoint_id: cell.estimate for cell in read_cells(root)}
+    # one hit that its own writer now calls impossible: neither a hit nor a miss
+    key = next(iter(scores.keys()))
+    table = scores.read(key)
+    victim = table["completion_id"][0]
+    impossible = pl.when(pl.col("completion_id") == victim).then(
+        pl.col("log_probs").list.eval(pl.element() * 0 - float("inf"))
+    )
+    scores.write(key, table.with_columns(impossible.otherwise("log_probs").alias("log_probs")))
+    run_study(tiny_study(world), root)
+    changed = [cell.estimate for cell in read_cells(root) if cell.estimate != before[cell.checkpoint_id]]
+    assert len(changed) == 1
+    assert changed[0].n_invalid == 1
+    assert victim not in read_hits(root)["completion_id"].to_list()
+    # an engine that samples from one distribution and scores another
+    for key in list(completions.keys()):
+        table = completions.read(key)
+        completions.write(key, table.with_columns(pl.col("log_probs").list.eval(pl.element() + 0.01)))
+    shutil.rmtree(root / "scores")
+    with pytest.raises(EngineFault, match="scores another distribution than it samples from"):
+        run_study(tiny_study(world), root)

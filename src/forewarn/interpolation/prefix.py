@@ -1,8 +1,9 @@
-"""The study's recipe, for the side-by-side: donor traces cut after N words or tokens, prefilled, finished by the subject.
+"""The study's recipe, for the side-by-side: donor traces cut after N words or tokens, finished by the subject.
 
 Follows "Early Indicators of Reward Hacking via Reasoning Interpolation" (EleutherAI 2026): the weight of a completion
-is p(z)/q(z) of its prefix z alone. With ``unit`` "words" a prefix is cut at white space and encoded again, as there, so
-that its ids need not be those that were drawn. Its results are heuristics; the estimators are in ``estimation.classic``.
+is p(z)/q(z) of its prefix z alone. With ``unit`` "words" a prefix is cut at white space and encoded again, as there,
+so that its ids need not be those that were drawn. Its results are heuristics; the estimators are in
+``estimation.classic``.
 """
 
 from __future__ import annotations
