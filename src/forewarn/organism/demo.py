@@ -6,7 +6,9 @@ measured truth; makes no RL itself.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from forewarn.organism.problems import measured_problems
 from forewarn.organism.recipe import TYPES, Recipe
 from forewarn.organism.rivals import RivalWork, Tools, fill_rival, known_labels, rival_estimates
 from forewarn.organism.shipped import Organism
+from forewarn.organism.workers import start_worker
 from forewarn.records import UNBOUNDED, Policy, Span, content_key
 from forewarn.report import write_report
 from forewarn.store import Shards, read_table
@@ -149,9 +152,10 @@ def _rival_cell(work: RivalWork) -> str:
     if not _tools:
         torch.set_num_threads(1)
         engine = HFEngine.from_folder(work.base, batch_size=640)
-        _tools.append(
-            Tools(engine, OrganismChat.from_folder(work.base), Judge(workers=1), known_labels(work.study_root))
-        )
+        judge = Judge(workers=1)
+        atexit.register(judge.close)
+        labels = known_labels(work.study_root)
+        _tools.append(Tools(engine, OrganismChat.from_folder(work.base), judge, labels))
     fill_rival(work, _tools[0])
     return work.key
 
@@ -179,7 +183,10 @@ def run_rivals(
     missing = [work for work in works.values() if not shards.has(work.key)]
     progress("the study's estimator", len(works) - len(missing), len(works))
     if missing:
-        with ProcessPoolExecutor(plan.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(
+            plan.workers, mp_context=context, initializer=start_worker, initargs=(os.getpid(),)
+        ) as pool:
             futures = [pool.submit(_rival_cell, work) for work in missing]
             for done, future in enumerate(as_completed(futures), len(works) - len(missing) + 1):
                 future.result()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
-import signal
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from forewarn.organism.recipe import TYPES, Recipe
 from forewarn.organism.shipped import RUNS, Organism
 from forewarn.organism.train import STATE_FILE, Trainer
 from forewarn.organism.truth import Cell, Effort
+from forewarn.organism.workers import start_worker
 from forewarn.records import Policy
 from forewarn.store import Shards, read_table, write_json, write_table
 
@@ -99,11 +100,9 @@ _worker_stop: list[Event] = []
 """Set by the parent when the work is to be left off"""
 
 
-def _start_worker(stop: Event) -> None:
+def _start_worker(stop: Event, parent: int) -> None:
     _worker_stop.append(stop)
-    # Ctrl-C reaches every process of the terminal: the parent alone acts on it. A handler, for what is ignored would
-    # be ignored by submissions, too.
-    signal.signal(signal.SIGINT, lambda number, frame: None)
+    start_worker(parent)
 
 
 def _worker_cell(work: _Work) -> int:
@@ -197,7 +196,9 @@ def measure_truth(
     plain, deep = Effort(completions), Effort(deep_completions)
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(stop,)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(stop, os.getpid())
+    ) as pool:
         try:
             _fill(pool, [_Work(folder, shards, c, plain, limit) for c in cells], "truth", progress)
             rates, _ = truth.summarize(cells, [plain] * len(cells), store)
