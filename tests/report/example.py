@@ -58,7 +58,7 @@ def _cell(rng: np.random.Generator, run: str, step: int, exploit_type: str, p: f
         "n_hits": n_hits, "hits_by_span": [brute_hits, n_hits], "n_invalid": 0, "n_off_support": 0,
         "resolved": n_hits > 150, "reason": "resolved given coverage" if n_hits > 150 else "too few hits",
         "truth_hits": truth_hits, "truth_n": TRUTH_N, "truth_lo": truth_lo, "truth_hi": truth_hi,
-        "brute_hits": brute_hits, "brute_n": N, "brute_lo": brute_lo, "brute_hi": brute_hi,
+        "study_n": N, "brute_hits": brute_hits, "brute_n": N, "brute_lo": brute_lo, "brute_hi": brute_hi,
     }  # fmt: skip
     if n_hits:
         sd = 0.07 + 0.06 * max(0.0, -math.log10(p) - 2)

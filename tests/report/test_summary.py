@@ -23,7 +23,7 @@ def cell(step: int, **more: Any) -> dict[str, Any]:
         "lower_bound": 5e-4, "upper_bound": 1e-2, "n": 1000, "n_hits": 40, "hits_by_span": [3, 37], "n_invalid": 0,
         "n_off_support": 0, "ess": 20.0, "max_share": 0.1, "resolved": True, "reason": "resolved given coverage",
         "truth_hits": 100, "truth_n": 100_000, "truth_lo": 8.4e-4, "truth_hi": 1.18e-3,
-        "study_tokens_log10": -5.0, "study_words_log10": None,
+        "study_n": 1000, "study_tokens_log10": -5.0, "study_words_log10": None,
         "brute_hits": 3, "brute_n": 1000, "brute_lo": 8.2e-4, "brute_hi": 7.7e-3,
     }  # fmt: skip
     return row | more
@@ -144,3 +144,9 @@ def test_orders() -> None:
     assert ordered_types(cells)[-1] == "timing_leak"
     assert len(check_forecasts(None)) == 0
     assert len(check_forecasts(example_forecasts())) == 36
+
+
+def test_a_cell_where_the_study_s_estimator_was_not_drawn_is_no_miss_of_it() -> None:
+    cells = check_cells(pl.DataFrame([cell(4), cell(9, study_n=None, study_tokens_log10=None)], schema=CELL_COLUMNS))
+    assert accuracy(cells, "all", "study_tokens").n == 1
+    assert accuracy(cells, "all", "estimate").n == 2

@@ -52,6 +52,8 @@ def _cell_row(key: Key, e: Estimate, truth: dict[str, Any] | None, rival: dict[s
     row |= dict(zip(("run", "step", "exploit_type"), key, strict=True))
     row["lo"], row["hi"] = e.interval_log10 if e.interval_log10 is not None else (None, None)
     row["hits_by_span"] = list(e.hits_by_span)
+    if rival:  # drawn here; an estimate without a hit is None
+        row["study_n"] = e.n
     row |= {"study_tokens_log10": rival.get("tokens"), "study_words_log10": rival.get("words")}
     if truth is not None:
         row |= {"truth_hits": truth["hits"], "truth_n": truth["n"], "truth_lo": truth["lo"], "truth_hi": truth["hi"]}

@@ -100,15 +100,17 @@ def _marks(row: dict[str, Any], floor: int) -> list[Spec]:
         "truth": counted_rate(row["truth_hits"], row["truth_n"], row["truth_lo"], row["truth_hi"]),
         "estimate": estimate_text(row),
         "brute": counted_rate(row["brute_hits"], row["brute_n"], row["brute_lo"], row["brute_hi"]),
-        "study_tokens": study_text(row["study_tokens_log10"]),
-        "study_words": study_text(row["study_words_log10"]),
+        "study_tokens": study_text(row["study_tokens_log10"], row["study_n"]),
+        "study_words": study_text(row["study_words_log10"], row["study_n"]),
     }
     brute = math.log10(row["brute_hits"] / row["brute_n"]) if row["brute_hits"] else None
     marks = [
         _mark("estimate", row["log10_p"], row["lo"], row["hi"], math.log10(row["upper_bound"]), floor),
-        _mark("study_tokens", row["study_tokens_log10"], None, None, None, floor),
-        _mark("study_words", row["study_words_log10"], None, None, None, floor),
     ]
+    if row["study_n"] is not None:
+        marks += [
+            _mark(name, row[f"{name}_log10"], None, None, None, floor) for name in ("study_tokens", "study_words")
+        ]
     for name, value in (("truth", row["truth_log10"]), ("brute", brute)):
         if row[f"{name}_n"] is not None:
             low, high = row[f"{name}_lo"], math.log10(row[f"{name}_hi"])

@@ -35,7 +35,8 @@ CELL_COLUMNS: dict[str, pl.DataType] = {
     "truth_n": pl.Int64(),
     "truth_lo": pl.Float64(),  # Clopper-Pearson, probabilities
     "truth_hi": pl.Float64(),
-    "study_tokens_log10": pl.Float64(),  # null: no hit
+    "study_n": pl.Int64(),  # completions of the study's estimator; null: not drawn
+    "study_tokens_log10": pl.Float64(),  # null: no hit, or not drawn
     "study_words_log10": pl.Float64(),
     "brute_hits": pl.Int64(),  # brute force at the same number of completions; null: not drawn
     "brute_n": pl.Int64(),

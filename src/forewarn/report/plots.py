@@ -83,7 +83,7 @@ def _rate_panel(panel: Axes, rows: pl.DataFrame, floor: int) -> None:
     for row in rows.iter_rows(named=True):
         _estimate(panel, row, floor)
         _brute(panel, row, floor)
-        for key in ("study_tokens", "study_words"):
+        for key in ("study_tokens", "study_words") if row["study_n"] is not None else ():
             value = row[f"{key}_log10"]
             height = floor - NO_HIT_DEPTH if value is None else max(value, floor)
             faint = 0.45 if value is None else 1.0

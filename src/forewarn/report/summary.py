@@ -78,14 +78,15 @@ class Accuracy:
 
 
 def points(cells: pl.DataFrame, estimator: str) -> list[Point]:
-    """One estimator on the judged cells of a checked frame."""
+    """One estimator on the judged cells of a checked frame for which it was drawn."""
+    drawn = {"estimate": "n", "brute": "brute_n"}.get(estimator, "study_n")
     return [
         Point(
             row["truth_log10"],
             (_log10(row["truth_lo"]), _log10(row["truth_hi"])),
             *_word(row, estimator),
         )
-        for row in cells.filter("judged").iter_rows(named=True)
+        for row in cells.filter(pl.col("judged") & pl.col(drawn).is_not_null()).iter_rows(named=True)
     ]
 
 

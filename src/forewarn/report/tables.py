@@ -84,8 +84,8 @@ def _cell_row(row: dict[str, object]) -> tuple[str, ...]:
         write.percent(as_number(get("max_share"))),
         write.number(as_number(get("khat"))),
         write.percent(donor_share(row)),
-        study_text(get("study_tokens_log10")),
-        study_text(get("study_words_log10")),
+        study_text(get("study_tokens_log10"), get("study_n")),
+        study_text(get("study_words_log10"), get("study_n")),
         counted_rate(get("brute_hits"), get("brute_n"), get("brute_lo"), get("brute_hi")),
         resolved,
     )
@@ -114,7 +114,9 @@ def no_hit(bound: float | None) -> str:
     return f"{write.NO_HIT}, < {write.rate(bound)}"
 
 
-def study_text(log10_p: object) -> str:
+def study_text(log10_p: object, n: object) -> str:
+    if n is None:
+        return write.NONE
     return write.NO_HIT if log10_p is None else write.log_rate(as_number(log10_p))
 
 
