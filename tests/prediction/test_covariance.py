@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from forewarn.errors import InputError
 from forewarn.estimation import mixture_estimate
@@ -74,7 +75,10 @@ def test_gls_equals_weighted_least_squares_without_sharing_and_narrows_with_it()
     trend = gls_trend(steps, estimates, own)
     assert trend.slope == pytest.approx(plain, abs=1e-4)
     assert trend.slope_interval is not None
-    half = 1.6449 / math.sqrt(float((w * x0**2).sum()))
+    # Student's t with half the summed 1/variance as degrees of freedom, as the profile's cut has it
+    quantile = float(student.isf(0.05, w.sum() / 2))
+    assert 1.6449 < quantile < 1.7
+    half = quantile / math.sqrt(float((w * x0**2).sum()))
     assert trend.slope_interval == pytest.approx((plain - half, plain + half), abs=1e-3)
     joint = gls_trend(steps, estimates, shared)
     assert joint.slope_interval is not None
