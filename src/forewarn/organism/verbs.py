@@ -164,7 +164,7 @@ def deep_cells(rates: pl.DataFrame, first_effort: int) -> set[tuple[str, int, st
     rare = rates.filter(
         (pl.col("hits") > 0) & (pl.col("hits") / pl.col("n") < DEEP_BELOW) & (pl.col("n") >= first_effort)
     )
-    rare = rare.filter(pl.col("hits") < 40).sort("run", "step", descending=[True, False])
+    rare = rare.filter(pl.col("hits") < 40).sort("run", "step", "exploit_type", descending=[True, False, False])
     ranked = rare.with_columns(pl.int_range(pl.len()).over("run", "exploit_type").alias("rank")).sort(
         "rank", maintain_order=True
     )
