@@ -111,6 +111,8 @@ class RunFolder:
         """Take the folder for a study (its identifying settings), or raise StoreError where it holds another's."""
         path = self.root / "study.json"
         wanted = json.loads(json.dumps(identity, sort_keys=True, default=str))
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"{self.root} is a file; give a new folder")
         if not path.exists():
             if self.root.exists() and any(self.root.iterdir()):
                 raise StoreError(f"{self.root} is not empty and holds no study; give a new folder")

@@ -25,11 +25,11 @@ from forewarn.organism.frames import Measured, cells_frame, forecasts_frame
 from forewarn.organism.problems import measured_problems
 from forewarn.organism.recipe import TYPES, Recipe
 from forewarn.organism.rivals import RivalWork, Tools, fill_rival, known_labels, rival_estimates
-from forewarn.organism.shipped import Organism
+from forewarn.organism.shipped import MANIFEST, Organism, file_hash
 from forewarn.organism.workers import start_worker
 from forewarn.records import UNBOUNDED, Policy, Span, content_key
 from forewarn.report import write_report
-from forewarn.store import Shards, read_table
+from forewarn.store import RunFolder, Shards, read_table
 from forewarn.study import Machine, ModelSource, PlannedSpan, Study, read_cells, run_study
 
 Progress = Callable[[str, int, int], None]
@@ -103,6 +103,8 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
     torch.set_num_threads(1)
     organism = Organism(folder)
     organism.verify()
+    # first of all: a folder that can't be written, or of another organism or seed, is refused before any work
+    RunFolder(root).claim({"name": "demo", "seed": plan.seed, "organism": file_hash(folder / MANIFEST)})
     truth = read_table(folder / "truth.parquet")
     policy = Policy(max_total_tokens=Recipe().model.max_total_tokens)
     machine = Machine(workers=plan.workers, batch_size=640)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from forewarn.errors import InputError, ModelError
+from forewarn.errors import InputError, ModelError, StoreError
 from forewarn.models.channels import Channels
 from forewarn.models.loading import no_progress_bars, peft_calls
 from forewarn.records import Problem
@@ -131,10 +131,16 @@ def save(result: SFTResult, folder: Path, settings: SFTSettings, *, tokenizer: A
 
     The settings file comes last: a folder without it was cut short.
     """
-    with no_progress_bars():
-        result.model.save_pretrained(str(folder))
-    if tokenizer is not None:
-        tokenizer.save_pretrained(str(folder))
+    try:
+        with no_progress_bars():
+            result.model.save_pretrained(str(folder))
+        if tokenizer is not None:
+            tokenizer.save_pretrained(str(folder))
+    except OSError as error:
+        raise StoreError(
+            f"can't write {folder}: {error.strerror or error}; free some space or give a writable folder, "
+            "and run the same command again"
+        ) from None
     summary = {
         "settings": asdict(settings),
         "steps": len(result.losses),
