@@ -113,15 +113,15 @@ def test_problem_names_and_duplicated_clusters(
 
 
 def test_a_million_completions_in_seconds() -> None:
-    """1e6 completions x 12 spans, 1 % hits, 200 problems, trace ids given: under 5 s on one core."""
+    """1e6 completions x 12 spans, 1 % hits, 200 problems, trace ids given: under 5 s of one core."""
     rng, n = np.random.default_rng(0), 1_000_000
     span, problem = np.arange(n) % 12, (np.arange(n) // 12) % 200
     hit = rng.random(n) < 0.01
     ratio = np.full((n, 12), np.nan)
     ratio[hit] = rng.normal(8, 2, (int(hit.sum()), 12))
     ratio[:, 0] = 0
-    start = time.perf_counter()
+    start = time.process_time()
     e = mixture_estimate(ratio, hit, span, problem_N=problem, cluster_N=np.arange(n))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert e.n == n
     assert math.isfinite(e.log10_p or math.nan)
