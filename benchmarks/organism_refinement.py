@@ -4,7 +4,7 @@
     python benchmarks/organism_refinement.py --demo runs/demo --out runs/benchmarks/refinement
 
 Takes the exploit types that are unresolved at some checkpoint of the RL run in a finished demo. Draws a batch for them
-at the first checkpoint (200 completions a problem, half of them from donors at half their LoRA's scale, which stay nearer
+at the first checkpoint (200 completions a problem, 120 of them from donors at half their LoRA's scale: nearer
 to the subject), fits a new donor to the exploits weighted by p/q, reasoning included, and measures the same cells with
 as many completions as the demo, seeds of their own, once with the demo's donors and once with the new one in the
 explorer's place. Nothing of the batch enters an estimate.
