@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from forewarn.errors import InputError
+from forewarn.errors import InputError, MissingExtraError
 from forewarn.models.base import Engine
 from forewarn.models.hf import HFEngine
 from forewarn.models.loading import load_tokenizer
@@ -30,6 +31,8 @@ class EngineSpec:
             raise InputError(
                 f"engine is {self.engine!r}: choose {', '.join(ENGINES)}, or give the URL of a vLLM server"
             )
+        if self.engine == VLLM and importlib.util.find_spec("vllm") is None:
+            raise MissingExtraError("vllm", "vllm")
 
 
 def _transformers(spec: EngineSpec, folder: str, dtype: str) -> Engine:
