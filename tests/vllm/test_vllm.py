@@ -130,7 +130,7 @@ def test_bad_calls_are_one_sentence(engine: Vllm, small: Small) -> None:
         engine.sample([()], **call)
     with pytest.raises(InputError, match="token id 9999"):
         engine.sample([(9999,)], **call)
-    with pytest.raises(InputError, match="pass the engine's 256"):
+    with pytest.raises(InputError, match="pass the engine's context of 256"):
         engine.sample([(5,) * 255], **call)
     with pytest.raises(InputError, match=r"min_p is 0\.1 together with top_p"):
         engine.sample(small.prompts, **(call | {"policy": Policy(min_p=0.1, top_p=0.5)}))

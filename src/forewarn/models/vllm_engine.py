@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from forewarn.errors import EngineFault, InputError, MissingExtraError, ModelError
 from forewarn.models.base import Ids, Sample
+from forewarn.models.checks import check_rows, pairs_of, row_limits
 from forewarn.models.vllm_requests import (
     LOGPROBS_MODE,
     LORA_MODULES,
     MAX_LORA_RANK,
     AdapterFolders,
     as_sample,
-    check_limits,
-    check_rows,
     check_sampling,
     check_scoring,
     continuation_log_probs,
@@ -140,8 +139,7 @@ class VLLMEngine:
         """See ``Engine.sample``. A row's seed is a function of (seed, row): batching doesn't change what is drawn,
         up to rounding in the model. Raises InputError, and EngineFault where vLLM broke."""
         check_sampling(policy)
-        limits = [max_new_tokens] * len(prompts_ids) if isinstance(max_new_tokens, int) else list(max_new_tokens)
-        check_limits(prompts_ids, limits, n, seed, self.max_len)
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, max_len=self.max_len)
         check_rows(prompts_ids, self.vocab_size)
         rows = [(prompt, limit) for prompt, limit in zip(prompts_ids, limits, strict=True) for _ in range(n)]
         asked = [i for i, (_, limit) in enumerate(rows) if limit > 0]
@@ -164,12 +162,9 @@ class VLLMEngine:
     ) -> list[NDArray[np.float64]]:
         """See ``Engine.score``. InputError for any policy but temperature 1 without truncation."""
         check_scoring(policy)
-        if len(prompts_ids) != len(continuations_ids):
-            raise InputError(f"{len(prompts_ids)} prompts but {len(continuations_ids)} continuations to score")
-        rows = [(*prompt, *continuation) for prompt, continuation in zip(prompts_ids, continuations_ids, strict=True)]
+        rows = pairs_of(prompts_ids, continuations_ids, self.max_len - 1)  # vLLM draws one token more
         check_rows(prompts_ids, self.vocab_size)
         check_rows(rows, self.vocab_size)
-        check_limits(rows, [1] * len(rows), 1, 0, self.max_len)
         asked = [i for i, continuation in enumerate(continuations_ids) if continuation]
         outputs = self._generate([rows[i] for i in asked], [scoring_fields()] * len(asked), adapter)
         results: list[NDArray[np.float64]] = [np.empty(0)] * len(rows)

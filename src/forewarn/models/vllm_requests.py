@@ -113,29 +113,6 @@ def continuation_log_probs(
     return out
 
 
-def check_rows(rows: Sequence[Ids], vocab_size: int, *, what: str = "a prompt") -> None:
-    for row in rows:
-        if not row:
-            raise InputError(f"{what} is empty: give at least one token")
-        if min(row) < 0 or max(row) >= vocab_size:
-            raise InputError(f"token id {max(row)} lies outside this model's vocabulary of {vocab_size} tokens")
-
-
-def check_limits(prompts: Sequence[Ids], limits: Sequence[int], n: int, seed: int, max_len: int) -> None:
-    if len(limits) != len(prompts):
-        raise InputError(f"{len(limits)} length limits for {len(prompts)} prompts; give one, or one a prompt")
-    if n < 1 or seed < 0:
-        raise InputError(f"n is {n} and seed {seed}: give n >= 1 and a seed >= 0")
-    if any(limit < 0 for limit in limits):
-        raise InputError(f"max_new_tokens is {min(limits)}: give 0 or more")
-    for prompt, limit in zip(prompts, limits, strict=True):
-        if len(prompt) + limit > max_len:
-            raise InputError(
-                f"a prompt of {len(prompt)} tokens and {limit} new ones pass the engine's {max_len}: lower "
-                "max_total_tokens, or start the engine with a larger max_model_len"
-            )
-
-
 class AdapterFolders:
     """PEFT folders as vLLM takes them: it knows no scale, so a scaled adapter is written anew with a smaller alpha."""
 

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.models.base import Ids, Sample
+from forewarn.models.checks import check_rows, pairs_of, row_limits
 from forewarn.models.vllm_requests import (
     AdapterFolders,
     as_sample,
-    check_limits,
-    check_rows,
     check_sampling,
     check_scoring,
     continuation_log_probs,
@@ -139,8 +138,7 @@ class VLLMServer:
     ) -> list[Sample]:
         """See ``Engine.sample``. Raises InputError, and EngineFault where the server broke and stayed broken."""
         check_sampling(policy)
-        limits = [max_new_tokens] * len(prompts_ids) if isinstance(max_new_tokens, int) else list(max_new_tokens)
-        check_limits(prompts_ids, limits, n, seed, self.max_len)
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, max_len=self.max_len)
         check_rows(prompts_ids, self.vocab_size)
         rows = [(prompt, limit) for prompt, limit in zip(prompts_ids, limits, strict=True) for _ in range(n)]
         model = self._named(adapter)
@@ -166,12 +164,9 @@ class VLLMServer:
     ) -> list[NDArray[np.float64]]:
         """See ``Engine.score``. InputError for any policy but temperature 1 without truncation."""
         check_scoring(policy)
-        if len(prompts_ids) != len(continuations_ids):
-            raise InputError(f"{len(prompts_ids)} prompts but {len(continuations_ids)} continuations to score")
-        rows = [(*prompt, *continuation) for prompt, continuation in zip(prompts_ids, continuations_ids, strict=True)]
+        rows = pairs_of(prompts_ids, continuations_ids, self.max_len - 1)  # vLLM draws one token more
         check_rows(prompts_ids, self.vocab_size)
         check_rows(rows, self.vocab_size)
-        check_limits(rows, [1] * len(rows), 1, 0, self.max_len)
         model = self._named(adapter)
 
         def one(i: int) -> NDArray[np.float64]:
