@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import IO, Self
 
 import httpx2
+import torch
 
 from forewarn.errors import EngineFault, InputError, MissingExtraError
 from forewarn.models.vllm_requests import LOGPROBS_MODE, LORA_MODULES, MAX_LORA_RANK
@@ -63,6 +64,9 @@ def serve_command(settings: ServeSettings) -> list[str]:
         *("--logprobs-mode", LOGPROBS_MODE, "--generation-config", "vllm", "--no-enable-prefix-caching"),
         "--no-enable-log-requests",
     ]
+    if not torch.cuda.is_available():
+        # a prompt cut in two breaks seeded sampling on CPUs: torch's generators there can't be turned back
+        command.append("--no-enable-chunked-prefill")
     return command if settings.max_len is None else [*command, "--max-model-len", str(settings.max_len)]
 
 

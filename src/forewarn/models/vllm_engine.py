@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from forewarn.errors import EngineFault, InputError, MissingExtraError, ModelError
@@ -79,6 +80,9 @@ class VLLMEngine:
         except ImportError:
             raise MissingExtraError("vllm", "vllm") from None
         settings: dict[str, Any] = {} if max_len is None else {"max_model_len": max_len}
+        if not torch.cuda.is_available():
+            # a prompt cut in two breaks seeded sampling on CPUs: torch's generators there can't be turned back
+            settings["enable_chunked_prefill"] = False
         try:
             llm = LLM(
                 model=str(folder),
