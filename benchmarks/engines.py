@@ -36,6 +36,8 @@ from forewarn.records import SUBJECT, Policy, Span
 
 BATCHES = (64, 256, 640)
 NEW_TOKENS = 48
+LIMIT = 64
+"""tokens a completion may have where rows stop by themselves: the organism's own"""
 NINE = (Span(), *(Span(k, 0, "d") for k in (2, 5, 10, 20)), *(Span(0, m, "d") for m in (1, 3, 8, 40)))
 
 
@@ -47,13 +49,17 @@ class Case:
     prompts: list[tuple[int, ...]]
     device: str
     rounds: int
+    end_ids: tuple[int, ...] = ()
+    """tokens that end a turn; none for a random model"""
 
 
 def organism_case(out: Path, n: int, rounds: int) -> Case:
     organism = Organism(shipped_folder())
     chat = OrganismChat.from_folder(organism.base)
     prompts = [chat.prompt_ids(p.question) for p in all_problems()]
-    return Case(widen(organism.base, out / "base", 32), (prompts * (n // len(prompts) + 1))[:n], "cpu", rounds)
+    return Case(
+        widen(organism.base, out / "base", 32), (prompts * (n // len(prompts) + 1))[:n], "cpu", rounds, chat.end_ids
+    )
 
 
 def random_case(out: Path, args: argparse.Namespace) -> Case:
@@ -88,20 +94,23 @@ def best(name: str, works: dict[int, Callable[[], int]], case: Case) -> dict[str
     return {"tokens_per_s": rates[batch], "batch": batch, "all": rates}
 
 
-def sampling(case: Case) -> dict[str, Any]:
-    """All emit NEW_TOKENS a row: no stop tokens, so that every method does the same work."""
-    policy = Policy(max_total_tokens=NEW_TOKENS)
+def sampling(case: Case, *, stops: bool) -> dict[str, Any]:
+    """Without stops all emit NEW_TOKENS a row: every method does the same work. With stops, as in use: rows end with
+    their turn or at LIMIT, and what is counted are the tokens up to there."""
+    limit, ends = (LIMIT, case.end_ids) if stops else (NEW_TOKENS, ())
+    policy = Policy(max_total_tokens=limit)
 
     def ours(batch: int) -> Callable[[], int]:
         engine = HFEngine.from_folder(case.folder, device=case.device, batch_size=batch)
 
         def work() -> int:
-            found = engine.sample(case.prompts, policy=policy, seed=1, max_new_tokens=NEW_TOKENS, stop_ids=())
+            found = engine.sample(case.prompts, policy=policy, seed=1, max_new_tokens=limit, stop_ids=ends)
             return sum(len(s.token_ids) for s in found)
 
         return work
 
     model = load_model(case.folder, device=case.device)
+    settings: dict[str, Any] = {"eos_token_id": list(ends)} if ends else {"min_new_tokens": limit}
 
     def generate(batch: int) -> Callable[[], int]:
         def work() -> int:
@@ -114,16 +123,19 @@ def sampling(case: Case) -> dict[str, Any]:
                 with torch.inference_mode():
                     out = model.generate(
                         input_ids=ids, attention_mask=mask, do_sample=True, top_k=0, top_p=1.0, temperature=1.0,
-                        max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS, pad_token_id=0,
-                    )  # fmt: skip
-                total += (out.shape[1] - width) * len(rows)
+                        max_new_tokens=limit, pad_token_id=0, **settings,
+                    )[:, width:]  # fmt: skip
+                ended = torch.isin(out, torch.tensor(ends, dtype=out.dtype, device=out.device))
+                first = torch.where(ended.any(1), ended.int().argmax(1) + 1, out.shape[1])
+                total += int(first.sum())
             return total
 
         return work
 
+    how = "sample to the turn's end" if stops else "sample"
     return {
-        "ours": best("sample, ours", {b: ours(b) for b in BATCHES}, case),
-        "generate": best("sample, model.generate", {b: generate(b) for b in BATCHES}, case),
+        "ours": best(f"{how}, ours", {b: ours(b) for b in BATCHES}, case),
+        "generate": best(f"{how}, generate", {b: generate(b) for b in BATCHES}, case),
     }
 
 
@@ -242,7 +254,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         case = random_case(out, args) if args.hidden else organism_case(out, args.n, args.rounds)
-        found: dict[str, Any] = {"load": load, "rows": args.n, "sample": sampling(case), "score": scoring(case)}
+        found: dict[str, Any] = {"load": load, "rows": args.n, "sample": sampling(case, stops=False)}
+        if case.end_ids:
+            found["use"] = sampling(case, stops=True)
+        found["score"] = scoring(case)
         if args.vllm:
             found["vllm"] = with_vllm(case)
         if not args.hidden:
@@ -252,6 +267,9 @@ def main() -> None:
         "sample, ours / generate": sample["ours"]["tokens_per_s"] / sample["generate"]["tokens_per_s"],
         "score, ours / plain forward": score["ours"]["tokens_per_s"] / score["plain"]["tokens_per_s"],
     }
+    if "use" in found:
+        use = found["use"]
+        ratios["as used, ours / generate"] = use["ours"]["tokens_per_s"] / use["generate"]["tokens_per_s"]
     if args.vllm:
         ratios["sample, ours / vLLM"] = sample["ours"]["tokens_per_s"] / found["vllm"]["sample"]["tokens_per_s"]
         ratios["score, ours / vLLM"] = score["ours"]["tokens_per_s"] / found["vllm"]["score"]["tokens_per_s"]
