@@ -11,6 +11,7 @@ from forewarn.judge.inside.defences import DEFENCES, OF_LEVEL
 from tests.attacks.arena import Arena
 from tests.attacks.attack import PARENT_DEFENCES, Attack
 from tests.attacks.catalogue import CATALOGUE
+from tests.attacks.table import BLOCK, PAGE, expected_rows, tables
 
 AT_LEAST = 50
 BY_NAME = {attack.name: attack for attack in CATALOGUE}
@@ -66,3 +67,9 @@ def possible(name: str) -> Attack:
     if (why_not := attack.possible()) is not None:
         pytest.skip(why_not)
     return attack
+
+
+def test_the_page_says_what_the_catalogue_says() -> None:
+    written = BLOCK.search(PAGE.read_text())
+    assert written is not None
+    assert written.group() == tables(expected_rows()), "python -m tests.attacks.table --write brings it up to date"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from forewarn.judge.inside.confine import cpu_seconds
@@ -50,7 +48,7 @@ def test_burning_many_cores_ends_too(sandbox: Sandbox) -> None:
         burn()
     """
     execution = execute_in(sandbox, source, timeout_s=1.0)
-    assert execution.killed in ("deadline", "cpu") or execution.signal == signal.SIGXCPU
+    assert execution.killed in ("deadline", "cpu")
     assert execution.cpu_s <= cpu_seconds(1.0) + 1.1
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, TypeVar
@@ -146,6 +146,9 @@ class Judge:
                     yield _first(window, running)
             while window:
                 yield _first(window, running)
+        except CancelledError:
+            self._pool.check_open()
+            raise
         finally:
             for _, future in window:
                 future.cancel()
@@ -167,6 +170,9 @@ class Judge:
             for key, item in dict(zip(keys, items, strict=True)).items():
                 futures[key] = self._pool.submit(job_of(*item))
             return [futures[key].result() for key in keys]
+        except CancelledError:
+            self._pool.check_open()  # closed from another thread
+            raise
         finally:
             _cancel(futures)
 
@@ -179,6 +185,9 @@ class Judge:
                 futures[key] = await self._pool.submit_async(job_of(*item))
             found = {key: await asyncio.wrap_future(future) for key, future in futures.items()}
             return [found[key] for key in keys]
+        except asyncio.CancelledError:
+            self._pool.check_open()
+            raise
         finally:
             _cancel(futures)
 

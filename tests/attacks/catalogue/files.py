@@ -178,7 +178,7 @@ ATTACKS = (
     ),
     Attack(
         "climbs out by dots", FAMILY,
-        attempt('assert open("/work/" + "../" * 30 + path).read() == "42"'),
+        attempt('assert open("../" * 30 + path).read() == "42"'),
         by_its_word, ROOT_OR_LANDLOCK, stage=secret_file,
     ),
     Attack(

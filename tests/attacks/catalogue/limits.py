@@ -7,7 +7,7 @@ from tests.attacks.attack import Attack, Outcome, by_return
 FAMILY = "time and output"
 CLOCKS = ("deadline", "CPU limit")
 CPU_S = 3.5
-"""CPU seconds that a loop takes: more than RLIMIT_CPU allows at the timeout below, which is 2 s and a second's grace"""
+"""CPU seconds that a loop takes: more than RLIMIT_CPU allows at the timeout below, which is 2 s"""
 TIMEOUT_S = 0.5
 WAIT_S = 200.0
 """for a few seconds of CPU time on a busy machine"""

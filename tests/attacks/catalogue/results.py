@@ -156,6 +156,11 @@ ATTACKS = (
         "closes every descriptor and leaves with 0", FAMILY,
         "import os\nos.closerange(0, 1000)\ndef solve():\n    return 41\nos._exit(0)", by_verdict, STATUS,
     ),
+    Attack(
+        "points every descriptor at the null device and leaves with 0", FAMILY,
+        "import os\nfor handle in range(1, 32):\n    os.dup2(0, handle)\ndef solve():\n    return 41\nos._exit(0)",
+        by_verdict, STATUS,
+    ),
     Attack("sends half a length", FAMILY, sends(r"os.write(3, b'\x10')"), by_crash, FRAMES),
     Attack(
         "announces more than it sends", FAMILY, sends("os.write(3, struct.pack('<I', 2**32 - 1) + b'r')"),

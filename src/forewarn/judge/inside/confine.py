@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from forewarn.judge.inside import folder, kernel, landlock
@@ -33,8 +33,8 @@ class Cell:
     """MiB of address space"""
     work: str
     """the working folder"""
-    readable: Sequence[str]
-    """files and folders that stay readable"""
+    rules: int | None
+    """a descriptor of Landlock's rules; None where there are none"""
     filter: bytes
     """the system call filter"""
     proc: int
@@ -62,16 +62,15 @@ def give_up_power(cell: Cell, timeout_s: float) -> None:
         kernel.map_own_ids(cell.proc)
     if "own disk" in on:
         kernel.mount_tmpfs(cell.work, folder.SMALL_DISK if "small disk" in on else folder.ANY_DISK)
-    if "closed descriptors" in on:
-        os.closerange(CHANNEL + 1, 1 << 20)
     os.chdir(cell.work)
     os.umask(0o077)
     _limit(cell, timeout_s)
     if "Landlock" in on or "system call filter" in on:
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    # At strict the root stands beside Landlock, so a kernel without Landlock will do; at hardened it is all there is.
-    if "Landlock" in on and ("own root" not in on or landlock.abi() > 0):
-        landlock.restrict(cell.readable, cell.work)
+    if cell.rules is not None:
+        landlock.restrict(cell.rules)
+    if "closed descriptors" in on:
+        os.closerange(CHANNEL + 1, 1 << 20)
     if "no capabilities" in on:
         kernel.drop_capabilities()
     if "system call filter" in on:
@@ -86,8 +85,7 @@ def _limit(cell: Cell, timeout_s: float) -> None:
     """
     on = cell.on
     if "CPU limit" in on:
-        seconds = cpu_seconds(timeout_s)
-        kernel.limit(resource.RLIMIT_CPU, seconds, seconds + 1)
+        kernel.limit(resource.RLIMIT_CPU, cpu_seconds(timeout_s))  # soft is hard: SIGKILL, not a signal to catch
     if "memory limit" in on:
         kernel.limit(resource.RLIMIT_AS, cell.memory_mb * _MB)
         if "user namespace" in on:

@@ -24,7 +24,11 @@ _MOUNT_POINTS = ("/tmp", "/var/tmp", "/mnt", "/media")
 
 
 def mounted(readable: Sequence[str], proc: int) -> str | None:
-    """Enter a mount namespace with a small tmpfs on a folder that hides nothing ``readable``. None if impossible."""
+    """Enter a mount namespace with a small tmpfs over a folder that hides nothing ``readable``. None if impossible.
+
+    One tmpfs holds the folder on which the other is mounted anew after every execution, so that Landlock's rule for
+    the outer one goes on to hold.
+    """
     free = [
         path
         for path in _MOUNT_POINTS
@@ -38,10 +42,15 @@ def mounted(readable: Sequence[str], proc: int) -> str | None:
         kernel.unshare(kernel.NAMESPACES["user namespace"] | kernel.NAMESPACES["own disk"])
         kernel.map_own_ids(proc)
         kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
-        kernel.mount_tmpfs(free[0], SMALL_DISK)
+        kernel.mount_tmpfs(free[0], "size=64k,nr_inodes=8,mode=755")
+        work = f"{free[0]}/work"
+        os.mkdir(work, 0o700)
+        flags = kernel.MS_REMOUNT | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
+        kernel.mount("none", free[0], None, flags)  # nothing is left beside the working folder
+        kernel.mount_tmpfs(work, SMALL_DISK)
     except OSError:
         return None
-    return free[0]
+    return work
 
 
 def remount(path: str) -> None:
@@ -60,9 +69,7 @@ def make(parent: str) -> tuple[str, int]:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.isdir(path):  # else a sweep was quicker
-                high = fcntl.fcntl(lock, fcntl.F_DUPFD_CLOEXEC, 10)
-                os.close(lock)
-                return path, high
+                return path, kernel.out_of_the_way(lock)
         os.close(lock)
 
 

@@ -7,6 +7,7 @@ Sources: man 7 user_namespaces, man 7 mount_namespaces, man 2 clone, capset, mou
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import resource
 import struct
@@ -43,12 +44,19 @@ def check(result: int, what: str) -> int:
     return result
 
 
+def out_of_the_way(handle: int) -> int:
+    """The same descriptor under a number that a child's own will not need."""
+    high = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(handle)
+    return high
+
+
 def prctl(option: int, value: int) -> None:
     check(LIBC.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl({option})")
 
 
-def limit(which: int, value: int, hard: int | None = None) -> None:
-    resource.setrlimit(which, (value, value if hard is None else hard))
+def limit(which: int, value: int) -> None:
+    resource.setrlimit(which, (value, value))
 
 
 def drop_capabilities() -> None:

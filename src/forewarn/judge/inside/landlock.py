@@ -27,9 +27,9 @@ def abi() -> int:
     return max(0, int(kernel.LIBC.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(1))))
 
 
-def restrict(readable: Sequence[str], work: str) -> None:
-    """Allow reading below ``readable`` and using ``work``; refuse other files, TCP (ABI 4), outside signals and
-    abstract sockets (ABI 6). ``no_new_privs`` must be set."""
+def ruleset(readable: Sequence[str], usable: str) -> int:
+    """A descriptor of rules: read below ``readable``, use what is below ``usable``; other files, TCP (ABI 4), outside
+    signals and abstract sockets (ABI 6) are refused. A disk mounted below ``usable`` counts as below it."""
     found = abi()
     if found < 1:
         raise OSError(errno.ENOSYS, "this kernel has no Landlock")
@@ -43,15 +43,19 @@ def restrict(readable: Sequence[str], work: str) -> None:
     if found >= 6:
         attributes += struct.pack("=Q", 0b11)
     size = ctypes.c_size_t(len(attributes))
-    ruleset = kernel.check(kernel.LIBC.syscall(_CREATE_RULESET, attributes, size, ctypes.c_uint(0)), "landlock")
-    for path, rights in (*((path, _READ) for path in readable), (work, _WORK)):
+    low = kernel.check(kernel.LIBC.syscall(_CREATE_RULESET, attributes, size, ctypes.c_uint(0)), "landlock")
+    for path, rights in (*((path, _READ) for path in readable), (usable, _WORK)):
         try:
             handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
         rights &= handled if os.path.isdir(path) else handled & _OF_A_FILE  # noqa: PTH112 - pathlib is slow to import
         rule = struct.pack("=Qi", rights, handle)
-        kernel.check(kernel.LIBC.syscall(_ADD_RULE, ruleset, 1, rule, ctypes.c_uint(0)), f"landlock rule {path}")
+        kernel.check(kernel.LIBC.syscall(_ADD_RULE, low, 1, rule, ctypes.c_uint(0)), f"landlock rule {path}")
         os.close(handle)
-    kernel.check(kernel.LIBC.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint(0)), "landlock_restrict_self")
-    os.close(ruleset)
+    return kernel.out_of_the_way(low)
+
+
+def restrict(rules: int) -> None:
+    """Take on the rules of a descriptor, for good. ``no_new_privs`` must be set."""
+    kernel.check(kernel.LIBC.syscall(_RESTRICT_SELF, rules, ctypes.c_uint(0)), "landlock_restrict_self")

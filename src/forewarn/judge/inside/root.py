@@ -1,24 +1,23 @@
 """The strict level's file system, built once per zygote: a read-only root that holds the interpreter's files alone.
 
 The zygote enters a mount namespace of its own, binds those files read-only below a fresh tmpfs, and makes that its
-root. Nothing else of the host exists below it, /proc included. ``/work`` is where each child mounts its own disk, and
+root. Nothing else of the host exists below it, /proc included. ``WORK`` is where each child mounts its own disk, and
 ``/tmp`` leads there. Runs in the zygote, so the standard library alone. Every function raises ``OSError`` where the
 kernel refuses.
 
 Sources: man 7 mount_namespaces, user_namespaces; man 2 pivot_root (the stacking trick of its NOTES).
 """
 
-# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH114, PTH115, PTH120, PTH211
+# ruff: noqa: PTH103, PTH110, PTH112, PTH114, PTH115, PTH120, PTH211
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 from collections.abc import Collection, Sequence
 
 from forewarn.judge.inside import kernel
 
-WORK = "/work"
+WORK = "/box/work"
 READABLE = (
     "/usr/lib",
     "/usr/lib64",
@@ -40,10 +39,7 @@ _ONCE = ("user namespace", "network namespace", "host name namespace", "own root
 
 def open_proc() -> int:
     """A descriptor of /proc, which the new root does not have; its number is out of the way of the child's channel."""
-    proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
-    high = fcntl.fcntl(proc, fcntl.F_DUPFD_CLOEXEC, 10)
-    os.close(proc)
-    return high
+    return kernel.out_of_the_way(os.open("/proc", os.O_PATH | os.O_CLOEXEC))
 
 
 def enter_namespaces(on: Collection[str], proc: int) -> None:
@@ -60,7 +56,7 @@ def enter(readable: Sequence[str]) -> None:
     """Make a root of ``readable`` and move into it."""
     new = _MOUNT_POINT
     kernel.mount_tmpfs(new, "size=1m,nr_inodes=512,mode=755")
-    os.mkdir(new + WORK, 0o700)
+    os.makedirs(new + WORK, 0o700)
     for path in readable:
         _show(new, path)
     if not os.path.lexists(new + "/tmp"):

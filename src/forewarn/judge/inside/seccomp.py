@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+from collections.abc import Sequence
 
 # Name -> number on (x86_64, aarch64); None where that machine has no such call.
 ALLOWED: dict[str, tuple[int | None, int | None]] = {
@@ -96,12 +97,27 @@ def program() -> bytes:
         (_RET, 0, 0, _REFUSE),
     ]  # fmt: skip
     code += _one_of(_FCNTL[here], _FCNTL_COMMANDS) + _one_of(_IOCTL[here], _IOCTL_REQUESTS)
-    for numbers in ALLOWED.values():
-        number = numbers[here]
-        if number is not None:
-            code += [(_JEQ, 0, 1, number), (_RET, 0, 0, _ALLOW)]
-    code.append((_RET, 0, 0, _REFUSE))
+    code += [(_LOAD, 0, 0, _NUMBER), *_search(_borders(here))]
     return b"".join(struct.pack("=HBBI", *line) for line in code)
+
+
+def _borders(here: int) -> list[int]:
+    """Numbers at which refusing turns into allowing and back, in order; 0 itself may be one."""
+    allowed = {numbers[here] for numbers in ALLOWED.values()}
+    return [n for n in range(_LAST_KNOWN + 2) if (n in allowed) != (n - 1 in allowed)]
+
+
+def _search(borders: Sequence[int], allows: bool = False) -> list[_Line]:
+    """A binary search of the number among ``borders``; below the first of them the answer is ``allows``.
+
+    Not one comparison a call: on installing, the kernel runs the filter for every number there is, for each child anew.
+    """
+    if not borders:
+        return [(_RET, 0, 0, _ALLOW if allows else _REFUSE)]
+    middle = len(borders) // 2
+    below = _search(borders[:middle], allows)
+    above = _search(borders[middle + 1 :], allows == bool(middle % 2))
+    return [(_JGE, len(below), 0, borders[middle]), *below, *above]
 
 
 def _one_of(call: int, commands: tuple[int, ...]) -> list[_Line]:

@@ -101,8 +101,9 @@ def execute(zygote: Zygote, channel: int, timeout_s: float) -> dict[str, Any]:
     cpu = usage.ru_utime + usage.ru_stime
     fault = f"the machine is too busy: the child waited {waited:.1f} s for a core" if killed == "starved" else None
     if killed is None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        # The child can send no signal, so this one came from the CPU limit or from outside.
-        if cpu >= confine.cpu_seconds(timeout_s):
+        # The child can send no signal, so this one came from the CPU limit or from outside. The limit counts by ticks
+        # of the clock, up to several times too many on a crowded machine; this count is exact.
+        if cpu >= timeout_s:
             killed = "cpu"
         else:
             fault = "killed from outside"
@@ -147,7 +148,7 @@ def as_child(channel: int, cell: Cell, timeout_s: float) -> NoReturn:
 
 def prepare(settings: dict[str, Any], control: socket.socket) -> tuple[Zygote, str | None]:
     """What the level needs once a zygote. Also the plain folder that the zygote has to remove, where it made one."""
-    from forewarn.judge.inside import confine, defences, folder, kernel, root, seccomp
+    from forewarn.judge.inside import confine, defences, folder, kernel, landlock, root, seccomp
 
     on = defences.OF_LEVEL[settings["level"]]
     parent = os.pidfd_open(settings["parent"])
@@ -169,8 +170,12 @@ def prepare(settings: dict[str, Any], control: socket.socket) -> tuple[Zygote, s
     if work is None:
         made, _ = folder.make(settings["tmp"])
         work = made
+    below = os.path.dirname(work) if "own root" in on or mounted else work
+    # At strict the root stands beside Landlock, so a kernel without Landlock will do; at hardened it is all there is.
+    locked = "Landlock" in on and ("own root" not in on or landlock.abi() > 0)
+    rules = landlock.ruleset(readable, below) if locked else None
     program = seccomp.program() if "system call filter" in on else b""
-    cell = confine.Cell(on, settings["memory_mb"], work, readable, program, proc)
+    cell = confine.Cell(on, settings["memory_mb"], work, rules, program, proc)
     return Zygote(cell, control, parent, mounted), made
 
 
