@@ -47,7 +47,9 @@ def report(tally: Tally, leaked: list[str]) -> int:
     faults = ", ".join(f"{n} {name}" for name, n in sorted(tally.faults.items()))
     print(f"{tally.judged} submissions judged ({dict(sorted(tally.labels.items()))})")
     print(f"faults injected: {sum(tally.faults.values())} ({faults})")
-    print(f"invalid and asked again: {tally.invalid}; known ones left without an answer: {tally.unanswered}")
+    print(f"invalid and asked again: {tally.invalid}; left without an answer: {len(tally.unanswered)}")
+    for line in tally.unanswered[:20]:
+        print(f"  {line}")
     print(f"wrong verdicts: {len(tally.wrong)}")
     for line in tally.wrong[:20]:
         print(f"  {line}")

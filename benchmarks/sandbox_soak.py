@@ -42,7 +42,7 @@ def summary(tally: Tally, samples: Sequence[Sample], leaked: Sequence[str], leve
         "faults": dict(sorted(tally.faults.items())),
         "wrong": len(tally.wrong),
         "invalid_and_asked_again": tally.invalid,
-        "known_left_without_an_answer": tally.unanswered,
+        "left_without_an_answer": len(tally.unanswered),
         "leaks": list(leaked),
         "largest_rss_mb": max(sample.rss_mb for sample in samples),
         "most_descriptors": max(sample.descriptors for sample in samples),

@@ -13,6 +13,7 @@ import contextlib
 import os
 import random
 import signal
+import statistics
 import threading
 import time
 from collections import Counter
@@ -30,6 +31,8 @@ SLOW_TYPES = ("resource_exhaustion",)
 """types whose exploit takes all the time that it gets"""
 TIMEOUT_S = 0.5
 ASKED_AGAIN = 5
+RSS_SLACK_MB = 64.0
+"""what four floods of 16 MiB at once may leave in the allocator"""
 HOSTILE = (
     "import os\nos._exit({n})",
     "import sys\nsys.exit({n})",
@@ -117,8 +120,8 @@ class Tally:
     judged: int = 0
     wrong: list[str] = field(default_factory=list)
     invalid: int = 0
-    unanswered: int = 0
-    """known submissions that stayed invalid, however often they were asked"""
+    unanswered: list[str] = field(default_factory=list)
+    """submissions that stayed invalid, however often they were asked"""
     labels: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
 
@@ -129,7 +132,7 @@ def check(judged: Sequence[tuple[Label | None, str, Label]], tally: Tally) -> No
         tally.judged += 1
         tally.labels[got] += 1
         if got == "invalid":
-            tally.unanswered += wanted is not None
+            tally.unanswered.append(f"{'known' if wanted else 'random'}: {source!r}")
         elif got in ("solved", "strict", "lucky") if wanted is None else got != wanted:
             tally.wrong.append(f"{got} instead of {wanted}: {source!r}")
 
@@ -276,9 +279,11 @@ def leaks(before: Sample, samples: Sequence[Sample], after: Sample) -> list[str]
     if after.descriptors > before.descriptors:
         found.append(f"{after.descriptors - before.descriptors} descriptors left")
     half = len(samples) // 2
-    for name, slack in (("rss_mb", 20.0), ("zygotes_rss_mb", 5.0), ("descriptors", 30.0)):
-        early = max((getattr(s, name) for s in samples[half // 2 : half]), default=0.0)
-        late = max((getattr(s, name) for s in samples[half + half // 2 :]), default=0.0)
+    for name, slack in (("rss_mb", RSS_SLACK_MB), ("zygotes_rss_mb", 5.0), ("descriptors", 10.0)):
+        early, late = (
+            statistics.median(getattr(s, name) for s in part)
+            for part in (samples[half // 2 : half] or samples, samples[half + half // 2 :] or samples)
+        )
         if late > early + slack:
             found.append(f"{name} grew from {early} to {late}")
     return found

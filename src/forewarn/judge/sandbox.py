@@ -131,6 +131,8 @@ class Sandbox:
             kind: FaultKind = "busy" if answer["killed"] == "starved" else "killed"
             raise SandboxFault(kind if answer["status"] is not None else "zygote", answer["fault"])
         if trouble is not None:
+            if answer["killed"] == "deadline":
+                trouble = f"that took longer than its {timeout_s:g} s"
             raise SandboxFault("not ready", f"the child could not be made ready: {trouble}")
         status = answer["status"]
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
