@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -284,6 +285,29 @@ def orphans_of(script: str) -> list[int]:
             if script.encode() in path.read_bytes():
                 found.append(int(path.parent.name))
     return found
+
+
+def test_closing_in_the_middle_of_a_run_ends_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Level weak, where a submission can start processes, also in sessions of their own.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    source = "import os, time\ndef solve():\n    os.fork() or os.setsid()\n    time.sleep(60)"
+    sandbox = Sandbox("weak", 512)
+    returned(run_in(sandbox, "def solve():\n    return 1"))
+    assert sandbox.pid is not None
+
+    def run() -> None:
+        with contextlib.suppress(SandboxFault):
+            run_in(sandbox, source, timeout_s=60.0)
+
+    running = threading.Thread(target=run)
+    running.start()
+    while len(processes := descendants(sandbox.pid)) < 2:
+        time.sleep(0.01)
+    sandbox.close()
+    running.join()
+    assert all(gone(pid) for pid in processes)
+    sandbox.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_close_leaves_no_process_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

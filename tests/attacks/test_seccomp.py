@@ -18,7 +18,8 @@ FEATURES = {
     "threads": "import threading\nt = threading.Thread(target=len, args=('',))\nt.start()\nt.join()",
     "a pool": "from concurrent.futures import ThreadPoolExecutor\n"
     "with ThreadPoolExecutor(3) as p:\n    assert list(p.map(abs, [-1, 2])) == [1, 2]",
-    "random numbers": "import os, random, secrets, uuid\nos.urandom(8), random.random()\nsecrets.randbits(9), uuid.uuid4()",
+    "random numbers": "import os, random, secrets, uuid\nos.urandom(8), random.random()\n"
+    "secrets.randbits(9), uuid.uuid4()",
     "time": "import datetime, time\ntime.sleep(0.001), datetime.datetime.now(), time.perf_counter(), time.localtime()",
     "an alarm": "import signal\nsignal.signal(signal.SIGALRM, lambda *_: None)\nsignal.alarm(1)",
     "large arrays": "x = bytearray(100_000_000)\ndel x",

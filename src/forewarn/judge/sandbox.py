@@ -38,6 +38,8 @@ GRACE_S = 10.0
 """added to an execution's longest time before its zygote counts as hung"""
 START_S = 30.0
 """for a zygote to start, on a busy machine"""
+_LEAVE_S = 2.0
+"""for a zygote that was asked to leave"""
 _STOP_S = 10.0
 """for a killed zygote to be gone: only a kernel that hangs takes longer"""
 
@@ -148,6 +150,10 @@ class Sandbox:
 
     def close(self) -> None:
         """Stop the zygote. May be called twice."""
+        if self._control is not None and self._process is not None:
+            self._control.close()  # it ends what there is of a child and leaves; the rest is for one that does not
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_LEAVE_S)
         self._stop()
 
     def _ready(self, until: float) -> socket.socket:
