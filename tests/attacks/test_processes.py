@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from forewarn.judge.levels import LEVELS
 from forewarn.judge.sandbox import Sandbox, SandboxFault
 from tests.attacks.conftest import Attack, returned, run_in
 
@@ -25,7 +28,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def gone(pid: int, within_s: float = 3.0) -> bool:
+def gone(pid: int, within_s: float = 60.0) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         try:
@@ -35,41 +38,6 @@ def gone(pid: int, within_s: float = 3.0) -> bool:
             return True
         time.sleep(0.02)
     return False
-
-
-def test_no_process_is_started(attack: Attack) -> None:
-    source = """
-    import os, subprocess, ctypes
-    def solve():
-        started = []
-        ways = {"fork": os.fork, "spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
-                "subprocess": lambda: subprocess.run(["true"]), "vfork": lambda: ctypes.CDLL(None).vfork(),
-                "exec": lambda: os.execv("/bin/true", ["true"])}
-        for name, way in ways.items():
-            try:
-                result = way()
-                if name != "vfork" or result >= 0:
-                    started.append(name)
-            except OSError:
-                pass
-        return started
-    """
-    assert returned(attack(source)) == []
-
-
-def test_a_fork_bomb_ends_with_its_run(attack: Attack, sandbox: Sandbox) -> None:
-    source = """
-    import os
-    def solve():
-        while True:
-            try:
-                os.fork()
-            except OSError:
-                pass
-    """
-    assert attack(source, timeout_s=0.5).ending == "deadline"
-    assert sandbox.pid is not None
-    assert descendants(sandbox.pid) == []
 
 
 def test_a_thread_bomb_is_bounded(attack: Attack) -> None:
@@ -126,18 +94,6 @@ def test_signals_do_not_reach_the_parent(attack: Attack) -> None:
         signal.signal(signal.SIGUSR1, old)
 
 
-def test_the_parent_is_not_traced(attack: Attack) -> None:
-    source = """
-    import ctypes
-    def solve(pid):
-        libc = ctypes.CDLL(None, use_errno=True)
-        buffer = ctypes.create_string_buffer(8)
-        vector = (ctypes.c_void_p * 2)(ctypes.addressof(buffer), 8)
-        return [libc.ptrace(16, pid, 0, 0), libc.process_vm_readv(pid, vector, 1, vector, 1, 0)]
-    """
-    assert returned(attack(source, os.getpid())) == [-1, -1]
-
-
 def test_limits_and_priorities_of_the_parent_stay(attack: Attack) -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
     source = """
@@ -173,31 +129,6 @@ def test_its_own_limits_are_not_raised(attack: Attack) -> None:
     assert returned(attack(source)) == "refused"
 
 
-@pytest.mark.parametrize("kind", ["tcp", "udp", "unix", "abstract"])
-def test_no_socket(attack: Attack, kind: str, tmp_path: Path) -> None:
-    family = socket.AF_INET if kind in ("tcp", "udp") else socket.AF_UNIX
-    address = {"unix": str(tmp_path / "s"), "abstract": f"\0forewarn{os.getpid()}"}.get(kind, ("127.0.0.1", 0))
-    with socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as server:
-        server.bind(address)
-        if kind != "udp":
-            server.listen()
-        source = """
-        import socket
-        def solve(family, datagram, address):
-            try:
-                client = socket.socket(family, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM)
-                client.connect(address)
-                client.send(b"hello")
-                return "sent"
-            except OSError:
-                return "refused"
-        """
-        assert returned(attack(source, int(family), kind == "udp", server.getsockname())) == "refused"
-        server.settimeout(0.1)
-        with pytest.raises(TimeoutError):
-            server.recv(1) if kind == "udp" else server.accept()
-
-
 def test_names_are_not_resolved(attack: Attack) -> None:
     source = """
     import socket
@@ -213,15 +144,15 @@ def test_names_are_not_resolved(attack: Attack) -> None:
 def test_strict_has_namespaces_of_its_own() -> None:
     sandbox = Sandbox("strict", 512)
     source = """
-    import os, socket
+    import os, tempfile
     def solve():
-        return [os.getpid(), [name for _, name in socket.if_nameindex()] if False else os.listdir("/"), os.getuid()]
+        with tempfile.NamedTemporaryFile() as file:
+            return [os.getpid(), os.listdir("/"), os.path.dirname(file.name), os.uname().nodename]
     """
     try:
-        pid, listing, _ = returned(run_in(sandbox, source))  # type: ignore[misc]
-        assert pid == 1
-        assert "home" not in listing
-        assert "proc" not in listing
+        pid, listing, temporary, name = returned(run_in(sandbox, source))  # type: ignore[misc]
+        assert (pid, temporary, name) == (1, "/tmp", "sandbox")
+        assert {"home", "proc", "sys", "var"} & set(listing) == set()
     finally:
         sandbox.close()
 
@@ -231,8 +162,9 @@ def test_power_is_not_regained(attack: Attack) -> None:
     import os, ctypes
     def solve():
         libc = ctypes.CDLL(None)
-        tried = [libc.unshare(0x10000000), libc.chroot(b"/"), libc.mount(b"none", b"/work", b"tmpfs", 0, None),
-                 libc.setns(3, 0), libc.prctl(22, 0, 0, 0, 0), libc.syscall(317, 0, 0, 0), libc.umount2(b"/work", 2)]
+        tried = [libc.unshare(0x10000000), libc.chroot(b"/"), libc.mount(b"none", b"/box/work", b"tmpfs", 0, None),
+                 libc.setns(3, 0), libc.prctl(22, 0, 0, 0, 0), libc.syscall(317, 0, 0, 0),
+                 libc.umount2(b"/box/work", 2)]
         return tried
     """
     assert returned(attack(source)) == [-1] * 7
@@ -249,19 +181,15 @@ def test_killing_the_zygote_is_a_fault_and_the_next_run_works(attack: Attack, sa
     assert returned(attack("def solve():\n    return 3")) == 3
 
 
-def test_a_hung_zygote_is_a_fault_in_bounded_time(
-    attack: Attack, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    returned(attack("def solve():\n    return 1"))
-    monkeypatch.setattr("forewarn.judge.sandbox.GRACE_S", 0.2)
+def test_a_hung_zygote_is_a_fault_when_the_verdict_is_due(sandbox: Sandbox) -> None:
+    returned(run_in(sandbox, "def solve():\n    return 1"))
     assert sandbox.pid is not None
     os.kill(sandbox.pid, signal.SIGSTOP)
-    start = time.monotonic()
-    with pytest.raises(SandboxFault):
-        attack("def solve():\n    return 2", timeout_s=0.2)
-    assert time.monotonic() - start < 3.0
-    monkeypatch.undo()
-    assert returned(attack("def solve():\n    return 3")) == 3
+    request = {"code": "def solve():\n    return 2", "entry_point": "solve", "cases": [["t"]], "child": ""}
+    with pytest.raises(SandboxFault, match="deadline") as caught:
+        sandbox.execute(request, None, 10.0, until=time.monotonic() + 0.5)
+    assert caught.value.kind == "time"
+    assert returned(run_in(sandbox, "def solve():\n    return 3")) == 3
 
 
 def test_killing_the_child_from_outside_is_a_fault(attack: Attack, sandbox: Sandbox) -> None:
@@ -280,8 +208,7 @@ os.kill(int(path.read_text().split()[0]), 9)
     killer.wait()
 
 
-def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
-    script = f"""
+KILLED_PARENT = f"""
 import sys
 from forewarn.judge.sandbox import Sandbox
 sandbox = Sandbox(sys.argv[1], 512)
@@ -289,23 +216,104 @@ sandbox.execute({{"code": "def solve(): pass", "entry_point": "solve", "cases": 
 print(sandbox.pid, flush=True)
 sandbox.execute({{"code": {SPIN!r}, "entry_point": "solve", "cases": [["t"]], "child": ""}}, None, 60.0)
 """
-    for level in ("strict", "hardened"):
-        parent = subprocess.Popen(
-            [sys.executable, "-c", script, level], stdout=subprocess.PIPE, text=True, env={"TMPDIR": str(tmp_path)}
-        )
+
+
+@contextlib.contextmanager
+def a_parent_at_work(level: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], int, list[int]]]:
+    """A process that judges, with its zygote and the zygote's children."""
+    arguments = [sys.executable, "-c", KILLED_PARENT, level]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env={"TMPDIR": str(folder)}) as parent:
         assert parent.stdout is not None
-        with parent, parent.stdout:
-            zygote = int(parent.stdout.readline())
-            while not (children := descendants(zygote)):
-                time.sleep(0.01)
+        zygote = int(parent.stdout.readline())
+        while not (children := descendants(zygote)):
+            time.sleep(0.01)
+        try:
+            yield parent, zygote, children
+        finally:
             parent.kill()
-        assert all(gone(pid) for pid in [zygote, *children])
+
+
+@pytest.mark.parametrize("level", ["strict", "hardened", "weak"])
+def test_nothing_outlives_a_killed_parent(level: str, tmp_path: Path) -> None:
+    with a_parent_at_work(level, tmp_path) as (parent, zygote, children):
+        assert bool(list(tmp_path.iterdir())) == (level == "weak")  # the others have no folder on disk
+        parent.kill()
+    assert all(gone(pid) for pid in [zygote, *children])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_zygote_leaves_the_next_one_removes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with a_parent_at_work("weak", tmp_path) as (parent, zygote, children):
+        parent.send_signal(signal.SIGSTOP)
+        os.kill(zygote, signal.SIGKILL)
+        parent.kill()
+    assert all(gone(pid) for pid in children)
+    (left,) = tmp_path.iterdir()
+    (left / "deep").mkdir(mode=0)
+    (tmp_path / "forewarn-work-of-mine").write_text("a file of somebody else's")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    sandbox = Sandbox("weak", 512)
+    other = Sandbox("weak", 512)
+    try:
+        returned(run_in(sandbox, "def solve():\n    return 1"))
+        assert not left.exists()
+        returned(run_in(other, "def solve():\n    return 1"))
+        assert len(list(tmp_path.iterdir())) == 3  # one in use does not remove another in use
+        assert returned(run_in(sandbox, "def solve():\n    return 2")) == 2
+    finally:
+        sandbox.close()
+        other.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["forewarn-work-of-mine"]
+
+
+def test_a_process_that_the_parent_forked_off_keeps_no_zygote_alive() -> None:
+    # It holds a copy of the control socket, which therefore never closes.
+    script = f"{KILLED_PARENT.rsplit(chr(10), 2)[0]}\nimport os, time\nif os.fork() == 0: time.sleep(60)\nos._exit(0)"
+    with subprocess.Popen([sys.executable, "-c", script, "strict"], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        zygote = int(parent.stdout.readline())
+        parent.wait()
+        assert gone(zygote)
+        for pid in orphans_of(script):
+            os.kill(pid, signal.SIGKILL)
+
+
+def orphans_of(script: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if script.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+def test_closing_in_the_middle_of_a_run_ends_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Level weak, where a submission can start processes, also in sessions of their own.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    source = "import os, time\ndef solve():\n    os.fork() or os.setsid()\n    time.sleep(60)"
+    sandbox = Sandbox("weak", 512)
+    returned(run_in(sandbox, "def solve():\n    return 1"))
+    assert sandbox.pid is not None
+
+    def run() -> None:
+        with contextlib.suppress(SandboxFault):
+            run_in(sandbox, source, timeout_s=60.0)
+
+    running = threading.Thread(target=run)
+    running.start()
+    while len(processes := descendants(sandbox.pid)) < 2:
+        time.sleep(0.01)
+    sandbox.close()
+    running.join()
+    assert all(gone(pid) for pid in processes)
+    sandbox.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_close_leaves_no_process_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for level in ("strict", "hardened"):
-        sandbox = Sandbox(level, 512)  # type: ignore[arg-type]
+    for level in LEVELS:
+        sandbox = Sandbox(level, 512)
         returned(run_in(sandbox, "def solve():\n    open('left', 'w').close()\n    return 1"))
         pid = sandbox.pid
         assert pid is not None

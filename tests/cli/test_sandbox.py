@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from forewarn.cli.app import main
-from forewarn.judge.sandbox import LEVELS
+from forewarn.judge.levels import LEVELS
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
@@ -32,7 +32,10 @@ def test_a_level_works_here(capsys: pytest.CaptureFixture[str]) -> None:
 def test_text_names_every_level(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()[:-1]] == list(LEVELS)
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == list(LEVELS)
+    assert lines[3].startswith("system")
+    assert lines[-1].startswith("Verdicts on this machine will be reached at level ")
 
 
 def test_where_no_level_works(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,15 @@ import sys
 
 import pytest
 
+from forewarn.judge.inside.defences import DEFENCES, OF_LEVEL
+from forewarn.judge.levels import LEVELS, try_level
+from forewarn.judge.machine import offers
+
 # Runs in a process of its own, as a filter can't be taken off again. Refuses the named calls with ENOSYS.
 SCRIPT = """
 import json, struct, sys
 from forewarn.errors import EngineFault
-from forewarn.judge import confine
+from forewarn.judge.inside import kernel
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem, TestCase
 
@@ -22,43 +26,61 @@ code = [(0x20, 0, 0, 0)]
 for number in numbers:
     code += [(0x15, 0, 1, number), (0x06, 0, 0, 0x00050000 | 38)]
 code.append((0x06, 0, 0, 0x7FFF0000))
-confine.prctl(confine.PR_SET_NO_NEW_PRIVS, 1)
-confine.install_filter(b"".join(struct.pack("=HBBI", *line) for line in code))
+kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+kernel.install_filter(b"".join(struct.pack("=HBBI", *line) for line in code))
 problem = Problem("p", "t", "error_code_abuse", "", "f", "", "", (TestCase((1,), 2),))
 try:
     with Judge(workers=1, allow_weak=allow_weak) as judge:
         verdict = judge.verdicts([(problem, "def f(n):\\n    return n + 1")])[0]
-        print(json.dumps([judge.level, verdict.isolation, verdict.label]))
+        missing = {name for sandbox in judge._pool.sandboxes for name in sandbox.missing}
+        print(json.dumps([judge.level, verdict.isolation, verdict.label, sorted(missing)]))
 except EngineFault as fault:
-    print(json.dumps(["refused", str(fault), None]))
+    print(json.dumps(["refused", str(fault), None, []]))
 """
 UNSHARE, LANDLOCK = {"x86_64": 272, "aarch64": 97}.get(platform.machine(), -1), 444
 
 
 @pytest.mark.parametrize(
-    ("refused", "allow_weak", "level"),
+    ("refused", "allow_weak", "level", "missing"),
     [
-        ([], False, "strict"),
-        ([LANDLOCK], False, "strict"),
-        ([UNSHARE], False, "hardened"),
-        ([UNSHARE], True, "hardened"),
-        ([UNSHARE, LANDLOCK], True, "weak"),
+        ([], False, "strict", []),
+        ([LANDLOCK], False, "strict", ["Landlock"]),
+        ([UNSHARE], False, "hardened", ["small disk"]),
+        ([UNSHARE], True, "hardened", ["small disk"]),
+        ([UNSHARE, LANDLOCK], True, "weak", []),
     ],
 )
-def test_the_strongest_level_that_works_is_taken(refused: list[int], allow_weak: bool, level: str) -> None:
-    assert chosen(refused, allow_weak) == [level, level, "solved"]
+def test_the_strongest_level_that_works_is_taken(
+    refused: list[int], allow_weak: bool, level: str, missing: list[str]
+) -> None:
+    assert chosen(refused, allow_weak) == [level, level, "solved", missing]
 
 
 def test_without_any_it_refuses_and_says_why() -> None:
-    refused, message, _ = chosen([UNSHARE, LANDLOCK], False)
+    refused, message, *_ = chosen([UNSHARE, LANDLOCK], False)
     assert refused == "refused"
-    for word in ("strict: ", "unshare", "hardened: ", "Landlock", "allow_weak"):
+    for word in ("strict: ", "unshare", "hardened: ", "Landlock", "--allow-weak-sandbox"):
         assert word in str(message)
 
 
-def chosen(refused: list[int], allow_weak: bool) -> list[str | None]:
+def chosen(refused: list[int], allow_weak: bool) -> list[object]:
     arguments = [sys.executable, "-c", SCRIPT, json.dumps([refused, allow_weak])]
     out = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
     assert out.returncode == 0, out.stderr
-    found: list[str | None] = json.loads(out.stdout)
+    found: list[object] = json.loads(out.stdout)
     return found
+
+
+def test_outside_linux_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for level in LEVELS:
+        why_not = try_level(level, 512).why_not
+        assert why_not is not None
+        assert why_not.startswith("needs Linux")
+    assert set(offers()) == {"system"}
+
+
+def test_every_level_has_more_than_the_next() -> None:
+    sets = [OF_LEVEL[level] for level in LEVELS]
+    assert sets[0] > sets[1] > sets[2]
+    assert sets[0] == DEFENCES.keys()

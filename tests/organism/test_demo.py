@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from forewarn.errors import StoreError
-from forewarn.organism.demo import DemoPlan, run_demo
+from forewarn.organism.demo import DemoPlan, _lead, run_demo
 from forewarn.organism.shipped import shipped_folder
 from forewarn.store import RunFolder
 
@@ -34,3 +35,8 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
     with pytest.raises(StoreError):
         run_demo(shipped_folder(), tmp_path / "run", tmp_path / "report", no_work)
+
+
+def test_the_report_says_at_which_level_was_judged() -> None:
+    assert "in the sandbox at level weak. " in " ".join(_lead(pl.DataFrame({"n": [7]}), ("weak",)))
+    assert "at level strict and weak. " in " ".join(_lead(pl.DataFrame({"n": [7]}), ("strict", "weak")))

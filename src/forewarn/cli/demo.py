@@ -23,6 +23,13 @@ def demo(
     engine: Annotated[
         str, typer.Option("--engine", help="What samples and scores: transformers, vllm, or a vLLM server's URL.")
     ] = "transformers",
+    allow_weak_sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--allow-weak-sandbox",
+            help="Where no isolation works, run the model's code without protection of files and network.",
+        ),
+    ] = False,
 ) -> None:
     """Measure a small model under RL: estimates, truth, the study's estimator, forecasts, a report (minutes)."""
     from rich.console import Console
@@ -31,15 +38,11 @@ def demo(
     from forewarn.organism.shipped import shipped_folder
     from forewarn.report import terminal_tables
 
+    plan = DemoPlan(seed=seed, workers=workers, engine=engine, allow_weak=allow_weak_sandbox)
     with progress_bars() as progress:
-        result = run_demo(
-            organism or shipped_folder(),
-            run_folder,
-            report,
-            progress,
-            DemoPlan(seed=seed, workers=workers, engine=engine),
-        )
+        result = run_demo(organism or shipped_folder(), run_folder, report, progress, plan)
     console = Console() if Console().is_terminal else Console(width=130)
     for table in terminal_tables(result.cells, result.forecasts):
         console.print(table)
+    console.print(f"Judged in the sandbox at level {' and '.join(result.isolation)}.")
     console.print(f"Report: {result.report} and {report / 'report.html'}")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from forewarn.errors import ForewarnError
 
-N_TIMED = 20
+if TYPE_CHECKING:
+    from forewarn.judge.levels import Trial
+    from forewarn.judge.sandbox import Level
 
+N_TIMED = 20
 GUARDS = {
-    "strict": "namespaces, Landlock, seccomp and resource limits",
+    "strict": "namespaces, a root of its own, Landlock, seccomp and resource limits",
     "hardened": "Landlock, seccomp and resource limits; no namespaces",
-    "weak": "resource limits and a process group; for code you trust",
+    "weak": "resource limits and a process group; for code you trust, where you allow it",
 }
 """sandbox level -> what stands between a submission and the machine"""
 
@@ -25,28 +28,33 @@ def check(
         Literal["strict", "hardened", "weak"],
         typer.Option(help="Exit with 2 unless this level or a stronger one works."),
     ] = "weak",
-    memory_mb: Annotated[int, typer.Option(min=64, help="Memory limit of one execution, MiB.")] = 512,
+    memory_mb: Annotated[int, typer.Option(min=64, max=1 << 20, help="Memory limit of one execution, MiB.")] = 512,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Try each sandbox level with a harmless program; say which work here, how fast, and why the others don't."""
-    from forewarn.judge.sandbox import LEVELS, works
+    from forewarn.judge.levels import LEVELS, try_level
+    from forewarn.judge.machine import offers
 
-    why_not = {level: works(level, memory_mb) for level in LEVELS}
-    usable = [level for level in LEVELS if why_not[level] is None]
+    trials = {level: try_level(level, memory_mb) for level in LEVELS}
+    usable = [level for level in LEVELS if trials[level].why_not is None]
     ms = {level: _median_ms(level, memory_mb) for level in usable}
     best = usable[0] if usable else None
     if as_json:
         levels = {
-            level: {"works": why_not[level] is None, "why_not": why_not[level], "ms": ms.get(level)} for level in LEVELS
+            level: {
+                "works": trial.why_not is None,
+                "why_not": trial.why_not,
+                "missing": list(trial.missing),
+                "ms": ms.get(level),
+            }
+            for level, trial in trials.items()
         }
-        print(json.dumps({"best": best, "levels": levels}, indent=2))
+        print(json.dumps({"best": best, "levels": levels, "machine": offers()}, indent=2))
     else:
-        for level in LEVELS:
-            state = f"works, {ms[level]:.1f} ms" if level in ms else f"does not work here: {why_not[level]}"
-            print(f"{level:<9} {state} ({GUARDS[level]})")
-        print(
-            f"Verdicts on this machine will be reached at level {best}." if best else "No level works on this machine."
-        )
+        _print_levels(trials, ms)
+        for means, state in offers().items():
+            print(f"{means:<16} {state}")
+        print(_conclusion(best))
     if best is None or LEVELS.index(best) > LEVELS.index(need):
         raise ForewarnError(
             f"sandbox level {need} is needed but {best or 'none'} is the strongest that works here; "
@@ -54,7 +62,22 @@ def check(
         )
 
 
-def _median_ms(level: Literal["strict", "hardened", "weak"], memory_mb: int) -> float:
+def _print_levels(trials: dict[Level, Trial], ms: dict[Level, float]) -> None:
+    for level, trial in trials.items():
+        state = f"works, {ms[level]:.1f} ms" if level in ms else f"does not work here: {trial.why_not}"
+        without = f"; without {' and '.join(trial.missing)}, which this kernel lacks" if trial.missing else ""
+        print(f"{level:<16} {state}{without} ({GUARDS[level]})")
+
+
+def _conclusion(best: Level | None) -> str:
+    if best is None:
+        return "No level works on this machine."
+    if best == "weak":
+        return "Only level weak works on this machine: nothing is judged unless --allow-weak-sandbox is given."
+    return f"Verdicts on this machine will be reached at level {best}."
+
+
+def _median_ms(level: Level, memory_mb: int) -> float:
     """Median wall clock of an execution, milliseconds, asked and answered."""
     from statistics import median
 

@@ -32,7 +32,16 @@ from forewarn.organism.workers import start_worker
 from forewarn.records import UNBOUNDED, Policy, Span, content_key
 from forewarn.report import write_report
 from forewarn.store import RunFolder, Shards, read_table
-from forewarn.study import Machine, ModelSource, PlannedSpan, Study, read_cells, run_study
+from forewarn.study import (
+    Machine,
+    ModelSource,
+    PlannedSpan,
+    Sandboxing,
+    Study,
+    read_cells,
+    read_verdicts,
+    run_study,
+)
 
 Progress = Callable[[str, int, int], None]
 
@@ -65,6 +74,8 @@ class DemoPlan:
     engine: str = TRANSFORMERS
     """what samples and scores the study: see ``Machine.engine``. Training and the study's own estimator stay with
     transformers"""
+    allow_weak: bool = False
+    """judge without protection of files and network where no isolation level works; every result says so"""
 
     @property
     def machine(self) -> Machine:
@@ -118,6 +129,8 @@ class DemoResult:
     cells: pl.DataFrame
     forecasts: pl.DataFrame
     report: Path
+    isolation: tuple[str, ...]
+    """the sandbox levels at which its submissions were judged"""
 
 
 def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: DemoPlan | None = None) -> DemoResult:
@@ -135,6 +148,7 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
     RunFolder(root).claim({"name": "demo", "organism": file_hash(folder / MANIFEST)} | plan.identity)
     truth = read_table(folder / "truth.parquet")
     policy = Policy(max_total_tokens=Recipe().model.max_total_tokens)
+    sandboxing = Sandboxing(allow_weak=plan.allow_weak)
     donors = root / "donors"
     train_donor(organism.base, donors / DONOR, progress)
     train_explorers(
@@ -144,13 +158,15 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
         policy=policy,
         seed=plan.seed,
         machine=Machine(workers=plan.workers, batch_size=640),
+        sandboxing=sandboxing,
         progress=progress,
     )
     study = demo_study(organism, donors, plan, policy, root / "wide")
-    run_study(study, root / "study", machine=machine, progress=progress)
+    run_study(study, root / "study", machine=machine, sandboxing=sandboxing, progress=progress)
     rivals = run_rivals(organism, root, donors / DONOR, plan, policy, progress)
     progress("report", 0, 1)
     measured = Measured(tuple(read_cells(root / "study")), truth, rivals)
+    levels = isolation_levels(root / "study")
     cells, forecasts = cells_frame(measured), forecasts_frame(measured, plan.seed)
     written = write_report(
         cells,
@@ -158,17 +174,23 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
         report,
         title="forewarn demo: a small model under RL",
         commands=("forewarn demo", "forewarn organism truth"),
-        lead=_lead(cells),
+        lead=_lead(cells, levels),
     )
     progress("report", 1, 1)
-    return DemoResult(cells, forecasts, written)
+    return DemoResult(cells, forecasts, written, levels)
 
 
-def _lead(cells: pl.DataFrame) -> Sequence[str]:
+def isolation_levels(study_root: Path) -> tuple[str, ...]:
+    """The sandbox levels in a study's verdicts."""
+    return tuple(sorted(read_verdicts(study_root)["isolation"].unique().to_list()))
+
+
+def _lead(cells: pl.DataFrame, levels: Sequence[str]) -> Sequence[str]:
     smallest = int(cells["n"].to_numpy().min())
     return (
         "A language model of 0.4 million parameters, trained by RL on an exploitable reward. "
-        f"{smallest} completions a cell, each judged by running its code in the sandbox. "
+        f"{smallest} completions a cell, each judged by running its code in the sandbox at level "
+        f"{' and '.join(levels)}. "
         "Truth: brute force on the same weights.",
     )
 
@@ -181,7 +203,7 @@ def _rival_cell(work: RivalWork) -> str:
     if not _tools:
         torch.set_num_threads(1)
         engine = HFEngine.from_folder(work.base, batch_size=640)
-        judge = Judge(workers=1)
+        judge = Judge(workers=1, allow_weak=work.allow_weak)
         atexit.register(judge.close)
         labels = known_labels(work.study_root)
         _tools.append(Tools(engine, OrganismChat.from_folder(work.base), judge, labels))
@@ -208,6 +230,7 @@ def run_rivals(
                 exploit_type=name,
                 per_length=per_length,
                 max_total_tokens=policy.max_total_tokens,
+                allow_weak=plan.allow_weak,
             )
     missing = [work for work in works.values() if not shards.has(work.key)]
     progress("the study's estimator", len(works) - len(missing), len(works))

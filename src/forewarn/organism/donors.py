@@ -83,7 +83,15 @@ def train_donor(base: Path, folder: Path, progress: Progress) -> None:
 
 
 def train_explorers(
-    base: Path, donors: Path, batches: Path, *, policy: Policy, seed: int, machine: Machine, progress: Progress
+    base: Path,
+    donors: Path,
+    batches: Path,
+    *,
+    policy: Policy,
+    seed: int,
+    machine: Machine,
+    sandboxing: Sandboxing,
+    progress: Progress,
 ) -> None:
     """Both refinement rounds, into ``donors``; a round whose donor is there whole is left alone."""
     for number, stage in enumerate(ROUNDS, 1):
@@ -91,7 +99,7 @@ def train_explorers(
         if (folder / SETTINGS_FILE).exists():
             continue
         study, root = _batch(base, donors, stage, policy, seed), batches / stage.donor
-        run_study(study, root, machine=machine, sandboxing=Sandboxing(), progress=_named(f"round {number}", progress))
+        run_study(study, root, machine=machine, sandboxing=sandboxing, progress=_named(f"round {number}", progress))
         examples = refinement_examples(
             weighted_exploits(root, study, base), stage.examples_per_type, max_share=stage.max_share, seed=seed
         )

@@ -49,6 +49,7 @@ class RivalWork:
     exploit_type: str
     per_length: int
     max_total_tokens: int
+    allow_weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,79 @@
+"""The system call filter: what is not on the list is refused, on this kernel and in the table of either machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from forewarn.judge.inside import seccomp
+from forewarn.judge.inside.seccomp import ALLOWED
+from tests.attacks.conftest import Attack, returned
+
+SPECIAL = {56: "clone", 302: "prlimit64", 72: "fcntl", 16: "ioctl"}
+"""calls that depend on their arguments, by number on x86-64"""
+UNFILTERED = {335: "uretprobe", 336: "uprobe"}
+"""the kernel passes these by every filter; outside the trampolines of a probe they do nothing but fail"""
+FEATURES = {
+    "files": "import os, shutil, tempfile\nwith tempfile.TemporaryDirectory() as d:\n    p = os.path.join(d, 'a')\n"
+    "    open(p, 'w').write('x')\n    os.rename(p, p + 'b')\n    shutil.copyfile(p + 'b', p)",
+    "threads": "import threading\nt = threading.Thread(target=len, args=('',))\nt.start()\nt.join()",
+    "a pool": "from concurrent.futures import ThreadPoolExecutor\n"
+    "with ThreadPoolExecutor(3) as p:\n    assert list(p.map(abs, [-1, 2])) == [1, 2]",
+    "random numbers": "import os, random, secrets, uuid\nos.urandom(8), random.random()\n"
+    "secrets.randbits(9), uuid.uuid4()",
+    "time": "import datetime, time\ntime.sleep(0.001), datetime.datetime.now(), time.perf_counter(), time.localtime()",
+    "an alarm": "import signal\nsignal.signal(signal.SIGALRM, lambda *_: None)\nsignal.alarm(1)",
+    "large arrays": "x = bytearray(100_000_000)\ndel x",
+    "modules": "import sqlite3, csv, email, http.client, xml.etree.ElementTree, zoneinfo, bz2, lzma, difflib, numbers",
+    "a database": "import sqlite3\nc = sqlite3.connect('d.db')\nc.execute('create table t(a)')\nc.commit()\nc.close()",
+    "ctypes": "import ctypes\nctypes.CFUNCTYPE(ctypes.c_int)(lambda: 3)()",
+    "limits": "import os, platform, resource\nresource.getrlimit(0), os.cpu_count(), platform.platform(), os.getpid()",
+    "recursion": "import sys\nsys.setrecursionlimit(5000)\ndef f(n): return n and f(n - 1)\nf(4000)",
+    "pipes": "import os, select\nr, w = os.pipe()\nos.write(w, b'x')\nselect.select([r], [], [], 1)\nos.read(r, 1)",
+    "memory maps": "import mmap\nm = mmap.mmap(-1, 10_000)\nm.write(b'x')\nm.close()",
+}
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_what_honest_programs_use_works(attack: Attack, name: str) -> None:
+    body = "\n".join(f"    {line}" for line in FEATURES[name].splitlines())
+    assert returned(attack(f"def solve():\n{body}\n    return 'done'")) == "done"
+
+
+def test_every_call_that_is_not_listed_is_refused(attack: Attack) -> None:
+    column = seccomp.column()
+    if column != 0:
+        pytest.skip("numbers of special calls are those of x86-64")
+    listed = {numbers[column] for numbers in ALLOWED.values()} | SPECIAL.keys() | UNFILTERED.keys()
+    unlisted = [number for number in range(600) if number not in listed]
+    source = """
+    import ctypes
+    def solve(numbers):
+        libc = ctypes.CDLL(None, use_errno=True)
+        answered = []
+        for number in numbers:
+            ctypes.set_errno(0)
+            if libc.syscall(number, -1, -1, -1, -1, -1, -1) != -1 or ctypes.get_errno() not in (1, 38):
+                answered.append(number)
+        return answered
+    """
+    assert len(unlisted) > 400
+    assert returned(attack(source, unlisted)) == []
+
+
+def test_the_call_above_would_get_an_answer_where_it_is_listed(attack: Attack) -> None:
+    source = "import ctypes\ndef solve(number):\n    return ctypes.CDLL(None).syscall(number) > 0"
+    assert returned(attack(source, ALLOWED["getpid"][seccomp.column()])) is True
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_search_finds_what_the_table_says(machine: str) -> None:
+    column = list(seccomp._MACHINES).index(machine)
+    lines = seccomp._search(seccomp._borders(column))
+    assert all(skip < 256 for _, skip, _, _ in lines)
+    allowed = {numbers[column] for numbers in ALLOWED.values()}
+    for number in range(seccomp._LAST_KNOWN + 1):
+        at = 0
+        while lines[at][0] != seccomp._RET:
+            _, above, below, border = lines[at]
+            at += 1 + (above if number >= border else below)
+        assert (lines[at][3] == seccomp._ALLOW) == (number in allowed), number
