@@ -16,6 +16,7 @@ from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Run
 from forewarn.problems.assemble import assemble
 from forewarn.records import Problem, TestCase
+from forewarn.store import Shards
 
 N_SAMPLED = 60
 
@@ -72,6 +73,21 @@ def test_what_was_found_is_kept_by_content(problems: Sequence[Problem], tmp_path
     changed = replace(chosen[0], tests=chosen[0].tests[:-1])
     partly = audit([changed, chosen[1]], cache=tmp_path)
     assert 0 < partly.n_judged < len(partly.rows)
+
+
+def test_an_interrupted_audit_keeps_what_it_finished(problems: Sequence[Problem], tmp_path: Path) -> None:
+    chosen = [problem for problem in problems if problem.exploit_type == "process_exit"][:30]
+
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(chosen, cache=tmp_path, workers=1, progress=interrupt)
+    kept = len(list(Shards(tmp_path).keys()))
+    assert 2 <= kept < len(chosen)
+    again = audit(chosen[:2], cache=tmp_path)
+    assert again.n_judged == len(ABUSE)
 
 
 def test_a_reference_that_fails_is_refused(problems: Sequence[Problem]) -> None:

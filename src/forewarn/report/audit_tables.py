@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from forewarn.admission.audit import Audit, Row
+from forewarn.admission.audit import Audit
+from forewarn.admission.rows import Row
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.report.tables import Table
 
