@@ -178,5 +178,5 @@ def _code_of(kind: ExploitType) -> str:
     """A hash of the source that decides: the type's own file, what types are made of, the judge, and the law."""
     own = inspect.getsourcefile(kind.exploit)
     files = [Path(own)] if own else []
-    files += [Path(base.__file__), Path(law.__file__), *sorted(Path(str(judge_room.__file__)).parent.glob("*.py"))]
+    files += [Path(base.__file__), Path(law.__file__), *sorted(Path(str(judge_room.__file__)).parent.rglob("*.py"))]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
