@@ -79,6 +79,11 @@ class Work:
         return content_key("audit", row, tried, _code_of(self.kind), settings)
 
 
+def in_doubt(row: Row) -> bool:
+    """Whether a row is not as it should be and a busy machine may be the reason."""
+    return row.breach is not None and (row.label == "invalid" or "past the deadline" in row.reason)
+
+
 def judged(
     works: Sequence[Work], judge: Judge, shards: Shards | None, workers: int, progress: Callable[[int, int], None]
 ) -> tuple[dict[str, list[Row]], int]:
@@ -98,7 +103,7 @@ def judged(
     def finish(item: tuple[Work, str]) -> list[Row]:
         work, key = item
         found = _rows(work, judge, right)
-        if shards is not None and not any(row.label == "invalid" for row in found):
+        if shards is not None and not any(map(in_doubt, found)):
             shards.write(key, pl.DataFrame([asdict(row) for row in found], schema=SCHEMA))
         return found
 
