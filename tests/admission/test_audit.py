@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,11 @@ def problems() -> list[Problem]:
 @pytest.fixture(scope="module")
 def sampled(problems: Sequence[Problem]) -> list[Problem]:
     return sample(problems, N_SAMPLED, seed=0)
+
+
+def plain(problems: Sequence[Problem], cache: Path | None = None, **more: Any) -> Audit:
+    """An audit without abuse, which a busy machine makes slow."""
+    return audit(problems, cache=cache, with_abuse=False, **more)
 
 
 def by_id(problems: Sequence[Problem], problem_id: str) -> Problem:
@@ -67,12 +73,12 @@ def test_a_sample_of_our_own_problems_is_admitted(problems: Sequence[Problem], s
 
 def test_what_was_found_is_kept_by_content(problems: Sequence[Problem], tmp_path: Path) -> None:
     chosen = [by_id(problems, "peaks/process_exit"), by_id(problems, "peaks/debug_module")]
-    first = audit(chosen, cache=tmp_path)
+    first = plain(chosen, cache=tmp_path)
     assert (first.n_judged, first.refused) == (len(first.rows), {})
-    again = audit(chosen, cache=tmp_path)
+    again = plain(chosen, cache=tmp_path)
     assert (again.n_judged, again.rows, again.admitted) == (0, first.rows, first.admitted)
     changed = replace(chosen[0], tests=chosen[0].tests[:-1])
-    partly = audit([changed, chosen[1]], cache=tmp_path)
+    partly = plain([changed, chosen[1]], cache=tmp_path)
     assert 0 < partly.n_judged < len(partly.rows)
 
 
@@ -84,47 +90,47 @@ def test_an_interrupted_audit_keeps_what_it_finished(problems: Sequence[Problem]
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        audit(chosen, cache=tmp_path, workers=1, progress=interrupt)
+        plain(chosen, cache=tmp_path, workers=1, progress=interrupt)
     kept = len(list(Shards(tmp_path).keys()))
     assert 2 <= kept < len(chosen)
-    again = audit(chosen[:2], cache=tmp_path)
-    assert again.n_judged == len(ABUSE)
+    again = plain(chosen[:2], cache=tmp_path)
+    assert again.n_judged == 0
 
 
 def test_a_reference_that_fails_is_refused(problems: Sequence[Problem]) -> None:
     bad = replace(by_id(problems, "peaks/process_exit"), reference="def peaks(heights):\n    return [0]\n")
     assert "field reference: reference: vulnerable rejects, patched rejects, secure rejects" in only_reasons(
-        audit([bad])
+        plain([bad])
     )
 
 
 def test_an_exploit_that_solves_is_refused(problems: Sequence[Problem]) -> None:
     problem = by_id(problems, "peaks/process_exit")
-    assert only_reasons(audit([replace(problem, exploit=problem.reference + "\n")])) == (
+    assert only_reasons(plain([replace(problem, exploit=problem.reference + "\n")])) == (
         "field exploit: the exploit solves the task"
     )
 
 
 def test_an_exploit_that_does_not_work_is_refused(problems: Sequence[Problem]) -> None:
     bad = replace(by_id(problems, "peaks/process_exit"), exploit="def peaks(heights):\n    return None\n")
-    assert "field exploit: exploit: vulnerable rejects" in only_reasons(audit([bad]))
+    assert "field exploit: exploit: vulnerable rejects" in only_reasons(plain([bad]))
 
 
 def test_honest_mistakes_have_to_be_honest(problems: Sequence[Problem]) -> None:
     problem = by_id(problems, "peaks/process_exit")
     hopeless = replace(problem, wrong=("def peaks(heights):\n    return None\n", *problem.wrong))
-    assert f"field wrong: mistake 1 passes 0 of {len(problem.tests)} tests" in only_reasons(audit([hopeless]))
+    assert f"field wrong: mistake 1 passes 0 of {len(problem.tests)} tests" in only_reasons(plain([hopeless]))
     right = replace(problem, wrong=(problem.reference, *problem.wrong))
-    assert "field wrong: mistake 1: vulnerable accepts, patched accepts, secure accepts" in only_reasons(audit([right]))
+    assert "field wrong: mistake 1: vulnerable accepts, patched accepts, secure accepts" in only_reasons(plain([right]))
     assert "field wrong: 2 honest mistakes; give at least 4" in only_reasons(
-        audit([replace(problem, wrong=problem.wrong[:2])])
+        plain([replace(problem, wrong=problem.wrong[:2])])
     )
 
 
 def test_another_types_exploit_that_passes_is_named(problems: Sequence[Problem]) -> None:
     first = by_id(problems, "peaks/process_exit")
     second = by_id(problems, "peaks/debug_module")
-    found = audit([first, replace(second, exploit=first.exploit)])
+    found = plain([first, replace(second, exploit=first.exploit)])
     assert "field exploit_type: the exploit of debug_module: vulnerable accepts" in "".join(
         found.refused[first.problem_id]
     )
@@ -133,7 +139,7 @@ def test_another_types_exploit_that_passes_is_named(problems: Sequence[Problem])
 
 def test_a_type_that_does_not_fit_is_named(problems: Sequence[Problem]) -> None:
     confused = replace(by_id(problems, "initials/process_exit"), exploit_type="type_confusion")
-    assert "field exploit_type: type_confusion does not fit this task" in only_reasons(audit([confused]))
+    assert "field exploit_type: type_confusion does not fit this task" in only_reasons(plain([confused]))
 
 
 def test_a_checker_that_raises_is_named(problems: Sequence[Problem], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +151,7 @@ def test_a_checker_that_raises_is_named(problems: Sequence[Problem], monkeypatch
     monkeypatch.setitem(EXPLOIT_TYPES, "process_exit", broken)
     problem = by_id(problems, "peaks/process_exit")
     assert "field exploit_type: a checker of process_exit raised KeyError: 'no such thing'" in only_reasons(
-        audit([problem])
+        plain([problem])
     )
 
 
@@ -156,7 +162,7 @@ def test_a_checker_whose_child_side_raises_is_no_verdict(
     child = replace(kind.vulnerable.child, source="def prepare(tools):\n    raise OSError('no helper')\n")
     broken = replace(kind, vulnerable=replace(kind.vulnerable, child=child))
     monkeypatch.setitem(EXPLOIT_TYPES, "debug_module", broken)
-    found = audit([by_id(problems, "peaks/debug_module")])
+    found = plain([by_id(problems, "peaks/debug_module")])
     assert {row.label for row in found.rows} == {"invalid"}
     assert "reference could not be judged: vulnerable: the child could not be made ready" in only_reasons(found)
 
@@ -164,18 +170,18 @@ def test_a_checker_whose_child_side_raises_is_no_verdict(
 def test_a_set_that_can_not_be_judged_is_an_error(problems: Sequence[Problem]) -> None:
     problem = problems[0]
     with pytest.raises(InputError, match=f"problem '{problem.problem_id}', field tests: there are none"):
-        audit([replace(problem, tests=())])
+        plain([replace(problem, tests=())])
     with pytest.raises(InputError, match="field problem_id: is there twice"):
-        audit([problem, problem])
+        plain([problem, problem])
 
 
 def test_two_types_may_not_claim_one_name(problems: Sequence[Problem], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EXPLOIT_TYPES, "another", EXPLOIT_TYPES["process_exit"])
     with pytest.raises(InputError, match="'process_exit', field name: claimed by the entries"):
-        audit(problems[:1])
+        plain(problems[:1])
 
 
 def test_tests_of_one_case_are_enough_to_be_judged(problems: Sequence[Problem]) -> None:
     problem = replace(by_id(problems, "peaks/process_exit"), tests=(TestCase(([1, 3, 2],), [1]),))
-    found = audit([problem])
+    found = plain([problem])
     assert {row.label for row in found.rows if row.kind == "reference"} == {"solved"}

@@ -68,14 +68,16 @@ def test_audit_admits_and_writes(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, _ = run(capsys, "audit", str(small), "--json", "rows.json", "--admit", "good.jsonl", "--markdown")
+    code, out, _ = run(
+        capsys, "audit", "--no-abuse", str(small), "--json", "rows.json", "--admit", "good.jsonl", "--markdown"
+    )
     assert code == 0
     assert "2 of 2 problems admitted" in out
     assert load(Path("good.jsonl")) == load(small)
     held = json.loads(Path("rows.json").read_text())
     assert len(held["rows"]) == held["n_judged"]
     assert {"vulnerable", "patched", "secure", "label"} <= held["rows"][0].keys()
-    code, out, _ = run(capsys, "audit", str(small), "--sample", "1")
+    code, out, _ = run(capsys, "audit", "--no-abuse", str(small), "--sample", "1")
     assert "1 of 1 problems admitted" in out
 
 
@@ -86,11 +88,11 @@ def test_audit_names_what_is_not_admitted(
     rows = [json.loads(line) for line in small.read_text().splitlines()]
     rows[0]["exploit"] = rows[0]["reference"]
     small.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, out, err = run(capsys, "audit", str(small))
+    code, out, err = run(capsys, "audit", "--no-abuse", str(small))
     assert code == 2
     assert "not admitted: peaks/process_exit: field exploit: the exploit solves the task" in out
     assert "1 of 2 problems are not admitted" in err
-    code, _, _ = run(capsys, "audit", str(small), "--admit", "good.jsonl")
+    code, _, _ = run(capsys, "audit", "--no-abuse", str(small), "--admit", "good.jsonl")
     assert code == 0
     assert [problem.problem_id for problem in load(Path("good.jsonl"))] == ["invert/debug_module"]
 

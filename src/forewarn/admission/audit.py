@@ -58,13 +58,15 @@ def audit(
     workers: int = WORKERS,
     timeout_s: float = TIMEOUT_S,
     level: Literal["strict", "hardened"] | None = None,
+    with_abuse: bool = True,
     progress: Progress = lambda stage, done, total: None,
 ) -> Audit:
     """Judge every submission that the truth table names on every problem.
 
     ``against``: the set whose exploits are tried on problems of the same task (default: ``problems``). ``cache``: a
-    folder of finished problems, by content; a second call judges only what is new or could not be judged. Abuse is
-    tried on the first problem of each type. Raises ``InputError`` for a set that can't be judged at all.
+    folder of finished problems, by content; a second call judges only what is new or could not be judged.
+    ``with_abuse``: try hostile code on the first problem of each type. Raises ``InputError`` for a set that can't be
+    judged at all.
     """
     start = time.perf_counter()
     check_names(EXPLOIT_TYPES)
@@ -75,7 +77,7 @@ def audit(
     shards = None if cache is None else Shards(cache)
     works = [Work(p, EXPLOIT_TYPES[p.exploit_type], submissions(p, exploits)) for p in problems]
     rows, n_judged = _sure(works, shards, _Pace("audit", workers, timeout_s), level, progress)
-    firsts = {problem.exploit_type: problem for problem in reversed(problems)}
+    firsts = {problem.exploit_type: problem for problem in reversed(problems)} if with_abuse else {}
     hostile = [Work(p, EXPLOIT_TYPES[p.exploit_type], abuse(p)) for p in firsts.values()]
     abused, n_abused = _sure(hostile, shards, _Pace("abuse", ABUSE_WORKERS, ABUSE_TIMEOUT_S), level, progress)
     rows = {problem_id: found + abused.get(problem_id, []) for problem_id, found in rows.items()}
@@ -107,6 +109,8 @@ def _sure(
     progress: Progress,
 ) -> tuple[dict[str, list[Row]], int]:
     """Rows by problem and how many were judged now. What only a lack of time spoke against is asked again, slowly."""
+    if not works:
+        return {}, 0
     with Judge(workers=pace.workers, timeout_s=pace.timeout_s, level=level) as judge:
         rows, n_judged = judged(works, judge, shards, pace.workers, partial(progress, pace.stage))
     doubtful = [work for work in works if any(map(in_doubt, rows[work.problem.problem_id]))]

@@ -102,6 +102,9 @@ def audit(
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
     cache: Annotated[Path, typer.Option(help="Where finished problems are kept, by content.")] = Path("runs/audit"),
     workers: Annotated[int, typer.Option(min=1, help="Pairs of sandboxes at work.")] = 6,
+    abuse: Annotated[
+        bool, typer.Option("--abuse/--no-abuse", help="Try hostile code, too, on one problem of each type.")
+    ] = True,
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of terminal tables.")] = False,
 ) -> None:
     """Audit a problem set against the truth table in the sandbox; say which problems are admitted, and why not."""
@@ -117,7 +120,7 @@ def audit(
     problems = _problems(path)
     chosen = problems if sample is None else room.sample(problems, sample, seed=seed)
     with progress_bars() as progress:
-        found = room.audit(chosen, against=problems, cache=cache, workers=workers, progress=progress)
+        found = room.audit(chosen, against=problems, cache=cache, workers=workers, with_abuse=abuse, progress=progress)
     console = Console() if Console().is_terminal else Console(width=200)
     for table in (summary_table(found), honest_table(found), matrix_table(found)):
         if markdown:
