@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from forewarn.estimation import mixture_estimate
+from forewarn.estimation.classic import kl_slope
 from forewarn.estimation.sample import read_sample
 from forewarn.estimation.worlds import World
 from forewarn.estimation.worlds.catalogue import DONOR, Habits, checkpoints, simple
@@ -147,6 +148,14 @@ def growth(n_run: int, seed: int) -> dict[str, object]:
     return out
 
 
+def prefix_kl(world: World, k: int) -> float:
+    """KL of the donor's first ``k`` reasoning tokens against the subject's, nats, exact."""
+    s = next(i for i, span in enumerate(world.spans) if (span.k, span.m) == (k, 0))
+    kind = world.kinds[0]
+    q = np.exp(kind.log_q_YS[:, s])
+    return float((q[q > 0] * kind.log_ratio_YS[q > 0, s]).sum())
+
+
 def trends(n_repeat: int, seed: int) -> dict[str, object]:
     out: dict[str, object] = {}
     for t, (name, (habits, donor, steps, slope, (n_trace, n_own, n_answer))) in enumerate(TRENDS.items()):
@@ -176,7 +185,9 @@ def trends(n_repeat: int, seed: int) -> dict[str, object]:
                     inside[how].append(low <= slope <= high)
                     width[how].append(high - low)
         out[name] = {
-            "rates": [w.p for w in worlds], "slope": slope, "zero_cells": zero / (n_repeat * len(steps)),
+            "rates": [w.p for w in worlds], "slope": slope,
+            "study_kl_slope": kl_slope(steps, [prefix_kl(w, 2) for w in worlds]),
+            "zero_cells": zero / (n_repeat * len(steps)),
             "certified_covers": float(np.mean(certified)),
             **{how: {"has_interval": len(v) / n_repeat, "covers": float(np.mean(v)),
                      "median_width": float(np.median(width[how]))} for how, v in inside.items()},

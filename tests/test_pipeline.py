@@ -71,7 +71,7 @@ def test_the_estimate_converges_to_the_enumerated_probability(world: TinyWorld, 
                 listing.log_probs[model], {"donor": listing.log_probs["donor"]}, listing.n_reasoning, SPANS
             )
             q_span = np.exp(log_p[:, None] + ratios)
-            np.testing.assert_allclose(q_span.sum(axis=0), 1.0, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(q_span.sum(axis=0), 1.0, rtol=0, atol=1e-12)
             value = listing.exploit / (np.exp(ratios).sum(axis=1) * share)
             truth = float(np.exp(log_p)[listing.exploit].sum())
             np.testing.assert_allclose(share * (q_span * value[:, None]).sum(), truth, rtol=1e-9)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from forewarn.cli.app import main
-from forewarn.cli.estimate import as_json_text, as_text, interval, load_arrays, probability
+from forewarn.cli.estimate import as_json_value, as_text, interval, load_arrays, probability
 from forewarn.errors import InputError
 from forewarn.records import Estimate
 
@@ -109,7 +109,7 @@ def test_no_hit_is_never_zero() -> None:
     assert "estimate               no hit" in text
     assert "at most 2.00e-02" in text
     assert "nan" not in text.lower()
-    assert json.loads(as_json_text(no_hits()))["log10_p"] is None
+    assert json.loads(json.dumps(as_json_value(no_hits()), allow_nan=False))["log10_p"] is None
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
-"""Laws that hold for every input, under Hypothesis; and the promised speed."""
+"""Laws that hold for every input, under Hypothesis."""
 
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -112,16 +111,15 @@ def test_problem_names_and_duplicated_clusters(
             assert a.log10_p == pytest.approx(other.log10_p, rel=1e-9, abs=1e-9)
 
 
-def test_a_million_completions_in_seconds() -> None:
-    """1e6 completions x 12 spans, 1 % hits, 200 problems, trace ids given: under 5 s of one core."""
-    rng, n = np.random.default_rng(0), 1_000_000
+def test_a_million_completions() -> None:
+    """1e6 completions x 12 spans, 1 % hits, 200 problems, trace ids given: the plain formula's value (speed:
+    benchmarks/estimation_speed.py)."""
+    rng, n = np.random.default_rng(0), 1_200_000
     span, problem = np.arange(n) % 12, (np.arange(n) // 12) % 200
     hit = rng.random(n) < 0.01
     ratio = np.full((n, 12), np.nan)
     ratio[hit] = rng.normal(8, 2, (int(hit.sum()), 12))
     ratio[:, 0] = 0
-    start = time.process_time()
     e = mixture_estimate(ratio, hit, span, problem_N=problem, cluster_N=np.arange(n))
-    assert time.process_time() - start < 5
-    assert e.n == n
-    assert math.isfinite(e.log10_p or math.nan)
+    plain = (1 / np.exp(ratio[hit]).mean(axis=1)).sum() / n  # equal counts in every cell
+    assert e.log10_p == pytest.approx(math.log10(plain), abs=1e-12)

@@ -1,4 +1,4 @@
-"""``forewarn estimate``: an exploit probability from arrays that the user has, with all that is needed to judge it."""
+"""``forewarn estimate``: exploit probabilities from a run folder's stored scores, or from arrays that the user has."""
 
 from __future__ import annotations
 
@@ -13,33 +13,105 @@ import typer
 from forewarn.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from forewarn.records import Estimate
+    from forewarn.study import CellEstimate
 
 REQUIRED = ("log_ratio_NS", "is_exploit_N", "span_N")
 OPTIONAL = ("share_S", "problem_N", "cluster_N", "valid_N")
 
 
 def estimate(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Run folder of a study: every cell anew from its stored completions, verdicts and scores."),
+    ] = None,
     arrays: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="NumPy .npz file with log_ratio_NS (log q_S - log p, nats; needed where is_exploit_N), is_exploit_N, "
             "span_N (the span that each completion was drawn from); optional: share_S, problem_N, cluster_N, valid_N."
         ),
-    ],
-    level: Annotated[float, typer.Option(help="Level of the interval (two-sided) and of each certificate.")] = 0.9,
+    ] = None,
+    level: Annotated[
+        float | None,
+        typer.Option(
+            help="Level of the interval (two-sided) and of each certificate; default: the run's, or 0.9 for arrays."
+        ),
+    ] = None,
     design: Annotated[
         Literal["stratified", "random"],
-        typer.Option(help="random: each completion drew its problem and span independently; needs share_S."),
+        typer.Option(
+            help="With --arrays; random: each completion drew its problem and span independently; needs share_S."
+        ),
     ] = "stratified",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object; missing values are null.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; missing values are null.")] = False,
 ) -> None:
-    """Estimate an exploit probability from log-ratios and verdicts: point, interval, certificates, diagnostics."""
+    """Estimate exploit probabilities, from a run folder or from arrays: point, interval, certificates, diagnostics."""
+    if (run is None) == (arrays is None):
+        given = "both" if run is not None else "neither"
+        raise InputError(f"{given} of RUN and --arrays given: name a run folder, or an .npz file with --arrays")
+    if run is not None:
+        if design != "stratified":
+            raise InputError(f"--design {design} goes with --arrays: a run folder's design is the one it was run with")
+        _estimate_run(run, level, as_json)
+        return
+    assert arrays is not None
     values = load_arrays(arrays)
     from forewarn.estimation import mixture_estimate
 
-    result = mixture_estimate(**values, level=level, design=design)
-    print(as_json_text(result) if as_json else as_text(result))
+    result = mixture_estimate(**values, level=0.9 if level is None else level, design=design)
+    print(json.dumps(as_json_value(result), indent=2, allow_nan=False) if as_json else as_text(result))
+
+
+def _estimate_run(run: Path, level: float | None, as_json: bool) -> None:
+    from forewarn.cli.progress import progress_bars
+    from forewarn.study import estimate_run
+
+    with progress_bars() as progress:
+        cells = estimate_run(run, level=level, progress=progress)
+    if as_json:
+        rows = [
+            {
+                "checkpoint_id": cell.checkpoint_id,
+                "step": cell.step,
+                "exploit_type": cell.exploit_type,
+                "spans": cell.spans,
+                "n_by_span": cell.n_by_span,
+                **as_json_value(cell.estimate),
+            }
+            for cell in cells
+        ]
+        print(json.dumps(rows, indent=2, allow_nan=False))
+        return
+    print(cells_text(cells))
+
+
+def cells_text(cells: Sequence[CellEstimate]) -> str:
+    """One line a cell, aligned: estimate, interval, certificates, hits, effective sample size, verdict."""
+    head = ("checkpoint", "exploit type", "estimate", "interval", "certified", "hits of n", "ESS", "verdict")
+    lines = [head]
+    for cell in cells:
+        e = cell.estimate
+        lines.append(
+            (
+                cell.checkpoint_id,
+                cell.exploit_type,
+                "no hit" if e.log10_p is None else probability(e.log10_p),
+                interval(e.interval_log10),
+                f"{e.lower_bound:.1e} to {e.upper_bound:.1e}",
+                f"{e.n_hits} of {e.n}" + (f", {e.n_invalid} invalid" if e.n_invalid else ""),
+                "-" if e.ess is None else f"{e.ess:.1f}",
+                "resolved" if e.resolved else f"unresolved: {e.reason}",
+            )
+        )
+    width = [max(len(line[i]) for line in lines) for i in range(len(head) - 1)]
+    level = f"intervals (two-sided) and certificates (each side) at {cells[0].estimate.level:.0%}" if cells else ""
+    return "\n".join(
+        ["  ".join([*(cell.ljust(w) for cell, w in zip(line, width, strict=False)), line[-1]]) for line in lines]
+        + [level]
+    )
 
 
 def load_arrays(path: Path) -> dict[str, Any]:
@@ -77,12 +149,12 @@ def _as_bool(values: Any, what: str) -> Any:
     return values.astype(bool)
 
 
-def as_json_text(result: Estimate) -> str:
+def as_json_value(result: Estimate) -> dict[str, Any]:
     fields = asdict(result)
     if result.interval_log10 is not None:
         # JSON has no -inf: an open lower end is null.
         fields["interval_log10"] = [end if math.isfinite(end) else None for end in result.interval_log10]
-    return json.dumps(fields, indent=2, allow_nan=False)
+    return fields
 
 
 def as_text(result: Estimate) -> str:

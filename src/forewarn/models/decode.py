@@ -15,7 +15,7 @@ import torch
 
 from forewarn.errors import EngineFault
 from forewarn.models.base import Ids, Sample
-from forewarn.models.kv_cache import GrowingCache
+from forewarn.models.kv_cache import GrowingCache, cache_argument
 from forewarn.models.policy import draw, policy_log_probs
 from forewarn.records import Policy
 
@@ -123,7 +123,7 @@ def _prefill(
         input_ids=ids,
         attention_mask=masks.prefill(),
         position_ids=positions,
-        past_key_values=cache,
+        **{cache_argument(model): cache},
         use_cache=True,
         logits_to_keep=1,
     )
@@ -152,6 +152,7 @@ def sample_batch(
     device = is_stop_V.device
     logits, cache, masks, position = _prefill(model, rows, n_layers, plain, dtype, device)
     width = cache.get_seq_length()
+    cache_keyword = {cache_argument(model): cache}
     uniforms = _Uniforms(seed, [row.number for row in rows], device)
     limits = torch.tensor([row.limit for row in rows], device=device)
     alive = torch.arange(len(rows), device=device)  # the row each batch line belongs to
@@ -183,7 +184,7 @@ def sample_batch(
             input_ids=tokens.unsqueeze(1),
             attention_mask=masks.step(width),
             position_ids=position.unsqueeze(1),
-            past_key_values=cache,
+            **cache_keyword,
             use_cache=True,
             logits_to_keep=1,
         )

@@ -6,8 +6,17 @@ length. This one holds room ahead, hands out views of the part in use, and takes
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+def cache_argument(model: Any) -> str:
+    """The keyword by which ``model``'s forward takes a cache: ``cache`` as of transformers 5.24, before that
+    ``past_key_values`` (which newer releases still take, with a warning, until 5.40)."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 class GrowingLayer(CacheLayerMixin):

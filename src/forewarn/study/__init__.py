@@ -3,6 +3,7 @@
 from forewarn.models.checkpoints import ModelSource, trainer_checkpoints
 from forewarn.study.plan import Cell, PlannedSpan, Study
 from forewarn.study.read import read_cells, read_completions, read_estimates, read_hits, read_verdicts
+from forewarn.study.recompute import estimate_run
 from forewarn.study.run import Progress, Sandboxing, run_study
 from forewarn.study.tables import CellEstimate
 from forewarn.study.workers import Machine
@@ -16,6 +17,7 @@ __all__ = [
     "Progress",
     "Sandboxing",
     "Study",
+    "estimate_run",
     "read_cells",
     "read_completions",
     "read_estimates",

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 from forewarn.errors import EngineFault
 from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
 from forewarn.records import SUBJECT, Span
-from forewarn.study.plan import Cell, Study
+from forewarn.study.plan import CellRecord
 from forewarn.study.tables import HITS, CellEstimate
 from forewarn.study.work import DONOR_PREFIX
 
@@ -18,15 +18,14 @@ Floats = NDArray[np.float64]
 
 
 def cell_estimate(
-    study: Study, cell: Cell, labelled: pl.DataFrame, scores: pl.DataFrame | None
+    cell: CellRecord, level: float, labelled: pl.DataFrame, scores: pl.DataFrame | None
 ) -> tuple[CellEstimate, pl.DataFrame]:
     """The estimate of a cell and a table of its hits (``tables.HITS``).
 
     ``labelled``: the cell's completions with a ``label``; ``scores``: of its exploits, None where there are none.
     """
-    planned = study.spans_of(cell.exploit_type)
-    spans = [p.span for p in planned]
-    counts = np.array([p.count for p in planned], dtype=np.float64)
+    spans = [p.span for p in cell.spans]
+    counts = np.array([p.count for p in cell.spans], dtype=np.float64)
     share_S = counts / counts.sum()
     place = {span.name: i for i, span in enumerate(spans)}
     span_N = np.array([place[name] for name in labelled["span"]], dtype=np.int64)
@@ -35,7 +34,7 @@ def cell_estimate(
     valid_N = np.array(labelled["label"] != "invalid")
     if scores is not None:
         rows = np.flatnonzero(is_exploit_N)
-        found = _log_ratios(labelled[rows], scores, cell.checkpoint.model_id, spans, span_N[rows])
+        found = _log_ratios(labelled[rows], scores, cell.checkpoint_id, spans, span_N[rows])
         for row, values in zip(rows, found, strict=True):
             if values is None:  # its own writer calls it impossible: a fault, neither a hit nor a miss
                 is_exploit_N[row] = valid_N[row] = False
@@ -49,11 +48,11 @@ def cell_estimate(
         problem_N=labelled["problem_id"].to_numpy(),
         cluster_N=labelled["trace_id"].to_numpy(),
         valid_N=valid_N,
-        level=study.level,
+        level=level,
     )
     names = tuple(span.name for span in spans)
     n_by_span = tuple(int(n) for n in np.bincount(span_N, minlength=len(spans)))
-    result = CellEstimate(cell.checkpoint.model_id, cell.checkpoint.step, cell.exploit_type, estimate, names, n_by_span)
+    result = CellEstimate(cell.checkpoint_id, cell.step, cell.exploit_type, estimate, names, n_by_span)
     return result, _details(cell, labelled, is_exploit_N, log_ratio_NS[is_exploit_N], share_S, names)
 
 
@@ -76,7 +75,7 @@ def _log_ratios(
 
 
 def _details(
-    cell: Cell,
+    cell: CellRecord,
     labelled: pl.DataFrame,
     is_exploit_N: NDArray[np.bool_],
     log_ratio_HS: Floats,
@@ -90,8 +89,8 @@ def _details(
     safe_HS = np.where(off_H[:, None], 0.0, log_ratio_HS)
     log_weight_H = np.where(off_H, -np.inf, -logsumexp(safe_HS + np.log(share_S), axis=1))
     return hits.select(
-        pl.lit(cell.checkpoint.model_id).alias("checkpoint_id"),
-        pl.lit(cell.checkpoint.step, dtype=pl.Int64).alias("step"),
+        pl.lit(cell.checkpoint_id).alias("checkpoint_id"),
+        pl.lit(cell.step, dtype=pl.Int64).alias("step"),
         pl.lit(cell.exploit_type).alias("exploit_type"),
         "completion_id",
         "problem_id",

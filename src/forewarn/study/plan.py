@@ -5,7 +5,7 @@ A key holds everything a piece of work depends on, so that a re-run does only wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -34,6 +34,32 @@ class Cell:
 
     checkpoint: ModelSource
     exploit_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellRecord:
+    """What an estimate needs to know of a cell."""
+
+    checkpoint_id: str
+    step: int
+    exploit_type: str
+    key: str
+    """of its completions"""
+    spans: tuple[PlannedSpan, ...]
+    """the subject's own first: column 0 of every array"""
+
+    @classmethod
+    def of(
+        cls, planned: Sequence[PlannedSpan], *, checkpoint_id: str, step: int, exploit_type: str, key: str
+    ) -> CellRecord:
+        """The record of a cell of a study with these spans."""
+        return cls(checkpoint_id, step, exploit_type, key, spans_of(planned, exploit_type))
+
+
+def spans_of(planned: Sequence[PlannedSpan], exploit_type: str) -> tuple[PlannedSpan, ...]:
+    """The spans used for a type, the subject's own first (column 0 of every array)."""
+    used = [s for s in planned if not s.exploit_types or exploit_type in s.exploit_types]
+    return tuple(sorted(used, key=lambda s: s.span.donor != SUBJECT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +116,7 @@ class Study:
 
     def spans_of(self, exploit_type: str) -> tuple[PlannedSpan, ...]:
         """The type's spans, the subject's own first (column 0 of every array)."""
-        used = [s for s in self.spans if not s.exploit_types or exploit_type in s.exploit_types]
-        return tuple(sorted(used, key=lambda planned: planned.span.donor != SUBJECT))
+        return spans_of(self.spans, exploit_type)
 
     def cells(self) -> Iterator[Cell]:
         for checkpoint in self.checkpoints:
@@ -133,7 +158,14 @@ class Keys:
 
     def scores(self, cell: Cell, hit_ids: tuple[str, ...]) -> str:
         """Key of the scores of a cell's exploits."""
-        return content_key("scores", self.cell(cell), sorted(hit_ids))
+        return scores_key(self.cell(cell), hit_ids)
+
+    def record(self, cell: Cell) -> CellRecord:
+        """What an estimate needs to know of the cell."""
+        source = cell.checkpoint
+        return CellRecord(
+            source.model_id, source.step, cell.exploit_type, self.cell(cell), self.study.spans_of(cell.exploit_type)
+        )
 
     def identity(self) -> dict[str, object]:
         """What makes a run folder this study's. Checkpoints are left out, so that a running training may add some."""
@@ -148,6 +180,11 @@ class Keys:
             "problems": content_key([asdict(problem) for problem in study.problems]),
             "donors": {donor.model_id: self.receipts[f"donor:{donor.model_id}"] for donor in study.donors},
         }
+
+
+def scores_key(cell_key: str, hit_ids: Sequence[str]) -> str:
+    """Key of the scores of these exploits of a cell."""
+    return content_key("scores", cell_key, sorted(hit_ids))
 
 
 def problem_key(problem: Problem) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from forewarn.store import RunFolder, read_table
-from forewarn.study.run import ESTIMATES_FILE, HITS_FILE
+from forewarn.study.recompute import ESTIMATES_FILE, HITS_FILE
 from forewarn.study.tables import COMPLETIONS, VERDICTS, CellEstimate, estimates_of
 from forewarn.study.work import COMPLETIONS as COMPLETIONS_STAGE
 from forewarn.study.work import VERDICTS as VERDICTS_STAGE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -22,18 +22,24 @@ from forewarn import __version__
 from forewarn.judge.judge import Judge
 from forewarn.models.checkpoints import receipt
 from forewarn.records import Problem, Verdict, content_key
-from forewarn.store import RunFolder, write_json, write_table
-from forewarn.study.estimates import cell_estimate
+from forewarn.store import RunFolder, write_json
 from forewarn.study.plan import Cell, Keys, Study, problem_key
+from forewarn.study.recompute import (
+    MANIFEST_FILE,
+    Labels,
+    estimate_run,
+    exploits_of,
+    labelled,
+    plan_entries,
+    read_labels,
+)
 from forewarn.study.room import study_channels
-from forewarn.study.tables import HITS, CellEstimate, estimates_table, verdicts_table
+from forewarn.study.tables import CellEstimate, verdicts_table
 from forewarn.study.work import COMPLETIONS, SCORES, VERDICTS, Task
 from forewarn.study.workers import Machine, Workers
 
 Progress = Callable[[str, int, int], None]
 """progress(stage, done, total)"""
-
-ESTIMATES_FILE, HITS_FILE, MANIFEST_FILE = "estimates.parquet", "hits.parquet", "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +50,6 @@ class Sandboxing:
     level: Literal["strict", "hardened"] | None = None
     allow_weak: bool = False
     timeout_s: float = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """What is known of submissions: (problem key, code key) -> label."""
-
-    by_pair: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def learn(self, table: pl.DataFrame) -> None:
-        for problem, code, label in table.select("problem_key", "code_key", "label").iter_rows():
-            if label != "invalid":  # broke that time; asked again
-                self.by_pair[problem, code] = label
 
 
 def run_study(
@@ -79,21 +73,28 @@ def run_study(
     keys = Keys(study, receipts)
     run = RunFolder(root)
     run.claim(keys.identity())
-    _write_manifest(run, study, receipts)
+    _write_manifest(run, study, keys)
     with Workers(study, root, machine) as workers:
         _sample(study, keys, run, workers, tell)
         labels = _judge(study, keys, run, sandboxing, tell)
-        hits = {cell: _hit_ids(study, keys, run, cell, labels) for cell in study.cells()}
+        problem_keys = study_problem_keys(study)
+        hits = {cell: exploits_of(labelled(run, keys.cell(cell), problem_keys, labels)) for cell in study.cells()}
         _score(keys, run, workers, hits, tell)
-    return _estimate(study, keys, run, labels, hits, tell)
+    return estimate_run(root, progress=progress)
 
 
-def _write_manifest(run: RunFolder, study: Study, receipts: Mapping[str, str]) -> None:
-    manifest = {
+def study_problem_keys(study: Study) -> dict[str, str]:
+    """The key of each problem by its id."""
+    return {problem.problem_id: problem_key(problem) for problem in study.problems}
+
+
+def _write_manifest(run: RunFolder, study: Study, keys: Keys) -> None:
+    cells = [keys.record(cell) for cell in study.cells()]
+    manifest = plan_entries(study.level, study.spans, cells, study_problem_keys(study)) | {
         "study": study.name,
         "seed": study.seed,
         "checkpoints": {c.model_id: c.step for c in study.checkpoints},
-        "model_receipts": dict(receipts),
+        "model_receipts": dict(keys.receipts),
         "versions": {
             "forewarn": __version__,
             "python": platform.python_version(),
@@ -122,11 +123,8 @@ def _sample(study: Study, keys: Keys, run: RunFolder, workers: Workers, tell: Pr
     _do(tasks, COMPLETIONS, run, workers, tell)
 
 
-def _judge(study: Study, keys: Keys, run: RunFolder, sandboxing: Sandboxing, tell: Progress) -> _Labels:
-    shards = run.shards(VERDICTS)
-    labels = _Labels()
-    for key in list(shards.keys()):
-        labels.learn(shards.read(key))
+def _judge(study: Study, keys: Keys, run: RunFolder, sandboxing: Sandboxing, tell: Progress) -> Labels:
+    shards, labels = run.shards(VERDICTS), read_labels(run)
     problems = {problem.problem_id: (problem, problem_key(problem)) for problem in study.problems}
     cells = list(study.cells())
     judge: Judge | None = None
@@ -155,7 +153,7 @@ def _judge(study: Study, keys: Keys, run: RunFolder, sandboxing: Sandboxing, tel
 
 
 def _unjudged(
-    run: RunFolder, cell_key: str, problems: Mapping[str, tuple[Problem, str]], labels: _Labels
+    run: RunFolder, cell_key: str, problems: Mapping[str, tuple[Problem, str]], labels: Labels
 ) -> list[tuple[str, str]]:
     """(problem id, code) of a cell's submissions that have no verdict yet, each once."""
     table = run.shards(COMPLETIONS).read(cell_key).filter(pl.col("code").is_not_null())
@@ -179,45 +177,8 @@ def _verdicts(
     return [(problems[verdict.problem_id][1], verdict) for verdict in found]
 
 
-def _labelled(study: Study, keys: Keys, run: RunFolder, cell: Cell, labels: _Labels) -> pl.DataFrame:
-    """A cell's completions with their labels: "failed" where no answer opened, "invalid" where judging broke."""
-    table = run.shards(COMPLETIONS).read(keys.cell(cell))
-    problems = {problem.problem_id: problem_key(problem) for problem in study.problems_of(cell.exploit_type)}
-    found = [
-        "failed" if code is None else labels.by_pair.get((problems[problem_id], code), "invalid")
-        for problem_id, code in table.select("problem_id", "code_key").iter_rows()
-    ]
-    return table.with_columns(pl.Series("label", found, dtype=pl.String))
-
-
-def _hit_ids(study: Study, keys: Keys, run: RunFolder, cell: Cell, labels: _Labels) -> tuple[str, ...]:
-    table = _labelled(study, keys, run, cell, labels)
-    return tuple(table.filter(pl.col("label") == "exploit")["completion_id"].to_list())
-
-
 def _score(keys: Keys, run: RunFolder, workers: Workers, hits: Mapping[Cell, tuple[str, ...]], tell: Progress) -> None:
     tasks = [
         Task(SCORES, cell, keys.cell(cell), keys.scores(cell, found), found) for cell, found in hits.items() if found
     ]
     _do(tasks, SCORES, run, workers, tell)
-
-
-def _estimate(
-    study: Study,
-    keys: Keys,
-    run: RunFolder,
-    labels: _Labels,
-    hits: Mapping[Cell, tuple[str, ...]],
-    tell: Progress,
-) -> list[CellEstimate]:
-    estimates, details = [], [pl.DataFrame(schema=HITS)]
-    for done, (cell, found) in enumerate(hits.items()):
-        tell("estimates", done, len(hits))
-        scores = run.shards(SCORES).read(keys.scores(cell, found)) if found else None
-        estimate, detail = cell_estimate(study, cell, _labelled(study, keys, run, cell, labels), scores)
-        estimates.append(estimate)
-        details.append(detail)
-    write_table(run.root / HITS_FILE, pl.concat(details))
-    write_table(run.root / ESTIMATES_FILE, estimates_table(estimates))
-    tell("estimates", len(hits), len(hits))
-    return estimates

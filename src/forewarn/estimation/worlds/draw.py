@@ -71,7 +71,7 @@ def _fill(world: World, span_N: Ints, problem_N: Ints, rng: np.random.Generator)
     return _pack(world, span_N, problem_N, np.arange(len(span_N)), leaf_N)
 
 
-def _group(tree: Tree, length: int) -> tuple[Ints, Ints]:
+def prefix_groups(tree: Tree, length: int) -> tuple[Ints, Ints]:
     """First and last-plus-one leaf that share each leaf's first min(length, R) tokens (leaves are in depth-first
     order)."""
     cut = np.minimum(length, tree.n_reasoning_Y)
@@ -100,10 +100,10 @@ def draw_units(
         np.arange(tree.token_YI.shape[1])[None, :] < tree.n_reasoning_Y[:, None], tree.log_prob[donor], 0.0
     )
     # one leaf stands for each reasoning: any leaf's own law works once what follows the reasoning is summed out
-    first, _ = _group(tree, tree.token_YI.shape[1])
+    first, _ = prefix_groups(tree, tree.token_YI.shape[1])
     head = np.flatnonzero(first == np.arange(len(first)))
     trace = head[_leaves(np.cumsum(np.exp(reasoning[head].sum(axis=1))), n_trace, rng)]
-    group = {span.k: _group(tree, span.k) for span in spans if span.k > 0}
+    group = {span.k: prefix_groups(tree, span.k) for span in spans if span.k > 0}
     out = []
     for world in worlds:
         span_list, cluster_list, leaf_list = [], [], []

@@ -71,6 +71,13 @@ class World:
         return self._mean_over_problems(second) / self.p
 
     @property
+    def missed(self) -> float:
+        """P(rho >= 1/2 | E): the part of the exploits' probability that brute force, not a donor, would bring."""
+        half = math.log(0.5) - math.log(float(self.share_S[0]))
+        rows = [(k, k.is_exploit_Y & (k.log_weight_Y(self.share_S) >= half)) for k in self.kinds]
+        return self._mean_over_problems([float(np.exp(k.log_p_Y[seen]).sum()) for k, seen in rows]) / self.p
+
+    @property
     def covered(self) -> bool:
         """The criterion of the benchmark: E_p[w | E] <= 1/30."""
         return self.mean_weight <= 1 / 30

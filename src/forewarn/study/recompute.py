@@ -1,0 +1,135 @@
+"""Estimates from what a run folder holds: completions, verdicts and scores. Needs no model, no problem and no sandbox.
+
+The manifest says what was run; a new estimator, or another level, costs seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from forewarn.errors import StoreError
+from forewarn.estimation.sample import check_level
+from forewarn.records import Span
+from forewarn.store import RunFolder, read_json, write_table
+from forewarn.study.estimates import cell_estimate
+from forewarn.study.plan import CellRecord, PlannedSpan, scores_key
+from forewarn.study.tables import HITS, CellEstimate, estimates_table
+from forewarn.study.work import COMPLETIONS, SCORES, VERDICTS
+
+ESTIMATES_FILE, HITS_FILE, MANIFEST_FILE = "estimates.parquet", "hits.parquet", "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What is known of submissions: (problem key, code key) -> label."""
+
+    by_pair: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def learn(self, table: pl.DataFrame) -> None:
+        for problem, code, label in table.select("problem_key", "code_key", "label").iter_rows():
+            if label != "invalid":  # broke that time; asked again
+                self.by_pair[problem, code] = label
+
+
+def read_labels(run: RunFolder) -> Labels:
+    """The labels of every verdict in the folder."""
+    shards, labels = run.shards(VERDICTS), Labels()
+    for key in list(shards.keys()):
+        labels.learn(shards.read(key))
+    return labels
+
+
+def labelled(run: RunFolder, cell_key: str, problem_keys: Mapping[str, str], labels: Labels) -> pl.DataFrame:
+    """A cell's completions with their labels: "failed" where no answer opened, "invalid" where judging broke.
+
+    ``problem_keys``: by problem id.
+    """
+    table = run.shards(COMPLETIONS).read(cell_key)
+    found = [
+        "failed" if code is None else labels.by_pair.get((problem_keys[problem_id], code), "invalid")
+        for problem_id, code in table.select("problem_id", "code_key").iter_rows()
+    ]
+    return table.with_columns(pl.Series("label", found, dtype=pl.String))
+
+
+def exploits_of(table: pl.DataFrame) -> tuple[str, ...]:
+    """Ids of a labelled table's exploits."""
+    return tuple(table.filter(pl.col("label") == "exploit")["completion_id"].to_list())
+
+
+def plan_entries(
+    level: float, spans: Iterable[PlannedSpan], cells: Iterable[CellRecord], problem_keys: Mapping[str, str]
+) -> dict[str, object]:
+    """The manifest's part that ``estimate_run`` reads."""
+    return {
+        "level": level,
+        "spans": [asdict(planned) for planned in spans],
+        "problem_keys": dict(problem_keys),
+        "cells": [
+            {"checkpoint_id": c.checkpoint_id, "step": c.step, "exploit_type": c.exploit_type, "key": c.key}
+            for c in cells
+        ],
+    }
+
+
+def _read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:
+    path = root / MANIFEST_FILE
+    manifest: Any = read_json(path)
+    try:
+        spans = [
+            PlannedSpan(Span(**entry["span"]), entry["count"], tuple(entry["exploit_types"]))
+            for entry in manifest["spans"]
+        ]
+        cells = [CellRecord.of(spans, **cell) for cell in manifest["cells"]]
+        return float(manifest["level"]), cells, dict(manifest["problem_keys"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{path} doesn't say what was run ({type(error).__name__}: {error}); run the study again to write it anew"
+        ) from None
+
+
+def estimate_run(
+    root: Path, *, level: float | None = None, progress: Callable[[str, int, int], None] | None = None
+) -> list[CellEstimate]:
+    """Estimate every cell of a finished study anew and return the estimates, in the study's order.
+
+    ``level``: None is the study's own, and then ``estimates.parquet`` and ``hits.parquet`` are written; another level
+    writes nothing. Raises InputError for a level outside (0, 1), and StoreError where the folder is no study, lacks a
+    shard, or holds exploits without scores (a checker was mended: run the study again to score them).
+    """
+    if level is not None:
+        check_level(level)
+    planned, cells, problem_keys = _read_plan(root)
+    run = RunFolder(root)
+    labels = read_labels(run)
+    estimates, details = [], [pl.DataFrame(schema=HITS)]
+    for done, cell in enumerate(cells):
+        if progress is not None:
+            progress("estimates", done, len(cells))
+        table = labelled(run, cell.key, problem_keys, labels)
+        estimate, detail = cell_estimate(cell, level or planned, table, _scores(run, cell, exploits_of(table)))
+        estimates.append(estimate)
+        details.append(detail)
+    if level is None or level == planned:
+        write_table(root / HITS_FILE, pl.concat(details))
+        write_table(root / ESTIMATES_FILE, estimates_table(estimates))
+    if progress is not None:
+        progress("estimates", len(cells), len(cells))
+    return estimates
+
+
+def _scores(run: RunFolder, cell: CellRecord, hit_ids: tuple[str, ...]) -> pl.DataFrame | None:
+    if not hit_ids:
+        return None
+    shards, key = run.shards(SCORES), scores_key(cell.key, hit_ids)
+    if not shards.has(key):
+        raise StoreError(
+            f"{run.root} has no scores of the {len(hit_ids)} exploits of {cell.exploit_type} at {cell.checkpoint_id} "
+            "as they are judged now; run the study again to score them"
+        )
+    return shards.read(key)
