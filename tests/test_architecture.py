@@ -53,7 +53,7 @@ HARMLESS_DECORATORS = {
 }  # fmt: skip
 """decorators that change or describe what they stand on; one that adds it to a list elsewhere is a hidden registry"""
 
-CATCH_ALL_BOUNDARIES = {"judge/worker.py:attempt"}
+CATCH_ALL_BOUNDARIES = {"judge/inside/worker.py:attempt"}
 """``room/file.py:function`` that may catch everything: the one helper through which a submission's code is run"""
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from forewarn.judge.inside.folder import empty
 from forewarn.judge.sandbox import Sandbox
-from forewarn.judge.zygote import empty
 from tests.attacks.conftest import Attack, returned, run_in
 
 READ = """

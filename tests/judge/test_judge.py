@@ -18,7 +18,9 @@ import pytest
 from forewarn.errors import EngineFault, InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import ChildSide, Decision
-from forewarn.judge.judge import Judge, choose_level, label_of
+from forewarn.judge.judge import Judge
+from forewarn.judge.labels import label_of
+from forewarn.judge.levels import choose_level
 from forewarn.records import Label, TestCase
 from tests.exploits.samples import problem
 
@@ -147,7 +149,7 @@ def test_a_dying_zygote_makes_invalid_and_is_not_remembered() -> None:
     slow = "import time\ndef solve(n):\n    time.sleep(0.3)\n    return 2 * n"
     with Judge(workers=1, level="hardened") as own:
         own.verdicts([(DOUBLE, RIGHT + f"# {i}") for i in range(4)])
-        pids = [sandbox.pid for sandbox in own._sandboxes]
+        pids = [sandbox.pid for sandbox in own._pool.sandboxes]
 
         def kill_all() -> None:
             for pid in pids:
@@ -189,7 +191,7 @@ def test_an_unknown_type_names_the_known(judge: Judge) -> None:
 
 
 def test_where_no_level_works_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forewarn.judge.judge.works", lambda level, memory: None if level == "weak" else "no Landlock")
+    monkeypatch.setattr("forewarn.judge.levels.works", lambda level, memory: None if level == "weak" else "no Landlock")
     with pytest.raises(EngineFault, match="no Landlock"):
         choose_level(None, False, 512)
     assert choose_level(None, True, 512) == "weak"

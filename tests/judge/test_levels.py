@@ -13,7 +13,7 @@ import pytest
 SCRIPT = """
 import json, struct, sys
 from forewarn.errors import EngineFault
-from forewarn.judge import confine
+from forewarn.judge.inside import kernel
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem, TestCase
 
@@ -22,8 +22,8 @@ code = [(0x20, 0, 0, 0)]
 for number in numbers:
     code += [(0x15, 0, 1, number), (0x06, 0, 0, 0x00050000 | 38)]
 code.append((0x06, 0, 0, 0x7FFF0000))
-confine.prctl(confine.PR_SET_NO_NEW_PRIVS, 1)
-confine.install_filter(b"".join(struct.pack("=HBBI", *line) for line in code))
+kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+kernel.install_filter(b"".join(struct.pack("=HBBI", *line) for line in code))
 problem = Problem("p", "t", "error_code_abuse", "", "f", "", "", (TestCase((1,), 2),))
 try:
     with Judge(workers=1, allow_weak=allow_weak) as judge:

@@ -29,7 +29,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Try each sandbox level with a harmless program; say which work here, how fast, and why the others don't."""
-    from forewarn.judge.sandbox import LEVELS, works
+    from forewarn.judge.levels import LEVELS, works
 
     why_not = {level: works(level, memory_mb) for level in LEVELS}
     usable = [level for level in LEVELS if why_not[level] is None]

@@ -20,8 +20,15 @@ MAX_OUTPUT_BYTES = 16 << 20
 class Link:
     """The parent's end of one child's socket."""
 
-    def __init__(self, end: socket.socket, secrets: Sequence[codec.Tree] | None, deadline: float) -> None:
+    def __init__(
+        self,
+        end: socket.socket,
+        secrets: Sequence[codec.Tree] | None,
+        deadline: float,
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
+    ) -> None:
         self._end, self._secrets, self._deadline = end, secrets, deadline
+        self._max_output_bytes = max_output_bytes
         self._out = b""
         self._in = bytearray()
         self._parsed = 0
@@ -51,9 +58,9 @@ class Link:
             if not piece:
                 return bytes(self._in)
             self._in += piece
-            if len(self._in) > MAX_OUTPUT_BYTES:
+            if len(self._in) > self._max_output_bytes:
                 self.flooded = True
-                return bytes(self._in[:MAX_OUTPUT_BYTES])
+                return bytes(self._in[: self._max_output_bytes])
             if self._secrets is not None:
                 self._answer(self._secrets)
 

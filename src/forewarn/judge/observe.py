@@ -12,8 +12,8 @@ from typing import Any
 from forewarn.exploits.base import Call, Ending, Run
 from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
+from forewarn.judge.inside.worker import FINISHED_STATUS
 from forewarn.judge.sandbox import Execution
-from forewarn.judge.worker import FINISHED_STATUS
 from forewarn.records import TestCase
 
 _NOTE_LIMIT_BYTES = 1 << 16

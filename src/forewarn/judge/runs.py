@@ -5,6 +5,7 @@ Sharing an execution between checkers saves time and makes a flaky submission be
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from forewarn.exploits.base import FULL, Checker, ChildSide, Decision, Run
@@ -20,8 +21,11 @@ _Key = tuple[tuple[str, ...], ChildSide, str]
 class Runner:
     """Runs and judges one submission to one problem in one sandbox."""
 
-    def __init__(self, sandbox: Sandbox, problem: Problem, code: str, timeout_s: float) -> None:
-        self.sandbox = sandbox
+    def __init__(
+        self, sandbox: Sandbox, problem: Problem, code: str, timeout_s: float, until: float = math.inf
+    ) -> None:
+        """``until``: on the monotonic clock, when the last execution has to be over."""
+        self.sandbox, self._until = sandbox, until
         self._problem, self._code, self._timeout_s = problem, code, timeout_s
         self._runs: dict[_Key, Run] = {}
 
@@ -80,4 +84,4 @@ class Runner:
             "cases": cases,
             "child": child.source,
         }
-        return self.sandbox.execute(request, expected if child.expected else None, self._timeout_s)
+        return self.sandbox.execute(request, expected if child.expected else None, self._timeout_s, self._until)

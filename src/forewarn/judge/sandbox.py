@@ -1,15 +1,15 @@
 """The parent's side of one zygote: start it, ask it for executions, restart it when it dies.
 
 One ``Sandbox`` serves one thread at a time. Faults of ours raise ``SandboxFault``; what a submission does never raises.
-Not covered: what the answer means (``observe.py``, ``judge.py``).
+Not covered: what the answer means (``observe.py``, ``judge.py``), many sandboxes at once (``pool.py``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -24,23 +24,30 @@ from typing import Any, Literal
 import forewarn
 from forewarn.errors import EngineFault
 from forewarn.judge import codec
-from forewarn.judge.link import Link
-from forewarn.judge.zygote import STRETCH
+from forewarn.judge.inside import folder
+from forewarn.judge.inside.watch import longest_s
+from forewarn.judge.link import MAX_OUTPUT_BYTES, Link
 
 Killed = Literal["deadline", "cpu", "flood"]
 Level = Literal["strict", "hardened", "weak"]
-LEVELS: tuple[Level, ...] = ("strict", "hardened", "weak")
-"""strongest first. strict: fresh namespaces and a read-only root of the interpreter's files, seccomp, rlimits, Landlock
-where there is any. hardened: Landlock, seccomp, rlimits. weak: rlimits and a process group only, no protection of files
-or the network: for trusted code."""
+FaultKind = Literal["zygote", "not ready", "busy", "killed", "time", "untold"]
+"""zygote: it could not start, died or hung; not ready: the child could not be confined or set up; busy: the machine
+gave it no core; killed: somebody else killed the child; time: the verdict's deadline passed; untold: a checker that
+can't tell"""
 GRACE_S = 10.0
-"""added to an execution's deadline before its zygote counts as hung"""
+"""added to an execution's longest time before its zygote counts as hung"""
 START_S = 30.0
 """for a zygote to start, on a busy machine"""
+_STOP_S = 10.0
+"""for a killed zygote to be gone: only a kernel that hangs takes longer"""
 
 
 class SandboxFault(EngineFault):
     """The sandbox broke: the execution says nothing about the submission."""
+
+    def __init__(self, kind: FaultKind, message: str) -> None:
+        super().__init__(message)
+        self.kind: FaultKind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +62,54 @@ class Execution:
     seconds: float
     """wall clock from fork to end"""
     waited_s: float
-    """how long its first thread stood ready without a core"""
+    """how long it stood ready without a core"""
     frames: bytes
     """all that it sent: the submission's word, to be parsed as such"""
+    cpu_s: float = 0.0
+    """CPU time of all its threads"""
+    dumped_core: bool = False
 
 
 class Sandbox:
-    """One zygote process. ``close`` leaves no process and no file."""
+    """One zygote process. ``close`` leaves no process and no file.
+
+    ``executions``: how many were asked for.
+    ``starts``: how many zygotes it has had; every one after the first took the place of one that died or was stopped.
+    ``missing``: defences of its level that this kernel lacks, known once a zygote has started.
+    """
 
     def __init__(self, level: Level, max_memory_mb: int) -> None:
         self.level = level
+        self.starts = self.executions = 0
+        self.missing: tuple[str, ...] = ()
         self._memory_mb = max_memory_mb
         self._folder: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._max_output_bytes = MAX_OUTPUT_BYTES
 
     def execute(
-        self, request: dict[str, codec.Tree], secrets: Sequence[codec.Tree] | None, timeout_s: float
+        self,
+        request: dict[str, codec.Tree],
+        secrets: Sequence[codec.Tree] | None,
+        timeout_s: float,
+        until: float = math.inf,
     ) -> Execution:
-        """Run one request (see ``worker.run``) for at most ``timeout_s`` seconds of wall clock (see ``zygote.watch``).
+        """Run one request (see ``inside/worker.py: run``) for at most ``timeout_s`` seconds (see ``inside/watch.py``).
 
-        ``secrets``: expected values that the child may ask for; None where it may have none.
-        Raises ``SandboxFault``; the next call starts a fresh zygote.
+        ``secrets``: expected values that the child may ask for; None where it may have none. ``until``: on the
+        monotonic clock, when the caller stops waiting. Raises ``SandboxFault``; the next call starts a fresh zygote.
         """
+        if time.monotonic() >= until:
+            raise SandboxFault("time", "no time was left for an execution")
+        self.executions += 1
+        answered = False
         try:
-            control = self._ready()
+            control = self._ready(until)
             ours, theirs = socket.socketpair()
             with ours:
-                deadline = time.monotonic() + STRETCH * timeout_s + GRACE_S
-                link = Link(ours, secrets, deadline)
+                deadline = min(time.monotonic() + longest_s(timeout_s) + GRACE_S, until)
+                link = Link(ours, secrets, deadline, self._max_output_bytes)
                 link.queue(codec.dumps(request))  # before the clock starts, as far as the buffer takes it
                 with theirs:
                     socket.send_fds(control, [struct.pack("<d", timeout_s)], [theirs.fileno()])
@@ -92,17 +118,26 @@ class Sandbox:
                     control.send(b"k")
             control.settimeout(max(0.1, deadline - time.monotonic()))
             answer = _answer(control)
+            answered = True
         except (OSError, EOFError, ValueError) as error:
-            self._stop()
-            raise SandboxFault(f"the sandbox died or hung: {type(error).__name__}: {error}") from error
+            if isinstance(error, TimeoutError) and time.monotonic() >= until:
+                raise SandboxFault("time", "the verdict's deadline passed during an execution") from error
+            raise SandboxFault("zygote", f"the sandbox died or hung: {type(error).__name__}: {error}") from error
+        finally:
+            if not answered:  # interrupted, too: an answer that comes late must not be taken for the next one's
+                self._stop()
         trouble = _before_ready(frames)
+        if answer["fault"] is not None:
+            kind: FaultKind = "busy" if answer["killed"] == "starved" else "killed"
+            raise SandboxFault(kind if answer["status"] is not None else "zygote", answer["fault"])
         if trouble is not None:
-            raise SandboxFault(f"the child could not be made ready: {trouble}")
+            raise SandboxFault("not ready", f"the child could not be made ready: {trouble}")
         status = answer["status"]
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = None if number is not None else os.WEXITSTATUS(status)
         killed: Killed | None = "flood" if link.flooded else answer["killed"]
-        return Execution(code, number, killed, answer["seconds"], answer["waited"], frames)
+        dumped = os.WCOREDUMP(status)
+        return Execution(code, number, killed, answer["seconds"], answer["waited"], frames, answer["cpu"], dumped)
 
     @property
     def pid(self) -> int | None:
@@ -110,41 +145,46 @@ class Sandbox:
         return None if self._process is None else self._process.pid
 
     def close(self) -> None:
+        """Stop the zygote. May be called twice."""
         self._stop()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
 
-    def _ready(self) -> socket.socket:
+    def _ready(self, until: float) -> socket.socket:
         if self._control is not None and self._process is not None and self._process.poll() is None:
             return self._control
         self._stop()
-        if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix="forewarn-")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         settings = {
             "level": self.level,
             "memory_mb": self._memory_mb,
-            "folder": self._folder,
+            "tmp": tempfile.gettempdir(),
             "fd": theirs.fileno(),
+            "parent": os.getpid(),
             "source_root": str(Path(forewarn.__file__).parents[1]),
         }
-        script = str(Path(__file__).with_name("zygote.py"))
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-s", "-P", "-S", "-B", script, json.dumps(settings)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={"PYTHONHASHSEED": "0"},
-                cwd="/",
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        ours.settimeout(START_S)
-        _answer(ours)
+            self._process = self._start(settings)
+        self.starts += 1
+        ours.settimeout(max(0.1, min(START_S, until - time.monotonic())))
+        answer = _answer(ours)
+        self._folder = answer.get("folder")
+        if answer["fault"] is not None:
+            raise OSError(answer["fault"])
+        self.missing = tuple(answer["missing"])
         return ours
+
+    def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
+        script = str(Path(__file__).with_name("inside") / "zygote.py")
+        return subprocess.Popen(
+            [sys.executable, "-s", "-P", "-S", "-B", script, json.dumps(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"PYTHONHASHSEED": "0"},
+            cwd="/",
+            pass_fds=(settings["fd"],),
+            start_new_session=True,
+        )
 
     def _stop(self) -> None:
         if self._control is not None:
@@ -153,8 +193,13 @@ class Sandbox:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()  # its child dies with it
-            self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_S)
             self._process = None
+        if self._folder is not None:
+            with contextlib.suppress(OSError):  # the zygote may have removed it; a later one's sweep finds the rest
+                folder.remove(self._folder)
+            self._folder = None
 
 
 def _before_ready(frames: bytes) -> str | None:
@@ -174,24 +219,4 @@ def _answer(control: socket.socket) -> dict[str, Any]:
     if not data:
         raise EOFError("the zygote is gone")
     answer: dict[str, Any] = json.loads(data)
-    if answer["fault"] is not None:
-        raise OSError(answer["fault"])
     return answer
-
-
-def works(level: Level, max_memory_mb: int) -> str | None:
-    """Try a level with one harmless execution. None if it works, else why not."""
-    sandbox = Sandbox(level, max_memory_mb)
-    request: dict[str, codec.Tree] = {
-        "code": "def f():\n    return 1",
-        "entry_point": "f",
-        "cases": [["t"]],
-        "child": "",
-    }
-    try:
-        execution = sandbox.execute(request, None, 30.0)
-    except SandboxFault as fault:
-        return str(fault)
-    finally:
-        sandbox.close()
-    return None if b'"v":1' in execution.frames else "a harmless execution gave no result"

@@ -1,0 +1,101 @@
+"""How a child gives up its powers, step by step, in the only order that works.
+
+Runs in the zygote's children (``python -S``), so the standard library alone. Each step raises ``OSError`` where the
+kernel refuses. Not covered: control groups (memory is bounded by RLIMIT_AS, processes by the filter).
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from forewarn.judge.inside import folder, kernel, landlock
+
+CHANNEL = 3
+"""the child's only open file besides the null device on 0, 1 and 2"""
+FILE_MB = 16
+OPEN_FILES = 32
+THREADS = 256
+_MB = 1 << 20
+_PER_CHILD = ("user namespace", "process namespace", "IPC namespace", "own disk")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one zygote confines all of its children to."""
+
+    on: frozenset[str]
+    """the level's defences"""
+    memory_mb: int
+    """MiB of address space"""
+    work: str
+    """the working folder"""
+    readable: Sequence[str]
+    """files and folders that stay readable"""
+    filter: bytes
+    """the system call filter"""
+    proc: int
+    """a descriptor of /proc"""
+
+
+def namespaces(on: Collection[str]) -> int:
+    """The flags of the namespaces that every child enters afresh; 0 for none."""
+    return kernel.flags_of([name for name in _PER_CHILD if name in on])
+
+
+def cpu_seconds(timeout_s: float) -> int:
+    """RLIMIT_CPU for a wall-clock limit: behind it, for threads that burn several cores."""
+    return int(timeout_s) + 2
+
+
+def die_with_parent() -> None:
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def give_up_power(cell: Cell, timeout_s: float) -> None:
+    """Give up everything that ``cell.on`` names. For good: nothing after this can undo it."""
+    on = cell.on
+    if "user namespace" in on:
+        kernel.map_own_ids(cell.proc)
+    if "own disk" in on:
+        kernel.mount_tmpfs(cell.work, folder.SMALL_DISK if "small disk" in on else folder.ANY_DISK)
+    if "closed descriptors" in on:
+        os.closerange(CHANNEL + 1, 1 << 20)
+    os.chdir(cell.work)
+    os.umask(0o077)
+    _limit(cell, timeout_s)
+    if "Landlock" in on or "system call filter" in on:
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    # At strict the root stands beside Landlock, so a kernel without Landlock will do; at hardened it is all there is.
+    if "Landlock" in on and ("own root" not in on or landlock.abi() > 0):
+        landlock.restrict(cell.readable, cell.work)
+    if "no capabilities" in on:
+        kernel.drop_capabilities()
+    if "system call filter" in on:
+        kernel.install_filter(cell.filter)
+
+
+def _limit(cell: Cell, timeout_s: float) -> None:
+    """Resource limits.
+
+    RLIMIT_NPROC is set in a user namespace of the child's own alone: elsewhere it counts all of the user's processes,
+    and root's are exempt anyway. The filter refuses processes, and the address space bounds threads.
+    """
+    on = cell.on
+    if "CPU limit" in on:
+        seconds = cpu_seconds(timeout_s)
+        kernel.limit(resource.RLIMIT_CPU, seconds, seconds + 1)
+    if "memory limit" in on:
+        kernel.limit(resource.RLIMIT_AS, cell.memory_mb * _MB)
+        if "user namespace" in on:
+            kernel.limit(resource.RLIMIT_NPROC, THREADS)
+    if "file size limit" in on:
+        kernel.limit(resource.RLIMIT_FSIZE, FILE_MB * _MB)
+    if "open files limit" in on:
+        kernel.limit(resource.RLIMIT_NOFILE, OPEN_FILES)
+    if "no core dump" in on:
+        kernel.limit(resource.RLIMIT_CORE, 0)
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # a core handler behind a pipe does not ask for the limit
