@@ -55,8 +55,8 @@ def parameters_of(source: str, name: str, where: str) -> ast.arguments:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
             found = node.args
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-            if any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
-                found = node.value.args
+            named = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            found = node.value.args if name in named else found
     if found is None:
         raise InputError(f"{where}: defines no function {name}, which function_name names")
     return found

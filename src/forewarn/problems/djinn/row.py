@@ -16,7 +16,8 @@ from typing import Any
 
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.exploits.base import FULL, literal
+from forewarn.exploits.base import FULL
+from forewarn.exploits.source import literal, parts
 from forewarn.problems.djinn.cases import as_pairs, as_tests, parameters_of, read_pairs, write_pairs
 from forewarn.problems.djinn.values import Notation, check_plain, parse_literal, shortened
 from forewarn.records import Problem, TestCase
@@ -82,7 +83,7 @@ def from_row(row: Mapping[str, object], where: str) -> Problem:
         tests=tests,
         named_tests=_named_tests(texts["exploit_type"], tests, few),
         wrong=tuple(_texts(row, "nulls", where)),
-        float_tolerance=FLOAT_TOLERANCE if any(_holds_float(test.expected) for test in tests) else None,
+        float_tolerance=FLOAT_TOLERANCE if _hold_a_float(tests) else None,
         extra={ROW: dict(row), NOTATION: notation},
     )
     return problem if row.get(OURS) is None else _with_ours(problem, row[OURS], f"{where}, field {OURS}")
@@ -200,6 +201,10 @@ def _named_tests(
     return dict(zip(names, (shown, rest), strict=True))
 
 
+def _hold_a_float(tests: Sequence[TestCase]) -> bool:
+    return any(type(part) is float for test in tests for part in parts(test.expected))
+
+
 def _check_others(row: Mapping[str, object], where: str) -> None:
     for field in (HINT, "insecure_verifier", "insecure_verifier_type", "exploit_expected_status"):
         if row.get(field) is not None and not isinstance(row[field], str):
@@ -222,14 +227,6 @@ def _texts(row: Mapping[str, object], field: str, where: str) -> list[str]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
         raise InputError(f"{where}, field {field}: is {_shown(value)}; give a list of sources")
     return list(value)
-
-
-def _holds_float(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_float(item) for pair in value.items() for item in pair)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return any(_holds_float(item) for item in value)
-    return type(value) is float
 
 
 def _shown(value: object) -> str:

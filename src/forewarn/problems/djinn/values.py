@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from forewarn.exploits.base import literal
+from forewarn.exploits.source import literal
 
 Notation = Literal["python", "json", "plain"]
 """plain: no text at all, but values of the file's own format"""
