@@ -19,6 +19,7 @@ from typing import Literal, TypeVar
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Checker, Decision, ExploitType
+from forewarn.judge.evidence import evidence_of
 from forewarn.judge.labels import (
     CHECKER_NAMES,
     CheckerName,
@@ -98,7 +99,7 @@ class Judge:
         if deadline_s is not None and not 0 < deadline_s < float("inf"):
             raise InputError(f"deadline_s is {deadline_s}: give a number of seconds above 0, or None")
         self.timeout_s = timeout_s
-        self._types = dict(types)
+        self._types = types
         longest_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
         self.deadline_s = 15 * longest_s + 60 if deadline_s is None else deadline_s
         self.level: Level = choose_level(level, allow_weak, max_memory_mb)
@@ -243,7 +244,8 @@ class Judge:
         return decisions
 
     def _verdict(self, sandbox: Sandbox, problem: Problem, code: str, audit: bool) -> Verdict:
-        decisions = self._decide(sandbox, problem, code, checkers_of(type_of(problem, self._types)), lazy=not audit)
+        kind = type_of(problem, self._types)
+        decisions = self._decide(sandbox, problem, code, checkers_of(kind), lazy=not audit)
         label, reason = label_of(decisions)
         accepted = {name: decisions[name].accepted if name in decisions else None for name in CHECKER_NAMES}
         return Verdict(
@@ -255,6 +257,7 @@ class Judge:
             accepted["secure"],
             self.level,
             one_line(reason),
+            evidence_of(kind, decisions) if audit or label == "exploit" else (),
         )
 
 
