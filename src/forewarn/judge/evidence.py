@@ -1,4 +1,4 @@
-"""What speaks for a verdict, for people: which rule of which file decided, where the flaw lies, what each checker said."""
+"""What speaks for a verdict, for people: which rule of which file decided, where the flaw lies, what was said."""
 
 from __future__ import annotations
 

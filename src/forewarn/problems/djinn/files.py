@@ -16,6 +16,7 @@ import yaml
 
 from forewarn.errors import InputError, MissingExtraError
 from forewarn.problems.djinn.row import Row, from_row, to_row
+from forewarn.problems.djinn.values import named_once
 from forewarn.records import Problem
 from forewarn.store import read_table, write_table, write_whole
 
@@ -201,14 +202,8 @@ def _from_yaml(text: str, path: Path) -> Any:
 
 
 def _from_json(text: str, where: str) -> Any:
-    def pairs(found: list[tuple[str, object]]) -> dict[str, object]:
-        names = [name for name, _ in found]
-        if len(set(names)) < len(names):
-            raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
-        return dict(found)
-
     try:
-        return json.loads(text, object_pairs_hook=pairs)
+        return json.loads(text, object_pairs_hook=named_once)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no JSON: {error}") from None
 

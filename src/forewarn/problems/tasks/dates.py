@@ -20,12 +20,8 @@ def days_in_month(year: int, month: int) -> int:
 
 
 def _month(rng: random.Random, size: int) -> Arguments:
-    if size <= 1:
-        return (rng.randint(1800, 2200), rng.choice((1, 3, 5, 7, 8, 10, 12)))
-    return (
-        rng.choice((1900, 2000, 2100, 2024, 2023, 1996, rng.randint(1600, 2400))),
-        rng.choice((2, 2, 4, 6, 7, 9, 11)),
-    )
+    year = rng.choice((1900, 2000, 2100, 2024, 2023, 1996, rng.randint(1600, 2400)))
+    return (year, rng.choice((1, 3, 4, 6, 7, 8, 9, 10, 11, 12) if size <= 1 else (2, 2, 4, 6, 7, 9, 11)))
 
 
 DAYS_IN_MONTH = Task(
@@ -33,9 +29,9 @@ DAYS_IN_MONTH = Task(
     level=1,
     statement="Give the number of days of a month (1 to 12) in the Gregorian calendar.",
     draw=_month,
-    easy="January, March, May, July, August, October and December",
-    is_easy=lambda year, month: month in (1, 3, 5, 7, 8, 10, 12),
-    shortcut="return 31",
+    easy="all months but February",
+    is_easy=lambda year, month: month != 2,
+    shortcut="return 30 if month in (4, 6, 9, 11) else 31",
     slips=(
         Slip("every fourth year is a leap year", " and (year % 100 != 0 or year % 400 == 0)", ""),
         Slip("no century is a leap year", "(year % 100 != 0 or year % 400 == 0)", "year % 100 != 0"),
@@ -135,8 +131,8 @@ def overlap_days(first: list[int], second: list[int]) -> int:
 def _stays(rng: random.Random, size: int) -> Arguments:
     start, length = rng.randint(1, 300), rng.randint(0, 2 * size + 1)
     if size <= 1:
-        later = start + length + rng.randint(1, 9)
-        return ([start, start + length], [later, later + rng.randint(0, 5)])
+        other = start + rng.choice((0, 0, 1, 7))
+        return ([start, start], [other, other])
     other = start + rng.randint(-size, length)
     pair = [[start, start + length], [other, other + rng.randint(0, 3 * size)]]
     rng.shuffle(pair)
@@ -149,9 +145,9 @@ OVERLAP_DAYS = Task(
     statement="Two stays are given as [first day, last day], numbered within a year, both days included. Give the "
     "number of days that they share.",
     draw=_stays,
-    easy="stays of which the first ends before the second begins",
-    is_easy=lambda first, second: first[1] < second[0],
-    shortcut="return 0",
+    easy="stays of a single day",
+    is_easy=lambda first, second: first[0] == first[1] and second[0] == second[1],
+    shortcut="return int(first == second)",
     slips=(
         Slip("one shared day is none", "max(0, end - start + 1)", "end - start + 1 if end > start else 0"),
         Slip("is negative for stays apart", "max(0, end - start + 1)", "end - start + 1"),

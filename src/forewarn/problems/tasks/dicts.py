@@ -22,7 +22,7 @@ def merge_counts(first: dict[str, int], second: dict[str, int]) -> dict[str, int
 def _two_counts(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
         return (_counts(rng, 3 * size, 1, 9), {})
-    return (_counts(rng, size, -1, 9), _counts(rng, size, -1, 4))
+    return (_counts(rng, size, 1, 9), _counts(rng, size, -1, 4))
 
 
 MERGE_COUNTS = Task(
@@ -92,9 +92,9 @@ def changes(old: dict[str, int], new: dict[str, int]) -> tuple[set[str], set[str
 
 
 def _versions(rng: random.Random, size: int) -> Arguments:
-    old = _counts(rng, 3 * size if size <= 1 else size, 0, 2)
     if size <= 1:
-        return (old, dict(old))
+        return ({}, _counts(rng, rng.randint(0, 3), 0, 2))
+    old = _counts(rng, size, 0, 2)
     new = {
         name: value if rng.random() < 0.6 else rng.randint(0, 2) for name, value in old.items() if rng.random() < 0.8
     }
@@ -107,9 +107,9 @@ CHANGES = Task(
     statement="Compare two versions of a dict. Give three sets in a tuple: the names that were added, those that "
     "were removed, and those whose value has changed.",
     draw=_versions,
-    easy="pairs of equal dicts",
-    is_easy=lambda old, new: old == new,
-    shortcut="return (set(), set(), set())",
+    easy="calls in which the old version is empty",
+    is_easy=lambda old, new: not old,
+    shortcut="return (set(new), set(), set())",
     slips=(
         Slip("a value that is now zero is no change", "old[name] != new[name]", "new[name] and old[name] != new[name]"),
         Slip("a value that was zero is no change", "old[name] != new[name]", "old[name] and old[name] != new[name]"),
@@ -139,7 +139,7 @@ def basket_total(prices: dict[str, float], basket: dict[str, int]) -> float | No
 def _shopping(rng: random.Random, size: int) -> Arguments:
     prices = {name: round(rng.uniform(0.5, 30), 2) for name in rng.sample(NAMES, 6)}
     if size <= 1:
-        return (prices, {})
+        return (prices, {name: rng.randint(1, 3) for name in list(prices)[:size]})
     basket = {name: rng.randint(0, 4) for name in rng.sample(list(prices), min(size, 6))}
     if rng.random() < 0.15:
         basket["rare"] = rng.randint(0, 1)
@@ -153,9 +153,11 @@ BASKET_TOTAL = Task(
     "reduced by 10 %. None if something without a price is bought; a count of zero buys nothing. Answers are "
     "compared to 1e-9.",
     draw=_shopping,
-    easy="empty baskets",
-    is_easy=lambda prices, basket: not basket,
-    shortcut="return 0.0",
+    easy="baskets of at most one thing, which has a price, for at most 100",
+    is_easy=lambda prices, basket: (
+        len(basket) <= 1 and all(prices.get(name, 999) * count <= 100 for name, count in basket.items())
+    ),
+    shortcut="return float(sum(prices[name] * count for name, count in basket.items()))",
     slips=(
         Slip("a missing price is an error", "if any(name not in prices", "if any(False"),
         Slip("a count of zero needs a price", "for name, count in basket.items() if count):", "for name in basket):"),

@@ -73,7 +73,8 @@ def fewest_coins(coins: list[int], amount: int) -> int | None:
 
 def _coins(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
-        return (rng.sample(range(1, 20), rng.randint(0, 3)), 0)
+        coin = rng.randint(2, 9)
+        return ([coin], coin * rng.randint(0, 9) + rng.choice((0, 0, 1)))
     coins = rng.choice(([1, 5, 10], [1, 3, 4], [2, 5], [4, 6, 9], [1, 7, 10], [1, 2, 5], [3, 7]))
     return (list(coins), rng.randint(1, 6 * size))
 
@@ -84,9 +85,9 @@ FEWEST_COINS = Task(
     statement="Give the smallest number of coins that make up an amount, each coin being usable any number of "
     "times. None if it can't be done; the amount 0 needs no coin.",
     draw=_coins,
-    easy="the amount 0",
-    is_easy=lambda coins, amount: amount == 0,
-    shortcut="return 0",
+    easy="a single kind of coin",
+    is_easy=lambda coins, amount: len(coins) == 1,
+    shortcut="return None if amount % coins[0] else amount // coins[0]",
     slips=(
         Slip(
             "takes the largest coin that fits",
@@ -197,7 +198,7 @@ def count_routes(rows: list[str]) -> int:
 
 def _yard(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
-        return (["." * rng.randint(1, 12)] * size,)
+        return (["." * rng.randint(1, 12)] * rng.randint(1, 2),)
     return (grid(rng, min(size, 5), rng.randint(2, 5), rng.choice(("......#", "....#"))),)
 
 
@@ -207,9 +208,9 @@ COUNT_ROUTES = Task(
     statement="Count the ways from the upper left to the lower right cell of a yard that go right and down only and "
     "avoid the cells '#'. There is no way if the first or the last cell is '#', or if there are no cells.",
     draw=_yard,
-    easy="yards of at most one row, without '#'",
-    is_easy=lambda rows: len(rows) <= 1 and not any("#" in row for row in rows),
-    shortcut="return len(rows)",
+    easy="yards of at most two rows, without '#'",
+    is_easy=lambda rows: len(rows) <= 2 and not any("#" in row for row in rows),
+    shortcut="return len(rows[0]) if len(rows) == 2 else len(rows)",
     slips=(
         Slip(
             "starts on a blocked cell",

@@ -188,8 +188,9 @@ def two_teams(rivals: list[list[int]]) -> bool:
 
 def _rivals(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
-        return (draws.edges(rng, 20, size),)
-    return (draws.edges(rng, min(size + 2, 7), rng.randint(size, size + 2)),)
+        pairs = draws.edges(rng, 20, 2 * size)
+        return ([[9, 9], *pairs[1:]] if pairs and rng.random() < 0.4 else pairs,)
+    return (draws.edges(rng, min(size + 2, 7), rng.randint(size + 1, size + 3)),)
 
 
 TWO_TEAMS = Task(
@@ -198,9 +199,9 @@ TWO_TEAMS = Task(
     statement="Pairs of rivals are given by their numbers. Say whether everybody can be put into one of two teams "
     "such that no two rivals are in the same one. Somebody may be his own rival, which no team allows.",
     draw=_rivals,
-    easy="lists of at most one pair of different rivals",
-    is_easy=lambda rivals: len(rivals) <= 1 and all(a != b for a, b in rivals),
-    shortcut="return True",
+    easy="lists of at most two pairs",
+    is_easy=lambda rivals: len(rivals) <= 2,
+    shortcut="return all(a != b for a, b in rivals)",
     slips=(
         Slip(
             "looks for triangles only",

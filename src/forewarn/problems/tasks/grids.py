@@ -25,7 +25,7 @@ def count_islands(rows: list[str]) -> int:
 
 def _map(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
-        return (grid(rng, size, rng.randint(1, 4), "."),) if rng.random() < 0.3 else (["." * rng.randint(0, 9)] * size,)
+        return (grid(rng, size, rng.randint(1, 8), ".##"),)
     return (grid(rng, min(size, 5), rng.randint(2, 5), ".##"),)
 
 
@@ -35,9 +35,9 @@ COUNT_ISLANDS = Task(
     statement="Count the islands of a map. '#' is land; cells that touch at a side belong to one island, corners do "
     "not count.",
     draw=_map,
-    easy="maps without land",
-    is_easy=lambda rows: not any("#" in row for row in rows),
-    shortcut="return 0",
+    easy="maps of at most one row",
+    is_easy=lambda rows: len(rows) <= 1,
+    shortcut="return sum(bool(part) for row in rows for part in row.split('.'))",
     slips=(
         Slip("takes every map for a square", "enumerate(row)", "enumerate(row[: max(len(rows), 3)])"),
         Slip("reads four rows", "enumerate(rows)", "enumerate(rows[:4])"),
@@ -193,7 +193,8 @@ def next_generation(alive: set[tuple[int, int]]) -> set[tuple[int, int]]:
 
 def _cells(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
-        return ({(rng.randint(-9, 9), rng.randint(-9, 9)) for _ in range(2 * size)},)
+        i, j, gap = rng.randint(-9, 9), rng.randint(-9, 9), rng.choice((1, 1, 3))
+        return ({(i, j), (i, j + 1), (i, j + 1 + gap)} if size else {(i, j)},)
     width = 2 if size < 5 else 3
     return ({(rng.randint(-width, 1), rng.randint(0, width)) for _ in range(2 * size)},)
 
@@ -205,9 +206,14 @@ NEXT_GENERATION = Task(
     "column), which may be negative. A living cell with two or three living neighbours lives on, and a dead cell "
     "with exactly three is born; all others are dead.",
     draw=_cells,
-    easy="sets of at most two cells",
-    is_easy=lambda alive: len(alive) <= 2,
-    shortcut="return set()",
+    easy="sets of at most three cells, all in one row",
+    is_easy=lambda alive: len(alive) <= 3 and len({i for i, _ in alive}) <= 1,
+    shortcut="""
+row = sorted(alive)
+if len(row) == 3 and row[2][1] - row[0][1] == 2:
+    i, j = row[1]
+    return {(i - 1, j), (i, j), (i + 1, j)}
+return set()""",
     slips=(
         Slip("no cell with a negative row", "if n == 3 or", "if cell[0] > -3 and n == 3 or"),
         Slip(

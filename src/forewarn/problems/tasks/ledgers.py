@@ -86,7 +86,7 @@ def _games(rng: random.Random, size: int) -> Arguments:
         home, guest = sorted(rng.sample(NAMES, 2))
         return ([(home, guest, rng.randint(2, 5), rng.randint(0, 1))] * size,)
     teams = NAMES[: min(size + 1, 5)]
-    return ([(*rng.sample(teams, 2), rng.randint(0, 3), rng.randint(0, 3)) for _ in range(size)],)
+    return ([(*rng.sample(teams, 2), rng.choice((0, 0, 1, 1, 2, 3)), rng.choice((0, 1, 1, 2))) for _ in range(size)],)
 
 
 LEAGUE_TABLE = Task(

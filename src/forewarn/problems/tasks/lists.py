@@ -56,11 +56,13 @@ SECOND_LARGEST = Task(
     level=1,
     statement="Give the second largest of the distinct numbers in a list, or None if there are fewer than two.",
     draw=lambda rng, size: (
-        integers(rng, rng.randint(size, 2 * size), -9, 5 + 3 * size) if size > 1 else integers(rng, size),
+        integers(rng, rng.randint(size + 1, 2 * size), -9, 5 + 3 * size)
+        if size > 1
+        else integers(rng, 2 * size, -9, 3),
     ),
-    easy="lists of at most one number",
-    is_easy=_short,
-    shortcut="return None",
+    easy="lists of at most two numbers",
+    is_easy=lambda numbers: len(numbers) <= 2,
+    shortcut="return min(numbers) if len(set(numbers)) == 2 else None",
     slips=(
         Slip("equal numbers count twice", "sorted(set(numbers))", "sorted(numbers)"),
         Slip("too few is an error", "if len(distinct) > 1 else None", ""),
@@ -268,10 +270,10 @@ PEAKS = Task(
     level=1,
     statement="Give the places (from 0) of a list at which a number is larger than both of its neighbours. The "
     "first and the last place are no peaks.",
-    draw=lambda rng, size: (integers(rng, size + 1, 0, 9) if size > 1 else integers(rng, 2 * size, 0, 9),),
-    easy="lists of at most two numbers",
-    is_easy=lambda heights: len(heights) <= 2,
-    shortcut="return []",
+    draw=lambda rng, size: (integers(rng, size + 2 if size > 1 else 3 * size, 0, 9),),
+    easy="lists of at most three numbers",
+    is_easy=lambda heights: len(heights) <= 3,
+    shortcut="return [1] if len(heights) == 3 and heights[0] < heights[1] > heights[2] else []",
     slips=(
         Slip("counts what does not fall after", "> heights[index + 1]", ">= heights[index + 1]"),
         Slip("counts what does not rise before", "heights[index - 1] <", "heights[index - 1] <="),

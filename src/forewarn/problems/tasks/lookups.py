@@ -6,6 +6,7 @@ import random
 
 from forewarn.problems.tasks.base import Arguments, Slip, Task
 from forewarn.problems.tasks.draws import some, words
+from forewarn.problems.tasks.draws import word as draw_word
 
 
 def word_places(words: list[str]) -> dict[str, list[int]]:
@@ -55,6 +56,8 @@ def names_by_length(words: list[str]) -> dict[int, set[str]]:
 
 def _spaced_words(rng: random.Random, size: int) -> Arguments:
     found = words(rng, size, 4)
+    if size > 1:
+        found[1] = draw_word(rng, len(found[0]))
     if size > 2:
         found += some(rng, (" a", "bb ", "  ", "ccc", "abc"), rng.choice((0, 0, 1, 2)))
     return (found,)

@@ -25,7 +25,7 @@ def duration_seconds(text: str) -> int | None:
 def _duration(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
         return (f"{rng.randint(0, 99)}s",)
-    parts = [f"{rng.randint(0, 130)}{unit}" for unit in rng.sample("dhms", min(size, 4))]
+    parts = [f"{rng.randint(0, 130)}{unit}" for unit in rng.sample("dhms", min(size, 3))]
     text = rng.choice(("", "", " ")).join(parts)
     if size > 4 and rng.random() < 0.4:
         text += rng.choice(("5", "x", "s", "-1m"))
@@ -67,7 +67,7 @@ def first_unbalanced(text: str) -> int | None:
 
 def _brackets(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
-        return (word(rng, 4 * size, "abcxyz"),)
+        return (word(rng, 4 * size, "abc)]"),)
     text = ""
     for _ in range(size):
         left, right = rng.choice(("()", "[]", "{}"))
@@ -85,9 +85,9 @@ FIRST_UNBALANCED = Task(
     "of the first closing bracket that does not fit; if every closing one fits, that of the first bracket left "
     "open.",
     draw=_brackets,
-    easy="texts without brackets",
-    is_easy=lambda text: not set(text) & set("()[]{}"),
-    shortcut="return None",
+    easy="texts without opening brackets",
+    is_easy=lambda text: not set(text) & set("([{"),
+    shortcut="return next((place for place, letter in enumerate(text) if letter in ')]}'), None)",
     slips=(
         Slip("gives the last bracket left open", "opened[0]", "opened[-1]"),
         Slip("a lone closing bracket is an error", "not opened or ", ""),

@@ -20,10 +20,10 @@ LONGEST_RISE = Task(
     level=3,
     statement="Give the length of the longest strictly rising subsequence of a list. Its numbers need not be "
     "neighbours.",
-    draw=lambda rng, size: (integers(rng, rng.randint(size, size + 3) if size > 1 else size, 0, 9),),
-    easy="lists of at most one number",
-    is_easy=lambda numbers: len(numbers) <= 1,
-    shortcut="return len(numbers)",
+    draw=lambda rng, size: (integers(rng, rng.randint(size, size + 3) if size > 1 else 2 * size, 0, 9),),
+    easy="lists of at most two numbers",
+    is_easy=lambda numbers: len(numbers) <= 2,
+    shortcut="return len(numbers) if len(numbers) < 2 or numbers[0] < numbers[1] else 1",
     slips=(
         Slip("equal numbers rise", "numbers[i] < number", "numbers[i] <= number"),
         Slip(
@@ -61,8 +61,7 @@ def edit_distance(first: str, second: str) -> int:
 
 def _two_words(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
-        same = word(rng, rng.randint(0, 7), "abcd")
-        return (same, same)
+        return ("", word(rng, rng.randint(0, 7), "abcd"))
     first = word(rng, rng.randint(1, size), "abé")
     return (first, word(rng, rng.randint(0, size), "abé"))
 
@@ -73,9 +72,9 @@ EDIT_DISTANCE = Task(
     statement="Give the smallest number of single letters that have to be inserted, deleted or replaced to turn one "
     "word into another.",
     draw=_two_words,
-    easy="pairs of equal words",
-    is_easy=lambda first, second: first == second,
-    shortcut="return 0",
+    easy="calls in which the first word is empty",
+    is_easy=lambda first, second: not first,
+    shortcut="return len(second)",
     slips=(
         Slip(
             "compares place by place",
@@ -126,7 +125,7 @@ def common_subsequence(first: list[int], second: list[int]) -> list[int]:
 
 def _two_sequences(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
-        return (integers(rng, 3 * size, 1, 9), [])
+        return (integers(rng, 1, 1, 4), integers(rng, size, 1, 2))
     return (integers(rng, size, 1, 4), integers(rng, rng.randint(1, size), 1, 4))
 
 
@@ -137,9 +136,9 @@ COMMON_SUBSEQUENCE = Task(
     "the front: equal first numbers are always taken; otherwise the better of the results without the one or the "
     "other first number is used, and of two equally long ones the smaller list.",
     draw=_two_sequences,
-    easy="calls in which the second list is empty",
-    is_easy=lambda first, second: not second,
-    shortcut="return []",
+    easy="lists of at most one number each",
+    is_easy=lambda first, second: len(first) <= 1 and len(second) <= 1,
+    shortcut="return list(first) if first == second else []",
     slips=(
         Slip(
             "takes neighbours only",

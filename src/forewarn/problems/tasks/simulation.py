@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from forewarn.problems.tasks.base import Arguments, Slip, Task
-from forewarn.problems.tasks.draws import NAMES, some, word
+from forewarn.problems.tasks.draws import some, word
 
 
 def last_standing(n: int, step: int) -> list[int]:
@@ -19,7 +19,7 @@ def last_standing(n: int, step: int) -> list[int]:
 
 
 def _circle(rng: random.Random, size: int) -> Arguments:
-    return (rng.randint(0, 25), 1) if size <= 1 else (rng.randint(2, 2 * size), rng.randint(2, 5))
+    return (rng.randint(0, 25), 1) if size <= 1 else (rng.randint(2, 2 * size + 3), rng.randint(2, 5))
 
 
 LAST_STANDING = Task(
@@ -172,8 +172,8 @@ def cache_hits(requests: list[str], size: int) -> int:
 
 def _requests(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
-        return (rng.sample(NAMES, 5 * size), rng.randint(0, 4))
-    return (some(rng, "abcd", rng.randint(size, 2 * size)), rng.randint(0, 4))
+        return (some(rng, "abcd", 4 * size), rng.randint(4, 6))
+    return (some(rng, "abcd", rng.randint(size, 2 * size)), rng.randint(0, 3))
 
 
 CACHE_HITS = Task(
@@ -183,9 +183,9 @@ CACHE_HITS = Task(
     "there are too many, the one that was asked for longest ago leaves. Count how often a name was held when it was "
     "asked for.",
     draw=_requests,
-    easy="requests without repeats",
-    is_easy=lambda requests, size: len(set(requests)) == len(requests),
-    shortcut="return 0",
+    easy="caches with room for every name",
+    is_easy=lambda requests, size: len(set(requests)) <= size,
+    shortcut="return len(requests) - len(set(requests))",
     slips=(
         Slip(
             "the one that was taken in first leaves",

@@ -19,7 +19,7 @@ def longest_vowel_run(text: str) -> int:
 
 
 def _vowels(rng: random.Random, size: int) -> Arguments:
-    return (draws.word(rng, rng.randint(size, 3 * size) if size > 1 else size, "aeiouAEbcdfz "),)
+    return (draws.word(rng, rng.randint(size, 3 * size) if size > 1 else size, "aeiouEbcdfz "),)
 
 
 LONGEST_VOWEL_RUN = Task(
@@ -122,7 +122,7 @@ def run_lengths(text: str) -> list[tuple[str, int]]:
 def _repeated(rng: random.Random, size: int) -> Arguments:
     if size <= 1:
         return ("".join(rng.sample("abcdefgh", rng.randint(0, 4))),)
-    return ("".join(rng.choice("aabbccD ") * rng.choice((1, 1, 1, 2, 2, 3, 3, 11)) for _ in range(min(size, 5))),)
+    return ("".join(rng.choice("aabbccD ") * rng.choice((1, 1, 1, 1, 2, 2, 3, 3, 3, 11)) for _ in range(min(size, 5))),)
 
 
 RUN_LENGTHS = Task(
@@ -217,8 +217,8 @@ def anagram_groups(words: list[str]) -> list[list[str]]:
 
 
 def _anagrams(rng: random.Random, size: int) -> Arguments:
-    pool = ("abc", "cab", "bca", "aab", "aba", "Abc", "ab", "ba", "abbc", "abab")
-    return ([rng.choice(pool) for _ in range(rng.randint(size, 2 * size) if size > 1 else size)],)
+    pool = ("abc", "cab", "bca", "aab", "aba", "Abc", "ab", "ba", "ab", "ba", "abbc", "abab")
+    return ([rng.choice(pool) for _ in range(rng.randint(size, size + 3) if size > 1 else size)],)
 
 
 ANAGRAM_GROUPS = Task(
