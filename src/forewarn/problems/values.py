@@ -1,7 +1,7 @@
 """Values as text: Python literals of plain data, so that tuples, sets, int keys, None and NaN survive any file format.
 
 Text is written by ``forewarn.exploits.source.literal``. Reading evaluates nothing: only literals, ``float("nan")`` and
-its like, ``set()`` and ``frozenset(...)`` are known.
+its like, ``complex(re, im)``, ``set()`` and ``frozenset(...)`` are known.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ def _call(name: str, arguments: list[ast.expr]) -> object:
     values = [_value(argument) for argument in arguments]
     if name == "float" and len(values) == 1 and values[0] in _NOT_FINITE:
         return float(str(values[0]))
+    if name == "complex" and len(values) == 2 and all(type(part) is float for part in values):
+        return complex(*values)  # type: ignore[arg-type]  # two floats
     if name == "set" and not values:
         return set()
     if name == "frozenset" and (not values or (len(values) == 1 and isinstance(values[0], (set, frozenset)))):
