@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
@@ -45,7 +46,7 @@ def by_own_verifier(problem: Problem) -> Judgeable:
     cases = field_of(problem, "test_cases")
     accepted = {PASSED, str(field_of(problem, STATUS) or PASSED)}
     kind = embedded_type(name, verifier, test_cases=cases if isinstance(cases, str) else repr(cases), accepted=accepted)
-    return Judgeable(replace(problem, exploit_type=name), _forgiving(kind, problem))
+    return _forgiving(problem, kind)
 
 
 def by_our_pair(problem: Problem) -> Judgeable:
@@ -60,7 +61,7 @@ def by_our_pair(problem: Problem) -> Judgeable:
         raise InputError(f"{where}: {kind.name} tests a set named {lacking[0]!r}, for which the problem has no cases")
     if not kind.fits(problem):
         raise InputError(f"{where}: {kind.name} does not fit this task: {kind.description}")
-    return Judgeable(problem, _forgiving(kind, problem))
+    return _forgiving(problem, kind)
 
 
 def distinct(problems: Sequence[Judgeable]) -> dict[str, ExploitType]:
@@ -73,9 +74,19 @@ def distinct(problems: Sequence[Judgeable]) -> dict[str, ExploitType]:
     return types
 
 
-def _forgiving(kind: ExploitType, problem: Problem) -> ExploitType:
+def _forgiving(problem: Problem, kind: ExploitType) -> Judgeable:
+    """The problem under ``kind``, or under a forgiving kind of its own name where the problem asks for one."""
     any_sequence = problem.extra.get(NOTATION) == "json"
     any_order = field_of(problem, "order_dependent") is False
-    if not any_sequence and not any_order:
-        return kind
-    return loosened(kind, any_sequence=any_sequence, any_order=any_order, tolerance=problem.float_tolerance)
+    if any_sequence or any_order:
+        kind = _loosened(kind, any_sequence, any_order, problem.float_tolerance)
+    return Judgeable(replace(problem, exploit_type=kind.name), kind)
+
+
+@cache
+def _loosened(kind: ExploitType, any_sequence: bool, any_order: bool, tolerance: float | None) -> ExploitType:
+    """One object for equal settings, so that problems share a type."""
+    forgiven = ["tuples are lists"] * any_sequence + ["any order"] * any_order
+    forgiven += [] if tolerance is None else [f"within {tolerance:g}"]
+    name = f"{kind.name} ({', '.join(forgiven)})"
+    return loosened(kind, name, any_sequence=any_sequence, any_order=any_order, tolerance=tolerance)

@@ -91,7 +91,8 @@ def _write(problems: list[Problem], out: Path) -> None:
     ours = []
     for problem in problems:
         try:
-            ours.append(by_our_pair(problem).problem)
+            by_our_pair(problem)
+            ours.append(problem)
         except InputError as error:
             print(f"not written: {error}")
     export(ours, out)

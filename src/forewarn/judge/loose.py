@@ -14,9 +14,14 @@ from forewarn.judge.compare import same_trees
 
 
 def loosened(
-    kind: ExploitType, *, any_sequence: bool = False, any_order: bool = False, tolerance: float | None = None
+    kind: ExploitType,
+    name: str,
+    *,
+    any_sequence: bool = False,
+    any_order: bool = False,
+    tolerance: float | None = None,
 ) -> ExploitType:
-    """``kind`` with results also right that differ in what is forgiven.
+    """``kind``, now named ``name``, with results also right that differ in what is forgiven.
 
     ``any_sequence``: tuples are lists. ``any_order``: the result as a whole, if it is a list or a tuple, may have any
     order. ``tolerance``: the problem's.
@@ -25,7 +30,9 @@ def loosened(
     def loose(checker: Checker) -> Checker:
         return replace(checker, rule=_looser(checker.rule, any_sequence, any_order, tolerance))
 
-    return replace(kind, vulnerable=loose(kind.vulnerable), patched=loose(kind.patched), secure=loose(kind.secure))
+    return replace(
+        kind, name=name, vulnerable=loose(kind.vulnerable), patched=loose(kind.patched), secure=loose(kind.secure)
+    )
 
 
 def _looser(rule: Rule, any_sequence: bool, any_order: bool, tolerance: float | None) -> Rule:

@@ -88,4 +88,4 @@ def _last_note(frames: bytes) -> dict[str, object] | None:
         note = codec.decode(frame["n"]) if isinstance(frame, dict) else None
     except (codec.CodecError, KeyError):
         return None
-    return note if isinstance(note, dict) and "status" in note else None
+    return note if isinstance(note, dict) and ("status" in note or "error" in note) else None

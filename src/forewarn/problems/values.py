@@ -76,8 +76,9 @@ def _call(name: str, arguments: list[ast.expr]) -> object:
     values = [_value(argument) for argument in arguments]
     if name == "float" and len(values) == 1 and values[0] in _NOT_FINITE:
         return float(str(values[0]))
-    if name == "complex" and len(values) == 2 and all(type(part) is float for part in values):
-        return complex(*values)  # type: ignore[arg-type]  # two floats
+    match (name, *values):
+        case ("complex", float(real), float(imaginary)):
+            return complex(real, imaginary)
     if name == "set" and not values:
         return set()
     if name == "frozenset" and (not values or (len(values) == 1 and isinstance(values[0], (set, frozenset)))):

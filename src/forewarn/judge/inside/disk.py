@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from os import makedirs, rmdir, unlink, walk
+from os.path import dirname, islink, join, relpath
 
 TEMPORARY = "/tmp"
 MAX_BYTES = 3 << 20
 """all files together"""
+open_file = open
+"""kept, as the functions imported by name are: a script may patch what it finds"""
 
 
 def root() -> str:
@@ -27,41 +31,41 @@ def read() -> dict[str, bytes | None]:
     place = root()
     found: dict[str, bytes | None] = {}
     left = MAX_BYTES
-    for folder, folders, files in os.walk(place):
+    for folder, folders, files in walk(place):
         for name in folders:
-            found[os.path.relpath(os.path.join(folder, name), place)] = None
+            found[relpath(join(folder, name), place)] = None
         for name in files:
-            path = os.path.join(folder, name)
-            if os.path.islink(path):
+            path = join(folder, name)
+            if islink(path):
                 continue
-            with open(path, "rb") as file:
+            with open_file(path, "rb") as file:
                 data = file.read(left + 1)
             left -= len(data)
             if left < 0:
                 raise OSError(f"more than {MAX_BYTES} bytes of files can't go along with a script")
-            found[os.path.relpath(path, place)] = data
+            found[relpath(path, place)] = data
     return found
 
 
 def write(files: Mapping[str, bytes | None]) -> None:
     """Make the disk hold exactly ``files``."""
     place = root()
-    for folder, folders, names in os.walk(place, topdown=False):
+    for folder, folders, names in walk(place, topdown=False):
         for name in names:
-            path = os.path.join(folder, name)
-            if os.path.relpath(path, place) not in files:
-                os.unlink(path)
+            path = join(folder, name)
+            if relpath(path, place) not in files:
+                unlink(path)
         for name in folders:
-            path = os.path.join(folder, name)
-            if os.path.relpath(path, place) not in files and not os.path.islink(path):
-                os.rmdir(path)
+            path = join(folder, name)
+            if relpath(path, place) not in files and not islink(path):
+                rmdir(path)
     for name, data in sorted(files.items()):
-        path = os.path.join(place, name)
+        path = join(place, name)
         if data is None:
-            os.makedirs(path, exist_ok=True)
+            makedirs(path, exist_ok=True)
         else:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as file:
+            makedirs(dirname(path), exist_ok=True)
+            with open_file(path, "wb") as file:
                 file.write(data)
 
 

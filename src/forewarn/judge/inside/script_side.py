@@ -45,14 +45,17 @@ def around(tools: Any, proceed: object) -> None:
     _, error = tools.attempt(run_main, job["argv"])
     status, trouble = ended(error)
     if trouble is not None:
-        tools.attempt(traceback.print_exception, trouble, file=streams[2])
+        tools.attempt(traceback.print_exception, trouble, trouble, trouble.__traceback__, None, streams[2])
     tools.attempt(finish_process)
     out, err = (stream.buffer.getvalue() for stream in streams[1:])
     told.update(status=status, out=out, err=err)
 
 
 def finish(tools: Any) -> dict[str, object]:
-    return told | {"files": disk.read()}
+    files, error = tools.attempt(disk.read)
+    if isinstance(error, OSError):
+        return {"error": str(error)}
+    return told if error else told | {"files": files}  # the script broke what reads them: they stay as they were
 
 
 def run_main(argv: list[str]) -> None:
