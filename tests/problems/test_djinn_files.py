@@ -86,7 +86,7 @@ def test_a_hub_by_name(repository: Path, tmp_path: Path) -> None:
     assert problems[0].extra[SPLIT] == "train_alternate"
     with pytest.raises(InputError, match=r"split 'nowhere'"):
         load_hub(str(repository), split="nowhere", cache=tmp_path / "cache")
-    with pytest.raises(InputError, match=r"can't load .*give its name and a split"):
+    with pytest.raises(InputError, match=r"can't load .*check name, split and network"):
         load_hub(str(tmp_path / "no such folder"), split="train", cache=tmp_path / "cache")
 
 

@@ -43,7 +43,7 @@ MAX_MEMORY_MB = 1 << 20
 _CACHE_LIMIT = 200_000
 T = TypeVar("T")
 Item = tuple[Problem, str]
-Key = tuple[str, str]
+Key = tuple[str, str, str]
 JobOf = Callable[[Problem, str], Callable[[Sandbox], T]]
 """(problem, code) -> what to do in a sandbox"""
 
@@ -106,7 +106,7 @@ class Judge:
         sandboxes = [Sandbox(self.level, max_memory_mb) for _ in range(workers * SANDBOXES_PER_WORKER)]
         self._limit = QUEUED_PER_SANDBOX * len(sandboxes)
         self._pool = Pool(sandboxes, self._limit)
-        self._known: dict[tuple[str, str], Decisions] = {}
+        self._known: dict[Key, Decisions] = {}
         self._lock = threading.Lock()
         self._judged = 0
         self._invalid: Counter[FaultKind] = Counter()
@@ -133,7 +133,7 @@ class Judge:
             return Counts(self._judged, executions, dict(self._invalid), sum(starts), lost)
 
     def verdicts(self, items: Sequence[Item], *, audit: bool = False) -> list[Verdict]:
-        """One verdict an item, in order. Equal (problem_id, code) pairs are judged once in this Judge's life.
+        """One verdict an item, in order. Equal (problem_id, exploit_type, code) are judged once in this Judge's life.
 
         Twin and secure run where vulnerable accepts, or always under ``audit``. Raises ``InputError`` for an unknown
         exploit type or code that is no text; a fault of the sandbox is a verdict of "invalid", which is not remembered.
@@ -206,7 +206,7 @@ class Judge:
         if not isinstance(code, str):
             raise InputError(f"the code of item {position} is {type(code).__name__}: give text")
         type_of(problem, self._types)
-        return problem.problem_id, code
+        return problem.problem_id, problem.exploit_type, code
 
     def _verdict_job(self, audit: bool) -> JobOf[Verdict]:
         return lambda problem, code: lambda sandbox: self._verdict(sandbox, problem, code, audit)
@@ -219,7 +219,7 @@ class Judge:
     ) -> Decisions:
         """The decisions of some checkers, None where one broke. ``lazy``: the others only if the first accepts."""
         exploit_type = type_of(problem, self._types)
-        key = problem.problem_id, content_key(code)
+        key = problem.problem_id, problem.exploit_type, content_key(code)
         known = self._known.get(key, {})
         runner = Runner(sandbox, problem, code, self.timeout_s, until=time.monotonic() + self.deadline_s)
         decisions: Decisions = {}

@@ -63,7 +63,9 @@ def load_hub(name: str, *, split: str, revision: str | None = None, cache: Path 
             name, split=split, revision=revision, cache_dir=None if cache is None else str(cache)
         )
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise InputError(f"can't load {name}, split {split!r}: {error}; give its name and a split it has") from None
+        raise InputError(
+            f"can't load {name}, split {split!r}: {error}; check name, split and network, or give a folder with a copy"
+        ) from None
     return [_problem(dict(row) | {SPLIT: split}, name, f"row {i}") for i, row in enumerate(found)]
 
 
