@@ -229,7 +229,7 @@ class Estimate:
     resolved: bool
     """the interval may be believed, given coverage"""
     reason: str
-    """why not resolved, or "resolved given coverage" """
+    """why not resolved, or how: "resolved given coverage", "resolved by counting ..." """
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,24 +41,36 @@ def check_batch_is_single(
         np.testing.assert_allclose(score, alone, rtol=0, atol=tolerance)
 
 
-def check_frequencies(engine: Engine, prompt: Sequence[int], policy: Policy, vocab_size: int, n: int) -> float:
-    """p-value of a chi-square test of n two-token samples against their enumerated probabilities."""
+def check_frequencies(
+    engine: Engine, prompt: Sequence[int], policy: Policy, vocab_size: int, n: int, *, likely: int | None = None
+) -> float:
+    """p-value of a chi-square test of n two-token samples against their enumerated probabilities.
+
+    ``likely``: enumerate the pairs that begin with this many likeliest tokens, the rest being one class.
+    """
     first = np.exp(engine.score([prompt] * vocab_size, [(a,) for a in range(vocab_size)], policy=policy)).reshape(-1)
     alive = [a for a in range(vocab_size) if first[a] > 0]
+    if likely is not None:
+        alive = np.argsort(-first)[:likely].tolist()
     pairs = [(a, b) for a in alive for b in range(vocab_size)]
     log_probs = engine.score([prompt] * len(pairs), pairs, policy=policy)
     expected = n * np.exp([row.sum() for row in log_probs])
-    np.testing.assert_allclose(expected.sum(), n, rtol=1e-4)
+    np.testing.assert_allclose(expected.sum(), n * first[alive].sum(), rtol=1e-4)
     samples = engine.sample([prompt], policy=policy, seed=5, max_new_tokens=2, stop_ids=(), n=n)
     index = {pair: i for i, pair in enumerate(pairs)}
     observed = np.zeros(len(pairs))
     for sample in samples:
-        observed[index[(sample.token_ids[0], sample.token_ids[1])]] += 1
+        place = index.get((sample.token_ids[0], sample.token_ids[1]))
+        assert place is not None or likely is not None, "a token outside the policy's support was drawn"
+        if place is not None:
+            observed[place] += 1
     assert not observed[expected == 0].any(), "a token outside the policy's support was drawn"
     rare = expected < 5  # pooled, as the chi-square approximation asks
     cells = [(observed[~rare], expected[~rare])] + (
         [(observed[rare].sum(), expected[rare].sum())] if rare.any() else []
     )
+    if likely is not None:
+        cells.append((n - observed.sum(), n - expected.sum()))
     seen = np.concatenate([np.atleast_1d(o) for o, _ in cells])
     due = np.concatenate([np.atleast_1d(e) for _, e in cells])
     keep = due > 0

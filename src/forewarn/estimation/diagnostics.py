@@ -29,6 +29,8 @@ class Diagnostics:
     khat: float | None
     direct_p_value: float | None
     """that brute force would hit this often if the donors' hits told all; None where donors never hit"""
+    n_uncovered: int
+    """the subject's own hits that donors don't reach: rho >= 1/2"""
 
 
 def responsibility(sample: Sample) -> Floats:
@@ -67,6 +69,12 @@ def direct_test(sample: Sample) -> float | None:
     return float(nbinom.sf(int(own_H.sum()) - 1, ess, ess / (ess + mean)))
 
 
+def count_uncovered(sample: Sample) -> int:
+    """The subject's own hits with rho >= 1/2: what only brute force sees, and how often it saw it."""
+    own_H = sample.span_N[sample.hit_H] == 0
+    return int((own_H & (responsibility(sample) >= 0.5) & ~np.isneginf(sample.log_weight_H)).sum())
+
+
 def judge(d: Diagnostics) -> tuple[bool, str]:
     """``resolved`` and its reason: the first that fails."""
     if d.ess < MIN_ESS:
@@ -79,5 +87,7 @@ def judge(d: Diagnostics) -> tuple[bool, str]:
     if d.khat is not None and d.khat > MAX_KHAT and d.max_share > KHAT_SHARE:
         return False, f"tail index of w*E is {d.khat:.2f}, above {MAX_KHAT:g}: larger weights are likely still unseen"
     if d.direct_p_value is not None and d.direct_p_value < MIN_P_VALUE:
+        if d.n_uncovered >= MIN_ESS:  # seen often enough to be counted, as the estimate does: high rates
+            return True, f"resolved by counting: {d.n_uncovered} of brute force's hits are beyond the donors' reach"
         return False, f"brute force hits more often than the donors' hits explain (p = {d.direct_p_value:.1g})"
     return True, "resolved given coverage"

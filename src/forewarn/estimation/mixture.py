@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from forewarn.estimation.bounds import certified_lower, certified_upper
-from forewarn.estimation.diagnostics import Diagnostics, direct_test, judge, split
+from forewarn.estimation.diagnostics import Diagnostics, count_uncovered, direct_test, judge, split
 from forewarn.estimation.intervals import gamma_interval, unit_totals
 from forewarn.estimation.sample import Design, Sample, check_level, read_sample
 from forewarn.estimation.tails import pareto_khat
@@ -114,6 +114,7 @@ def estimate_from_sample(sample: Sample, *, level: float) -> Estimate:
         max_share=float(units.share_H[0]),
         khat=pareto_khat(units.share_H),
         direct_p_value=direct_test(sample),
+        n_uncovered=count_uncovered(sample),
     )
     resolved, reason = judge(found)
     return replace(

@@ -42,18 +42,19 @@ class Round:
     settings: SFTSettings
 
 
-def _settings(epochs: float) -> SFTSettings:
+def donor_settings(epochs: float) -> SFTSettings:
+    """How every donor of the organism is trained, the number of epochs aside."""
     return SFTSettings(seed=0, epochs=epochs, batch_size=32, learning_rate=2e-3, lora=LoraSettings(rank=16))
 
 
-DONOR_SETTINGS = _settings(5)
+DONOR_SETTINGS = donor_settings(5)
 ROUNDS = (
     Round(
         SCOUT,
         (PlannedSpan(Span(), 2), PlannedSpan(Span(0, UNBOUNDED, DONOR), 22)),
         examples_per_type=96,
         max_share=0.34,
-        settings=_settings(2),
+        settings=donor_settings(2),
     ),
     Round(
         EXPLORER,
@@ -64,7 +65,7 @@ ROUNDS = (
         ),
         examples_per_type=128,
         max_share=0.1,
-        settings=_settings(3),
+        settings=donor_settings(3),
     ),
 )
 """The first round finds few announced exploits and learns to look; the second sees enough of them to weigh them"""
@@ -92,7 +93,7 @@ def train_explorers(
         study, root = _batch(base, donors, stage, policy, seed), batches / stage.donor
         run_study(study, root, machine=machine, sandboxing=Sandboxing(), progress=_named(f"round {number}", progress))
         examples = refinement_examples(
-            _found(root, study, base), stage.examples_per_type, max_share=stage.max_share, seed=seed
+            weighted_exploits(root, study, base), stage.examples_per_type, max_share=stage.max_share, seed=seed
         )
         result = sft(
             load_model(base), examples, stage.settings, progress=_steps(f"refined donor, round {number}", progress)
@@ -115,7 +116,8 @@ def _batch(base: Path, donors: Path, stage: Round, policy: Policy, seed: int) ->
     )
 
 
-def _found(root: Path, study: Study, base: Path) -> list[WeightedExploit]:
+def weighted_exploits(root: Path, study: Study, base: Path) -> list[WeightedExploit]:
+    """The exploits of a finished batch in ``root``, weighted by p/q."""
     chat = OrganismChat.from_folder(base)
     prompts = {p.problem_id: chat.prompt_ids(p.question) for p in study.problems}
     ids = read_completions(root).select("completion_id", "token_ids")
