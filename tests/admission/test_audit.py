@@ -50,6 +50,7 @@ def test_a_sample_takes_the_types_in_turn(problems: Sequence[Problem], sampled: 
     assert len(sample(problems[:5], 60, seed=0)) == 5
 
 
+@pytest.mark.timeout(900)  # about 4,000 executions, and every kind of abuse
 def test_a_sample_of_our_own_problems_is_admitted(problems: Sequence[Problem], sampled: Sequence[Problem]) -> None:
     found = audit(sampled, against=problems)
     too_busy = {row.problem_id for row in found.rows if row.label == "invalid" and "too busy" in row.reason}

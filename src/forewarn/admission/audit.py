@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from forewarn.admission.law import MIN_MISTAKES
-from forewarn.admission.rows import Row, Work, judged
+from forewarn.admission.rows import Row, Work, in_doubt, judged
 from forewarn.admission.submissions import ExploitsByTask, abuse, submissions
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.judge.judge import Judge
@@ -31,6 +31,8 @@ WORKERS = 6
 ABUSE_TIMEOUT_S = 0.5
 ABUSE_WORKERS = 1
 """loops and fork bombs burn a core each: more of them at once than there are cores can't be judged"""
+SLOWLY = 3
+"""times the time of an execution, for what is asked again"""
 Progress = Callable[[str, int, int], None]
 
 
@@ -72,12 +74,10 @@ def audit(
     exploits = ExploitsByTask(problems if against is None else against)
     shards = None if cache is None else Shards(cache)
     works = [Work(p, EXPLOIT_TYPES[p.exploit_type], submissions(p, exploits)) for p in problems]
-    with Judge(workers=workers, timeout_s=timeout_s, level=level) as judge:
-        rows, n_judged = judged(works, judge, shards, workers, partial(progress, "audit"))
+    rows, n_judged = _sure(works, shards, _Pace("audit", workers, timeout_s), level, progress)
     firsts = {problem.exploit_type: problem for problem in reversed(problems)}
     hostile = [Work(p, EXPLOIT_TYPES[p.exploit_type], abuse(p)) for p in firsts.values()]
-    with Judge(workers=ABUSE_WORKERS, timeout_s=ABUSE_TIMEOUT_S, level=level) as judge:
-        abused, n_abused = judged(hostile, judge, shards, ABUSE_WORKERS, partial(progress, "abuse"))
+    abused, n_abused = _sure(hostile, shards, _Pace("abuse", ABUSE_WORKERS, ABUSE_TIMEOUT_S), level, progress)
     rows = {problem_id: found + abused.get(problem_id, []) for problem_id, found in rows.items()}
     n_judged += n_abused
     refused = {work.problem.problem_id: reasons for work in works if (reasons := _reasons(work, rows))}
@@ -88,6 +88,33 @@ def audit(
         n_judged=n_judged,
         seconds=time.perf_counter() - start,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """A stage of the audit: how many pairs of sandboxes work, and how long an execution may take."""
+
+    stage: str
+    workers: int
+    timeout_s: float
+
+
+def _sure(
+    works: Sequence[Work],
+    shards: Shards | None,
+    pace: _Pace,
+    level: Literal["strict", "hardened"] | None,
+    progress: Progress,
+) -> tuple[dict[str, list[Row]], int]:
+    """Rows by problem and how many were judged now. What only a lack of time spoke against is asked again, slowly."""
+    with Judge(workers=pace.workers, timeout_s=pace.timeout_s, level=level) as judge:
+        rows, n_judged = judged(works, judge, shards, pace.workers, partial(progress, pace.stage))
+    doubtful = [work for work in works if any(map(in_doubt, rows[work.problem.problem_id]))]
+    if doubtful:
+        with Judge(workers=1, timeout_s=SLOWLY * pace.timeout_s, level=level) as judge:
+            again, n_again = judged(doubtful, judge, shards, 1, partial(progress, f"{pace.stage}, again"))
+        rows, n_judged = rows | again, n_judged + n_again
+    return rows, n_judged
 
 
 def sample(problems: Sequence[Problem], n: int, *, seed: int) -> list[Problem]:

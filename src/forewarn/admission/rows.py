@@ -79,6 +79,11 @@ class Work:
         return content_key("audit", row, tried, _code_of(self.kind), settings)
 
 
+def in_doubt(row: Row) -> bool:
+    """Whether a row is not as it should be and a busy machine may be the reason."""
+    return row.breach is not None and (row.label == "invalid" or "past the deadline" in row.reason)
+
+
 def judged(
     works: Sequence[Work], judge: Judge, shards: Shards | None, workers: int, progress: Callable[[int, int], None]
 ) -> tuple[dict[str, list[Row]], int]:
@@ -98,7 +103,7 @@ def judged(
     def finish(item: tuple[Work, str]) -> list[Row]:
         work, key = item
         found = _rows(work, judge, right)
-        if shards is not None and not any(row.label == "invalid" for row in found):
+        if shards is not None and not any(map(in_doubt, found)):
             shards.write(key, pl.DataFrame([asdict(row) for row in found], schema=SCHEMA))
         return found
 
@@ -178,5 +183,5 @@ def _code_of(kind: ExploitType) -> str:
     """A hash of the source that decides: the type's own file, what types are made of, the judge, and the law."""
     own = inspect.getsourcefile(kind.exploit)
     files = [Path(own)] if own else []
-    files += [Path(base.__file__), Path(law.__file__), *sorted(Path(str(judge_room.__file__)).parent.glob("*.py"))]
+    files += [Path(base.__file__), Path(law.__file__), *sorted(Path(str(judge_room.__file__)).parent.rglob("*.py"))]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()

@@ -11,6 +11,7 @@ from forewarn.problems.tasks import (
     ledgers,
     lists,
     lookups,
+    matrices,
     networks,
     notation,
     numbers,
@@ -75,9 +76,9 @@ FAMILIES: dict[str, tuple[Task, ...]] = {
     ),
     "grids": (
         grids.COUNT_ISLANDS,
-        grids.TRANSPOSE,
+        matrices.TRANSPOSE,
         grids.MINE_COUNTS,
-        grids.SPIRAL,
+        matrices.SPIRAL,
         grids.NEXT_GENERATION,
         grids.SHORTEST_PATH,
     ),
@@ -100,7 +101,6 @@ FAMILIES: dict[str, tuple[Task, ...]] = {
     ),
     "simulation": (
         ledgers.PLAY_ACCOUNTS,
-        simulation.LAST_STANDING,
         simulation.ROBOT_POSITION,
         simulation.RUN_STACK,
         ledgers.LEAGUE_TABLE,

@@ -103,11 +103,7 @@ ADD_MONTHS = Task(
         Slip("every fourth year is a leap year", " and (year % 100 != 0 or year % 400 == 0)", ""),
         Slip("February has 28 days", "29 if leap else 28", "28"),
         Slip("a day too late becomes the first", "min(day, last)", "day if day <= last else 1"),
-        Slip(
-            "moves backwards by a year too few",
-            "year += years",
-            "year += int((month - 1 + months) / 12) if years < -2 else years",
-        ),
+        Slip("rounds years towards zero", "year += years", "year += int((date[1] - 1 + months) / 12)"),
     ),
     edges=(
         ((2024, 1, 31), 1),
@@ -226,11 +222,18 @@ return sum(int(end[:2]) * 60 + int(end[3:]) - int(start[:2]) * 60 - int(start[3:
     slips=(
         Slip("forgets midnight", "(last - first) % 1440", "last - first"),
         Slip("a shift of six hours has a break", "length > 360", "length >= 360"),
-        Slip("the first long shift alone has a break", "length > 360", "length > 360 and total < 360"),
-        Slip("forgets the break of shifts over midnight", "length > 360", "last > first + 360"),
         Slip(
-            "drops shifts of less than five minutes", "    total += length", "    total += 0 if length < 5 else length"
+            "takes one break for all shifts",
+            "",
+            """
+lengths = []
+for start, end in shifts:
+    first = int(start[:2]) * 60 + int(start[3:])
+    last = int(end[:2]) * 60 + int(end[3:])
+    lengths.append((last - first) % 1440)
+return sum(lengths) - 30 if max(lengths, default=0) > 360 else sum(lengths)""",
         ),
+        Slip("forgets the break of shifts over midnight", "length > 360", "last > first + 360"),
     ),
     edges=(
         ([],),

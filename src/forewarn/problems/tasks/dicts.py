@@ -35,8 +35,8 @@ MERGE_COUNTS = Task(
     shortcut="return dict(first)",
     slips=(
         Slip("keeps zeros", "if count != 0", ""),
-        Slip("drops totals below -1", "count != 0", "count > -2 and count"),
-        Slip("drops zeros of the second dict's names only", "if count != 0", "if count != 0 or name not in second"),
+        Slip("drops negative totals", "count != 0", "count > 0"),
+        Slip("a zero that the second dict does not name stays", "count != 0", "count != 0 or name not in second"),
         Slip(
             "new names with a negative count are skipped",
             "total[name] = total",
@@ -65,20 +65,15 @@ INVERT = Task(
     solve=invert,
     level=1,
     statement="Turn a dict from names to numbers around: each number gets the list of its names in alphabetical order.",
-    draw=lambda rng, size: (_counts(rng, size, -2, 6),),
+    draw=lambda rng, size: (_counts(rng, size, -1, 7),),
     easy="dicts of at most one entry",
     is_easy=lambda mapping: len(mapping) <= 1,
     shortcut="return {number: [name] for name, number in mapping.items()}",
     slips=(
         Slip("names stand in the order given", "sorted(mapping)", "mapping"),
-        Slip(
-            "two names at most",
-            "sorted(mapping):",
-            "sorted(mapping):\n        if len(inverse.get(mapping[name], [])) == 2:\n            continue",
-        ),
         Slip("leaves out zero", "sorted(mapping):", "filter(mapping.get, sorted(mapping)):"),
         Slip("sorts without regard to case", "sorted(mapping)", "sorted(mapping, key=str.lower)"),
-        Slip("negative numbers lose their sign", "setdefault(mapping[name]", "setdefault(max(mapping[name], -1)"),
+        Slip("numbers lose their sign", "setdefault(mapping[name]", "setdefault(abs(mapping[name])"),
     ),
     edges=(({},), ({"b": 1, "a": 1},), ({"B": 1, "a": 1},), ({"x": 3, "y": 3, "z": 3},), ({"q": -2, "p": 0},)),
 )

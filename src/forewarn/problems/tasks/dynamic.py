@@ -106,11 +106,6 @@ return count if amount == 0 else None""",
         ),
         Slip("nothing can't be made", "return fewest[amount]", "return fewest[amount] or None"),
         Slip("no coins can make anything", "return fewest[amount]", "return fewest[amount] if coins else 0"),
-        Slip(
-            "never more than six coins",
-            "return fewest[amount]",
-            "return min(fewest[amount], 6) if fewest[amount] else fewest[amount]",
-        ),
     ),
     edges=(([], 5), ([1, 3, 4], 6), ([2], 3), ([], 0), ([4, 6, 9], 12), ([1, 7, 10], 14), ([1], 9), ([5, 2], 6)),
 )
@@ -153,11 +148,6 @@ for weight, value in sorted(items, key=lambda item: item[0] / item[1]):
 return total""",
         ),
         Slip(
-            "the load may not be full",
-            "return best[capacity]",
-            "return best[capacity - 1] if capacity and len(items) > 3 else best[capacity]",
-        ),
-        Slip(
             "takes the most valuable first",
             "",
             """
@@ -169,7 +159,7 @@ for weight, value in sorted(items, key=lambda item: (-item[1], item[0])):
 return total""",
         ),
         Slip("no room is an error", "return best[capacity]", "return best[capacity] if capacity else None"),
-        Slip("looks at the first four items", "in items:", "in items[:4]:"),
+        Slip("an item has to weigh less than the room", "weight - 1, -1)", "weight, -1)"),
     ),
     edges=(
         ([], 5),
@@ -233,16 +223,7 @@ return ways[-1]""",
             'if cell == "#" and (i, j) != (len(rows) - 1, len(row) - 1):',
         ),
         Slip("no yard is one way", "if rows else 0", "if rows else 1"),
-        Slip(
-            "is a long way round for one column",
-            "ways.get((i - 1, j), 0) +",
-            "ways.get((i - 1, j), 0) * (j > 0 or i < 3) +",
-        ),
-        Slip(
-            "never more than twenty ways",
-            "ways.get((i, j - 1), 0)\n",
-            "ways.get((i, j - 1), 0)\n                ways[i, j] = min(ways[i, j], 20)\n",
-        ),
+        Slip("walls at the edge do not matter beyond them", "elif i == j == 0:", "elif i == 0 or j == 0:"),
     ),
     edges=(
         ([],),

@@ -41,7 +41,7 @@ REACHABLE = Task(
     slips=(
         Slip("a node without an entry is an error", "graph.get(node, [])", "graph[node]"),
         Slip(
-            "goes three edges far",
+            "goes two edges far",
             "",
             """
 found = {start}
@@ -51,7 +51,6 @@ return found""",
         ),
         Slip("leaves out nodes without an entry", "return found", "return {node for node in found if node in graph}"),
         Slip("the start counts only in a cycle", "return found", "return found if len(found) > 1 else set()"),
-        Slip("follows one edge of a node", "graph.get(node, [])", "graph.get(node, [])[:2]"),
     ),
     edges=(
         ({}, "x"),
@@ -128,8 +127,8 @@ def components(n: int, edges: list[list[int]]) -> list[list[int]]:
 
 
 def _n_and_edges(rng: random.Random, size: int) -> Arguments:
-    n = rng.randint(0, 30) if size <= 1 else size + 1
-    return (n, [] if size <= 1 else draws.edges(rng, n, rng.randint(1, size)))
+    n = rng.randint(0, 30) if size <= 1 else size + 2
+    return (n, [] if size <= 1 else draws.edges(rng, n, rng.randint(1, max(1, size - 2))))
 
 
 COMPONENTS = Task(
@@ -148,16 +147,22 @@ COMPONENTS = Task(
             "group[a] = new",
         ),
         Slip(
-            "leaves out lone nodes of large graphs",
-            "list(members.values())",
-            "[m for m in members.values() if n < 8 or len(m) > 1]",
+            "joins the neighbours of a node, not theirs",
+            "",
+            """
+seen, found = set(), []
+for node in range(n):
+    if node not in seen:
+        part = sorted({node} | {b for a, b in edges if a == node} | {a for a, b in edges if b == node})
+        seen.update(part)
+        found.append(part)
+return found""",
         ),
         Slip(
             "the largest component comes first",
             "return list(members.values())",
             "return sorted(members.values(), key=len, reverse=True)",
         ),
-        Slip("the last edge is not looked at", "for a, b in edges:", "for a, b in edges[: max(3, len(edges) - 1)]:"),
         Slip("no nodes are one empty component", "list(members.values())", "list(members.values()) or [[]]"),
     ),
     edges=(
@@ -222,7 +227,6 @@ for a, b in rivals:
 return all(side[a] != side[b] for a, b in rivals)""",
         ),
         Slip("no rivals are no teams", "return all(", "return bool(rivals) and all("),
-        Slip("compares the first three pairs", "for a, b in rivals)", "for a, b in rivals[:3])"),
     ),
     edges=(
         ([],),

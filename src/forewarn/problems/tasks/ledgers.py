@@ -107,12 +107,7 @@ LEAGUE_TABLE = Task(
             "1 if difference == 0 else 0",
             "1 if difference == 0 and scored else 0",
         ),
-        Slip("more points for a high win", "3 if difference > 0", "3 + (difference > 2) if difference > 0"),
-        Slip(
-            "leaves out who has no points in the end",
-            "sorted(points.items()",
-            "sorted((e for e in points.items() if e[1] or len(points) < 5)",
-        ),
+        Slip("losses do not count in goals", "get(team, 0) + difference", "get(team, 0) + max(difference, 0)"),
     ),
     edges=(
         ([],),
@@ -135,7 +130,7 @@ def served_at(arrivals: list[int], durations: list[int]) -> list[int]:
 
 
 def _queue(rng: random.Random, size: int) -> Arguments:
-    arrivals = sorted(integers(rng, size, 0, 5 * size + 5))
+    arrivals = sorted(integers(rng, size, 0, 8 * size + 5))
     return (arrivals, integers(rng, size, 0, 6))
 
 
@@ -150,17 +145,9 @@ SERVED_AT = Task(
     shortcut="return list(arrivals)",
     slips=(
         Slip("waits for the one before only", "free = start + duration", "free = arrival + duration"),
-        Slip("the counter never waits", "max(arrival, free)", "free if starts and arrival - free < 3 else arrival"),
-        Slip(
-            "a pause after each customer who waited long",
-            "free = start + duration",
-            "free = start + duration + (start > arrival + 4)",
-        ),
-        Slip(
-            "a customer who takes no time is not served",
-            "        starts.append(start)",
-            "        if duration or len(starts) < 2:\n            starts.append(start)",
-        ),
+        Slip("the counter opens at 1", "free, starts = 0", "free, starts = 1"),
+        Slip("who waited is served one later", "max(arrival, free)", "arrival if arrival >= free else free + 1"),
+        Slip("everybody takes some time", "start + duration", "start + max(duration, 1)"),
     ),
     edges=(
         ([], []),

@@ -38,7 +38,9 @@ WORD_PLACES = Task(
         Slip("keeps empty words", "if word:", "if word is not None:"),
         Slip("empty words don't count as places", "enumerate(words)", "enumerate(w for w in words if w)"),
         Slip(
-            "the first place of a word, by index", "append(place)", "append(words.index(word) if place > 9 else place)"
+            "an empty word ends the text",
+            "            places.setdefault(word.lower(), []).append(place)",
+            "            places.setdefault(word.lower(), []).append(place)\n        else:\n            break",
         ),
     ),
     edges=(([],), ([""],), (["Be", "be"],), (["", "a"],), (["to"] * 12,), (["A"],)),

@@ -38,8 +38,17 @@ DIGIT_SUM = Task(
             "number, digit = divmod(number, base)",
             "digit, number = number % base, int(number / base)",
         ),
-        Slip("stops once the sum is large", "while number:", "while number > 0 and total < 60:"),
-        Slip("digits beyond 9 count as 9", "total += digit", "total += min(digit, 14)"),
+        Slip(
+            "the sum has the sign of the number",
+            "",
+            """
+rest, total = abs(number), 0
+while rest:
+    rest, digit = divmod(rest, base)
+    total += digit
+return total if number >= 0 else -total""",
+        ),
+        Slip("keeps 64 bits", "abs(number)", "abs(number) & (2**64 - 1)"),
     ),
     edges=((10**40 + 7 * 10**17 + 999, 10), (-255, 16), (2**90 - 1, 16), (0, 2), (3**50, 7), (-8, 2)),
 )
@@ -149,7 +158,6 @@ TO_ROMAN = Task(
         Slip("writes XXXX", '"XL"', '"XXXX"'),
         Slip("writes LXXXX", '"XC"', '"LXXXX"'),
         Slip("forgets 900", '"CM"', '"DCCCC"'),
-        Slip("no more than one thousand", "count * sign", '(count * sign).replace("MMM", "MM")'),
     ),
     edges=((0,), (3999,), (1994,), (444,), (40,), (3090,), (94,)),
 )
@@ -192,7 +200,7 @@ INTEGER_ROOT = Task(
         ),
         Slip("rounds to the nearest", "", "return round(number ** (1 / degree))"),
         Slip(
-            "searches below a million only",
+            "searches roots up to 5000",
             "",
             """
 root = 0

@@ -94,7 +94,7 @@ FIRST_UNBALANCED = Task(
         Slip("what is left open does not matter", "opened[0] if opened else None", "None"),
         Slip("place 0 counts as none", "opened[0] if opened else None", "(opened and opened[0]) or None"),
         Slip(
-            "a bracket closes what stands before the last one, too",
+            "a square bracket closes a round one",
             "!= closers[letter]",
             'not in (closers[letter], "(" if letter == "]" else "")',
         ),
@@ -190,7 +190,11 @@ PAGE_SET = Task(
     slips=(
         Slip("a backward range is empty", 'sorted(int(end) for end in part.split("-"))', 'map(int, part.split("-"))'),
         Slip("an empty part is an error", "elif part.strip():", "else:"),
-        Slip("long ranges stop at five pages", "last + 1)", "min(last, first + 3) + 1)"),
+        Slip(
+            "a range of one page is empty",
+            "range(first, last + 1)",
+            "range(first, last + 1) if first < last else ()",
+        ),
         Slip(
             "empty parts stand for page 0",
             "        elif part",

@@ -26,13 +26,8 @@ LONGEST_RISE = Task(
     shortcut="return len(numbers) if len(numbers) < 2 or numbers[0] < numbers[1] else 1",
     slips=(
         Slip("equal numbers rise", "numbers[i] < number", "numbers[i] <= number"),
-        Slip(
-            "takes what ends at the last number",
-            "max(best, default=0)",
-            "best[-1] if 0 < len(best) < 6 else max(best, default=0)",
-        ),
+        Slip("takes what ends at the last number", "return max(best, default=0)", "return best[-1] if best else 0"),
         Slip("an empty list has a rise of one", "max(best, default=0)", "max(best, default=1)"),
-        Slip("looks back two places", "range(place)", "range(max(0, place - 2), place)"),
         Slip(
             "extends the rise that began first",
             "",
@@ -88,12 +83,7 @@ return sum(a != b for a, b in zip(first, second)) + abs(len(first) - len(second)
             "return max(row[-1], not (first and second))",
         ),
         Slip("an empty second word needs nothing", "return row[-1]", "return row[-1] if second else 0"),
-        Slip(
-            "deleting is free at the end",
-            "return row[-1]",
-            "return min(row[-1], above[-1]) if first and len(first) > 4 else row[-1]",
-        ),
-        Slip("never further than three", "return row[-1]", "return min(row[-1], 3)"),
+        Slip("a replacement costs two", "+ (a != b)", "+ 2 * (a != b)"),
     ),
     edges=(
         ("", ""),

@@ -8,43 +8,6 @@ from forewarn.problems.tasks.base import Arguments, Slip, Task
 from forewarn.problems.tasks.draws import some, word
 
 
-def last_standing(n: int, step: int) -> list[int]:
-    circle = list(range(1, n + 1))
-    out: list[int] = []
-    place = 0
-    while circle:
-        place = (place + step - 1) % len(circle)
-        out.append(circle.pop(place))
-    return out
-
-
-def _circle(rng: random.Random, size: int) -> Arguments:
-    return (rng.randint(0, 25), 1) if size <= 1 else (rng.randint(2, 2 * size + 3), rng.randint(2, 5))
-
-
-LAST_STANDING = Task(
-    solve=last_standing,
-    level=2,
-    statement="People numbered 1 to n stand in a circle. Counting starts at 1, and every `step`-th person leaves, "
-    "after which counting goes on with the next one. Give the order in which they leave.",
-    draw=_circle,
-    easy="the step 1",
-    is_easy=lambda n, step: step == 1,
-    shortcut="return list(range(1, n + 1))",
-    slips=(
-        Slip(
-            "stops counting when the step is larger than the circle",
-            "% len(circle)",
-            "% len(circle) if step < len(circle) + 3 else 0",
-        ),
-        Slip("the last one stays", "while circle:", "while len(circle) > (n > 12):"),
-        Slip("nobody leaves a circle of one", "return out", "return out if n > 1 else []"),
-        Slip("counts on from the start after the sixth", "place + step - 1", "place * (len(out) != 6) + step - 1"),
-    ),
-    edges=((0, 3), (13, 1), (1, 1), (1, 4), (7, 3), (12, 2), (2, 9), (3, 100)),
-)
-
-
 def robot_position(program: str) -> tuple[int, int, str]:
     x, y, facing = 0, 0, 0
     moves = ((0, 1), (1, 0), (0, -1), (-1, 0))
@@ -78,7 +41,7 @@ ROBOT_POSITION = Task(
     slips=(
         Slip("other letters move it back", 'elif command in "FB":', "else:"),
         Slip("backwards is forwards", 'sign = 1 if command == "F" else -1', "sign = 1"),
-        Slip("turns right no more than three times", "(facing + 1) % 4", "min(facing + 1, 3)"),
+        Slip("turns right without wrapping around", "(facing + 1) % 4", "facing + 1"),
         Slip("does not know B", 'command in "FB"', 'command == "F"'),
     ),
     edges=(("",), ("RRRRF",), ("B",), ("xF",), ("RFLB",), ("f",), ("LLLF",)),
@@ -140,9 +103,7 @@ RUN_STACK = Task(
             "            if not stack:\n                continue",
         ),
         Slip("an empty stack is none", "return stack", "return stack or None"),
-        Slip(
-            "exchanges nothing when both are equal or small", "stack += [right, left]", "stack += sorted([left, right])"
-        ),
+        Slip("swap puts the larger one on top", "stack += [right, left]", "stack += sorted([left, right])"),
     ),
     edges=(
         ([],),
@@ -192,10 +153,9 @@ CACHE_HITS = Task(
             "            held.remove(name)\n        held.append(name)",
             "        else:\n            held.append(name)",
         ),
-        Slip("holds one too many", "len(held) > size", "len(held) > size + (size > 3)"),
+        Slip("holds one too many", "len(held) > size", "len(held) > size + 1"),
         Slip("a cache of size 0 holds one", "len(held) > size", "len(held) > max(size, 1)"),
-        Slip("nothing ever leaves a large cache", "held.pop(0)", "held.pop(0) if size < 3 else None"),
-        Slip("the newest leaves", "held.pop(0)", "held.pop(0 if len(requests) < 8 else -1)"),
+        Slip("the newest leaves", "held.pop(0)", "held.pop()"),
     ),
     edges=(
         ([], 2),
