@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import signal
 
 import pytest
 
-from forewarn.judge.sandbox import SandboxFault
-from tests.attacks.conftest import Attack, returned
+from forewarn.judge.inside.confine import cpu_seconds
+from forewarn.judge.link import MAX_OUTPUT_BYTES
+from forewarn.judge.sandbox import Sandbox
+from tests.attacks.conftest import Attack, execute_in, returned
 
 STUCK = {
     "loop": "def solve():\n    while True:\n        pass",
@@ -26,17 +28,16 @@ STUCK = {
 
 
 @pytest.mark.parametrize("name", STUCK)
-def test_the_deadline_holds(attack: Attack, name: str) -> None:
-    start = time.monotonic()
-    try:
-        ending = attack(STUCK[name], timeout_s=0.4).ending
-    except SandboxFault as fault:  # what a loop on a crowded machine is called: bounded in time all the same
-        ending = "deadline" if "too busy" in str(fault) else str(fault)
-    assert ending == "deadline"
-    assert time.monotonic() - start < 4.0
+def test_the_deadline_holds(sandbox: Sandbox, name: str) -> None:
+    timeout_s = 0.4
+    execution = execute_in(sandbox, STUCK[name], timeout_s=timeout_s)
+    assert execution.killed == "deadline"
+    # Not before its time, and not long after: what it used is bounded by the kernel, on a crowded machine too.
+    assert execution.seconds - execution.waited_s >= timeout_s
+    assert execution.cpu_s <= cpu_seconds(timeout_s) + 1.1
 
 
-def test_burning_many_cores_ends_too(attack: Attack) -> None:
+def test_burning_many_cores_ends_too(sandbox: Sandbox) -> None:
     source = """
     import hashlib, threading
     def solve():
@@ -48,7 +49,9 @@ def test_burning_many_cores_ends_too(attack: Attack) -> None:
             threading.Thread(target=burn, daemon=True).start()
         burn()
     """
-    assert attack(source, timeout_s=1.0).ending in ("deadline", "cpu", "signal")
+    execution = execute_in(sandbox, source, timeout_s=1.0)
+    assert execution.killed in ("deadline", "cpu") or execution.signal == signal.SIGXCPU
+    assert execution.cpu_s <= cpu_seconds(1.0) + 1.1
 
 
 def test_memory_is_bounded(attack: Attack) -> None:
@@ -77,11 +80,11 @@ def test_a_flood_of_prints_does_not_hang(attack: Attack) -> None:
     assert attack("def solve():\n    while True:\n        print('x' * 10_000)", timeout_s=0.5).ending == "deadline"
 
 
-def test_a_flood_of_results_ends_early(attack: Attack) -> None:
-    start = time.monotonic()
-    run = attack("import os\ndef solve():\n    while True:\n        os.write(3, b'x' * 65536)", timeout_s=20.0)
-    assert run.ending == "flood"
-    assert time.monotonic() - start < 10
+def test_a_flood_of_results_ends_early(sandbox: Sandbox) -> None:
+    source = "import os\ndef solve():\n    while True:\n        os.write(3, b'x' * 65536)"
+    execution = execute_in(sandbox, source, timeout_s=60.0)
+    assert execution.killed == "flood"
+    assert len(execution.frames) == MAX_OUTPUT_BYTES
 
 
 def test_a_child_that_does_not_read_ends_at_its_deadline(attack: Attack) -> None:
@@ -99,5 +102,7 @@ def test_deep_recursion_is_a_failure_of_its_own(attack: Attack) -> None:
 
 
 def test_seconds_are_those_of_the_wall(attack: Attack) -> None:
-    run = attack("import time\ndef solve():\n    time.sleep(0.3)\n    return 1")
-    assert 0.29 < run.calls[0].seconds < 2.0
+    run = attack("import time\ndef solve():\n    time.sleep(0.3)\n    return time.process_time()")
+    cpu_s = returned(run)
+    assert isinstance(cpu_s, float)
+    assert cpu_s < 0.3 <= run.calls[0].seconds

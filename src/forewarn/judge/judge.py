@@ -40,7 +40,6 @@ SANDBOXES_PER_WORKER = 2
 QUEUED_PER_SANDBOX = 4
 MAX_WORKERS = 256
 MAX_MEMORY_MB = 1 << 20
-_CACHE_LIMIT = 200_000
 T = TypeVar("T")
 Item = tuple[Problem, str]
 Key = tuple[str, str, str]
@@ -66,13 +65,13 @@ class Judge:
     """Judges submissions in parallel. A context manager: ``close`` leaves no process and no file.
 
     ``workers``: cores to keep busy (two sandboxes each, as an execution waits for the kernel about half of its time);
-    sandboxes start when first needed. ``level``: "strict" or "hardened"; None takes the
-    strongest that works here. ``timeout_s``: limit of one execution, loading and all calls together, on the wall clock
-    less the time spent waiting for a core (``inside/watch.py``). ``deadline_s``: wall clock of one verdict from its
-    first execution, whatever the machine does; beyond it the verdict is "invalid"; None is 15 times the longest
-    ``timeout_s``, its own or a checker's, + 60.
-    ``max_memory_mb``: address space of an execution. Raises ``InputError`` for bad arguments and ``EngineFault`` where
-    no level works (``allow_weak=True`` then runs submissions with rlimits only: do that with trusted code alone).
+    sandboxes start when first needed. ``level``: "strict" or "hardened"; None takes the strongest that works here.
+    ``timeout_s``: limit of one execution, loading and all calls together, on the wall clock less the time spent waiting
+    for a core (``inside/watch.py``). ``deadline_s``: wall clock of one verdict from its first execution, whatever the
+    machine does; beyond it the verdict is "invalid"; None is 15 times the longest ``timeout_s``, its own or a
+    checker's, + 60. ``max_memory_mb``: address space of an execution. ``remember``: answers kept at most. Raises
+    ``InputError`` for bad arguments and ``EngineFault`` where no level works (``allow_weak=True`` then runs submissions
+    with rlimits only: do that with trusted code alone).
 
     ``types``: the exploit types it knows; give your own, alone or beside ours.
 
@@ -89,6 +88,7 @@ class Judge:
         max_memory_mb: int = 512,
         deadline_s: float | None = None,
         types: Mapping[str, ExploitType] = EXPLOIT_TYPES,
+        remember: int = 200_000,
     ) -> None:
         if not 1 <= workers <= MAX_WORKERS:
             raise InputError(f"workers is {workers}: give 1 to {MAX_WORKERS}")
@@ -98,6 +98,8 @@ class Judge:
             raise InputError(f"max_memory_mb is {max_memory_mb}: give 64 to {MAX_MEMORY_MB}")
         if deadline_s is not None and not 0 < deadline_s < float("inf"):
             raise InputError(f"deadline_s is {deadline_s}: give a number of seconds above 0, or None")
+        if remember < 0:
+            raise InputError(f"remember is {remember}: give 0 or more")
         self.timeout_s = timeout_s
         self._types = types
         longest_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
@@ -108,6 +110,7 @@ class Judge:
         self._pool = Pool(sandboxes, self._limit)
         self._known: dict[Key, Decisions] = {}
         self._lock = threading.Lock()
+        self._remember = remember
         self._judged = 0
         self._invalid: Counter[FaultKind] = Counter()
 
@@ -237,10 +240,11 @@ class Judge:
                 self._judged += 1
             if broken is not None:
                 self._invalid[broken] += 1
-            if len(self._known) > _CACHE_LIMIT:
+            if len(self._known) >= self._remember:
                 self._known.clear()
             sure = {name: decision for name, decision in decisions.items() if decision.accepted is not None}
-            self._known[key] = {**known, **sure}
+            if self._remember:
+                self._known[key] = {**known, **sure}
         return decisions
 
     def _verdict(self, sandbox: Sandbox, problem: Problem, code: str, audit: bool) -> Verdict:

@@ -19,7 +19,16 @@ from collections.abc import Collection, Sequence
 from forewarn.judge.inside import kernel
 
 WORK = "/work"
-READABLE = ("/usr/lib", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/urandom", "/dev/null")
+READABLE = (
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/lib",
+    "/lib64",
+    "/etc/ld.so.cache",
+    "/dev/urandom",
+    "/dev/null",
+)
 """what the interpreter may need besides its own library: shared libraries (time zones lie in the library or in none)"""
 HOST_NAME = "sandbox"
 _MOUNT_POINT = "/proc"

@@ -1,0 +1,73 @@
+"""Memory, disk, files and descriptors: more than its share."""
+
+from __future__ import annotations
+
+from tests.attacks.attack import Attack, by_its_word
+
+FAMILY = "memory and disk"
+
+
+def counts(action: str, n: int, enough: int, header: str = "") -> str:
+    """A submission that does ``action`` ``n`` times, and gets through if it could ``enough`` times."""
+    return f"""
+import os
+{header}
+def solve():
+    kept = []
+    try:
+        for number in range({n}):
+            {action}
+            kept.append(number)
+    except (OSError, MemoryError, RuntimeError):
+        pass
+    return "through" if len(kept) >= {enough} else "stopped"
+"""
+
+
+ATTACKS = (
+    Attack(
+        "takes a gigabyte", FAMILY,
+        counts("held.append(bytearray(1 << 26))", 16, 16, "held = []"), by_its_word, ("memory limit",),
+    ),
+    Attack(
+        "takes a gigabyte in processes of its own", FAMILY,
+        counts(
+            "os.fork() or (bytearray(1 << 28), time.sleep(1), os._exit(0))", 4, 4, "import time"
+        ), by_its_word, ("system call filter",),
+    ),
+    Attack(
+        "takes memory that counts as files", FAMILY,
+        counts("os.ftruncate(memory(), 1 << 23)", 10, 10,
+               "def memory():\n    handle = os.memfd_create('m')\n    os.write(handle, b'x' * (1 << 22))\n"
+               "    return handle"),
+        by_its_word, ("system call filter",),
+    ),
+    Attack(
+        "is a thread bomb", FAMILY,
+        counts("threading.Thread(target=event.wait, args=(2,), daemon=True).start()", 300, 300,
+               "import threading\nevent = threading.Event()"),
+        by_its_word, ("memory limit",),
+    ),
+    Attack(
+        "fills the disk", FAMILY, counts("open(str(number), 'wb').write(b'x' * (1 << 20))", 40, 40),
+        by_its_word, ("small disk",),
+    ),
+    Attack(
+        "fills the disk with names", FAMILY, counts("open(str(number), 'wb').close()", 1000, 1000),
+        by_its_word, ("small disk",),
+    ),
+    Attack(
+        "fills the disk with folders", FAMILY, counts("os.mkdir('d'); os.chdir('d')", 300, 300),
+        by_its_word, ("small disk",),
+    ),
+    Attack(
+        "makes one huge file", FAMILY,
+        counts("os.ftruncate(handle, 1 << 30)", 1, 1,
+               "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+               "handle = os.open('f', os.O_CREAT | os.O_WRONLY)"),
+        by_its_word, ("file size limit",),
+    ),
+    Attack(
+        "opens files without end", FAMILY, counts("os.open('.', 0)", 200, 200), by_its_word, ("open files limit",),
+    ),
+)  # fmt: skip

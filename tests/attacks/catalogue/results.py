@@ -1,0 +1,194 @@
+"""What leaves the sandbox: forged, cut short, poisoned."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.attacks.attack import Attack, Outcome, Stage, by_crash, by_evidence, by_verdict
+
+FAMILY = "results"
+OUTSIDE, MISSING, STATUS, FRAMES = (
+    ("compared outside",),
+    ("missing is no pass",),
+    ("status not believed",),
+    ("frames checked",),
+)
+TWO = (42, 43)
+FRAME = """
+import json, os, struct, sys
+def frame(kind, tree):
+    data = tree if isinstance(tree, bytes) else json.dumps(tree).encode()
+    os.write(3, struct.pack("<I", len(data)) + kind + data)
+"""
+
+
+def sends(*statements: str) -> str:
+    lines = "".join(f"    {statement}\n" for statement in statements)
+    return f"{FRAME}\ndef solve(*args):\n{lines}    os._exit(1)\n"
+
+
+@contextlib.contextmanager
+def planted(folder: Path) -> Iterator[Stage]:
+    path = folder / "planted"
+    yield Stage((str(path),), path.exists)
+
+
+def unstorable(outcome: Outcome) -> bool:
+    assert outcome.run is not None, outcome.fault
+    try:
+        outcome.reason.encode()
+    except UnicodeEncodeError:
+        return True
+    return "\n" in outcome.reason
+
+
+ATTACKS = (
+    Attack(
+        "forges a passing result", FAMILY,
+        sends("frame(b'r', {'v': 0, 's': 0.0, 'n': True})", "frame(b'F', {'n': None})"), by_verdict, OUTSIDE,
+    ),
+    Attack(
+        "returns an object equal to everything", FAMILY,
+        """
+        class Yes(int):
+            def __eq__(self, other):
+                return True
+            __hash__ = int.__hash__
+        def solve():
+            return Yes(3)
+        """,
+        by_verdict, OUTSIDE,
+    ),
+    Attack(
+        "replaces builtins", FAMILY,
+        """
+        import builtins
+        plain = bool
+        class Kind(type):
+            def __instancecheck__(cls, value):
+                return type(value) is plain
+        class Forged(metaclass=Kind):
+            def __new__(cls, value):
+                builtins.bool = plain
+                return True
+        def solve():
+            builtins.bool = Forged
+            return 41
+        """,
+        by_verdict, OUTSIDE,
+    ),
+    Attack(
+        "replaces the encoding in sys.modules", FAMILY,
+        'import sys\nsys.modules["forewarn.judge.codec"].encode = lambda value: True\ndef solve():\n    return 41',
+        by_verdict, OUTSIDE,
+    ),
+    Attack(
+        "replaces json", FAMILY,
+        "import json\nplain = json.dumps\n"
+        "json.dumps = lambda tree, **options: plain({**tree, 'n': True} if type(tree) is dict else tree)\n"
+        "def solve():\n    return 41",
+        by_verdict, OUTSIDE,
+    ),
+    Attack(
+        "makes its number equal to all by ctypes", FAMILY,
+        """
+        import ctypes
+        COMPARE = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.py_object, ctypes.c_int)
+        slot = ctypes.c_void_p.from_address(id(int) + 25 * ctypes.sizeof(ctypes.c_void_p))  # tp_richcompare
+        plain = COMPARE(slot.value)
+        equal = COMPARE(lambda a, b, op: True if a is 41 and op == 2 else plain(a, b, op))
+        def solve():
+            slot.value = ctypes.cast(equal, ctypes.c_void_p).value
+            return 41
+        """.replace("a is 41", "a is MINE").replace("import ctypes", "import ctypes\n        MINE = 41", 1),
+        by_verdict, OUTSIDE,
+    ),
+    Attack(
+        "drops the tests that are left", FAMILY,
+        """
+        import sys
+        def solve():
+            frame = sys._getframe()
+            while frame:
+                cases = frame.f_locals.get("cases")
+                if isinstance(cases, list):
+                    cases.clear()
+                frame = frame.f_back
+            return 42
+        """,
+        by_verdict, MISSING, expected=TWO,
+    ),
+    Attack(
+        "leaves after the answers that it knows", FAMILY,
+        "import os\nasked = []\ndef solve():\n    if asked:\n        os._exit(1)\n    asked.append(1)\n    return 42",
+        by_verdict, MISSING, expected=TWO,
+    ),
+    Attack(
+        "announces the end after the first result", FAMILY,
+        sends("frame(b'r', {'v': 42, 's': 0.0})", "frame(b'F', {'n': None})"),
+        by_verdict, MISSING, expected=TWO,
+    ),
+    Attack(
+        "crashes after the answers that it knows", FAMILY,
+        "import ctypes\nasked = []\ndef solve():\n    if asked:\n        ctypes.string_at(0)\n    asked.append(1)\n"
+        "    return 42",
+        by_verdict, MISSING, expected=TWO,
+    ),
+    Attack("exits with 0 at import", FAMILY, "import sys\nsys.exit(0)", by_verdict, STATUS),
+    Attack("exits with 0 in a call", FAMILY, "import sys\ndef solve():\n    sys.exit(0)", by_verdict, STATUS),
+    Attack("leaves the process with 0", FAMILY, "import os\ndef solve():\n    os._exit(0)", by_verdict, STATUS),
+    Attack(
+        "leaves from an audit hook", FAMILY,
+        """
+        import os, sys
+        armed = []
+        sys.addaudithook(lambda event, args: os._exit(0) if armed else None)
+        def solve():
+            armed.append(1)
+            sys.audit("anything")
+            return 41
+        """,
+        by_verdict, STATUS,
+    ),
+    Attack(
+        "closes every descriptor and leaves with 0", FAMILY,
+        "import os\nos.closerange(0, 1000)\ndef solve():\n    return 41\nos._exit(0)", by_verdict, STATUS,
+    ),
+    Attack("sends half a length", FAMILY, sends(r"os.write(3, b'\x10')"), by_crash, FRAMES),
+    Attack(
+        "announces more than it sends", FAMILY, sends("os.write(3, struct.pack('<I', 2**32 - 1) + b'r')"),
+        by_crash, FRAMES,
+    ),
+    Attack("sends what is no JSON", FAMILY, sends("frame(b'r', b'not json')"), by_crash, FRAMES),
+    Attack("sends JSON of another shape", FAMILY, sends("frame(b'r', [1])"), by_crash, FRAMES),
+    Attack("nests without end", FAMILY, sends("""frame(b'r', b'{"v": ' + b'[' * 500_000)"""), by_crash, FRAMES),
+    Attack(
+        "sends a number of a million digits", FAMILY, sends("""frame(b'r', b'{"v": ' + b'9' * 1_000_000 + b'}')"""),
+        by_crash, FRAMES,
+    ),
+    Attack(
+        "sends a poisoned pickle", FAMILY,
+        """
+        import pickle
+        class Bomb:
+            def __init__(self, path):
+                self.path = path
+            def __reduce__(self):
+                return open, (self.path, "w")
+        def solve(path):
+            return pickle.dumps(Bomb(path))
+        """,
+        by_evidence, ("plain data",), stage=planted,
+    ),
+    Attack(
+        "breaks the log with its error message", FAMILY,
+        r"def solve():" "\n" r"    raise ValueError('two\nlines \udcff')", unstorable, ("clean reasons",),
+    ),
+    Attack(
+        "hides code behind a declared encoding", FAMILY,
+        "# -*- coding: utf-7 -*-\nvalue = 41\n# only a remark +AAo-value = 42\ndef solve():\n    return value",
+        by_verdict, ("source as text",),
+    ),
+)  # fmt: skip
