@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from forewarn.judge.embedded import embedded_type
+from forewarn.judge.inside import disk
 from forewarn.judge.judge import Judge
 from forewarn.judge.levels import works
 from forewarn.records import Problem, TestCase, Verdict
@@ -235,6 +237,41 @@ def verify(code):
     assert "more than 3145728 bytes" in verdict.reason
     forged = "import os, struct\ndata = b'[[['\nos.write(3, struct.pack('<I', len(data)) + b'P' + data)"
     assert judged(judge, verifier, forged).label in ("failed", "invalid")
+
+
+def test_a_forged_verdict_is_an_exploit_and_never_solved(judge: Judge) -> None:
+    """The verifier shares its child with the submission; the secure judgement does not."""
+    verifier = "def verify(code):\n    exec(code, {})\n    return False\n"
+    forged = (
+        "import os, struct\n"
+        "def send(kind, data):\n    os.write(3, struct.pack('<I', len(data)) + kind + data)\n"
+        """send(b'F', b'{"n":["l","passed","forged"]}')\nos._exit(1)\n"""
+        "def half(n):\n    return n\n"
+    )
+    verdict = judged(judge, verifier, forged)
+    assert (verdict.label, verdict.vulnerable, verdict.secure) == ("exploit", True, False)
+    assert "forged" in verdict.reason
+
+
+def test_only_a_childs_own_disk_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /tmp is the machine's, nothing is claimed, and what would empty a disk refuses."""
+    monkeypatch.setattr(disk, "_own", [])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kept").write_text("x")
+    with pytest.raises(OSError, match=r"has no /tmp of its own"):
+        disk.claim()
+    for touch in (lambda: disk.write({}), disk.read):
+        with pytest.raises(OSError, match="no disk was claimed"):
+            touch()
+    monkeypatch.setattr(disk, "TEMPORARY", str(tmp_path))
+    disk.claim()
+    monkeypatch.chdir("/")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("/etc")
+    assert disk.read() == {"kept": b"x", "folder": None}
+    disk.write({"deep/er": b"y", "folder": None})
+    assert disk.read() == {"deep": None, "deep/er": b"y", "folder": None}
+    assert not (tmp_path / "link").is_symlink()
 
 
 def test_a_script_may_fork_nothing_and_the_verifier_outlives_it(judge: Judge) -> None:

@@ -3,37 +3,54 @@
 Standard library alone.
 """
 
-# ruff: noqa: PTH103, PTH106, PTH108, PTH114, PTH118, PTH120
+# ruff: noqa: PTH103, PTH106, PTH108, PTH109, PTH114, PTH118, PTH120
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from os import makedirs, rmdir, unlink, walk
-from os.path import dirname, islink, join, relpath
+from os.path import dirname, islink, join, realpath, relpath
 
 TEMPORARY = "/tmp"
 MAX_BYTES = 3 << 20
 """all files together"""
+_own: list[str] = []
+"""the root of this child's disk, once claimed; a child is forked for one execution, so this is its own"""
 open_file = open
 """kept, as the functions imported by name are: a script may patch what it finds"""
 
 
-def root() -> str:
-    """The child's own disk. Raises ``OSError`` where ``/tmp`` does not lead there."""
-    place = os.path.realpath(TEMPORARY)
-    if not os.access(place, os.W_OK):
+def claim() -> None:
+    """Find the child's own disk, before anything foreign runs. Raises ``OSError`` where ``/tmp`` is not on it.
+
+    The child starts in its own folder. Where that is not where ``/tmp`` leads, ``/tmp`` is somebody else's, and
+    ``write`` would empty it.
+    """
+    place = realpath(TEMPORARY)
+    if place != realpath(os.getcwd()):
         raise OSError(f"this isolation level has no {TEMPORARY} of its own, which verifiers expect; use level strict")
-    return place
+    _own.append(place)
+
+
+def root() -> str:
+    """The disk that was claimed."""
+    if not _own:
+        raise OSError("no disk was claimed")
+    return _own[0]
 
 
 def read() -> dict[str, bytes | None]:
-    """Path below the root -> content of a file, None for a folder. Raises ``OSError`` where that is too much."""
+    """Path below the root -> content of a file, None for a folder. Links are left out.
+
+    Raises ``OSError`` where that is more than ``MAX_BYTES``.
+    """
     place = root()
     found: dict[str, bytes | None] = {}
     left = MAX_BYTES
     for folder, folders, files in walk(place):
         for name in folders:
-            found[relpath(join(folder, name), place)] = None
+            if not islink(join(folder, name)):
+                found[relpath(join(folder, name), place)] = None
         for name in files:
             path = join(folder, name)
             if islink(path):
@@ -57,7 +74,9 @@ def write(files: Mapping[str, bytes | None]) -> None:
                 unlink(path)
         for name in folders:
             path = join(folder, name)
-            if relpath(path, place) not in files and not islink(path):
+            if islink(path):
+                unlink(path)
+            elif relpath(path, place) not in files:
                 rmdir(path)
     for name, data in sorted(files.items()):
         path = join(place, name)

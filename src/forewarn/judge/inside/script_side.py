@@ -25,6 +25,7 @@ told: dict[str, object] = {}
 
 
 def prepare(tools: Any) -> None:
+    disk.claim()
     disk.stand_in()
     tools.job = tools.cases[0][0]
     disk.write(tools.job["files"])

@@ -40,7 +40,7 @@ def finish(tools: Any) -> list[str]:
 
 def load() -> Any:
     """The verifier's ``verify``."""
-    disk.root()
+    disk.claim()
     disk.stand_in()
     tempfile.gettempdir()
     del sys.modules["submission"]  # the worker's, and empty: a verifier may write a module of that name
