@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 
-from forewarn.errors import InputError
+from forewarn.errors import InputError, MissingExtraError
 from forewarn.problems.djinn.files import SPLIT, export, load, load_hub
 from forewarn.problems.djinn.row import ROW, from_row, to_row
 from forewarn.problems.one import read_problem_file, read_problems
@@ -210,3 +211,11 @@ def test_the_real_files_are_read_and_come_back(tmp_path: Path) -> None:
     for name in ("set.jsonl", "folder"):
         export(problems, tmp_path / name)
         assert by_id(load(tmp_path / name)) == by_id(problems)
+
+
+def test_without_the_extra_its_name_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    (tmp_path / "state.json").write_text("{}")
+    for call in (lambda: load_hub("some/set", split="train"), lambda: load(tmp_path)):
+        with pytest.raises(MissingExtraError, match=r"pip install 'forewarn\[datasets\]'"):
+            call()
