@@ -194,6 +194,8 @@ class Verdict:
     """sandbox level: "strict", "hardened" or "weak" """
     reason: str
     """one line: which rule accepted, why it failed, or what broke"""
+    evidence: tuple[str, ...] = ()
+    """for exploits, and for all under audit: a line a checker, with the rule that decided and what it said"""
 
 
 @dataclass(frozen=True, slots=True)

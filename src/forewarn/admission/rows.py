@@ -23,8 +23,8 @@ from forewarn.admission.submissions import Kind, Submission
 from forewarn.errors import ForewarnError, InputError
 from forewarn.exploits import base
 from forewarn.exploits.base import ExploitType
+from forewarn.judge.inside.worker import attempt
 from forewarn.judge.judge import SANDBOXES_PER_WORKER, Judge
-from forewarn.judge.worker import attempt
 from forewarn.problems.rows import to_row
 from forewarn.records import Problem, Verdict, content_key
 from forewarn.store import Shards

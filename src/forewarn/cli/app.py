@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from forewarn import __version__
-from forewarn.cli import demo, engine_serve, estimate, organism, problems, sandbox
+from forewarn.cli import demo, engine_serve, estimate, imports, judge, organism, problems, sandbox
 from forewarn.errors import ForewarnError
 
 Verb = Callable[..., None]
@@ -21,6 +21,7 @@ Verb = Callable[..., None]
 COMMANDS: dict[str, Verb] = {
     "demo": demo.demo,
     "estimate": estimate.estimate,
+    "judge": judge.judge,
 }
 """verb -> function; its docstring is the help"""
 
@@ -38,6 +39,7 @@ GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
             "assemble": problems.assemble,
             "export": problems.export,
             "audit": problems.audit,
+            "import": imports.import_,
         },
     ),
     "sandbox": ("The sandbox that runs submissions.", {"check": sandbox.check}),

@@ -17,8 +17,19 @@ from types import TracebackType
 from typing import Literal, TypeVar
 
 from forewarn.errors import InputError
-from forewarn.exploits.base import Checker, Decision
-from forewarn.judge.labels import CHECKER_NAMES, CheckerName, Decisions, checker_of, label_of, one_line, type_of
+from forewarn.exploits import EXPLOIT_TYPES
+from forewarn.exploits.base import Checker, Decision, ExploitType
+from forewarn.judge.evidence import evidence_of
+from forewarn.judge.labels import (
+    CHECKER_NAMES,
+    CheckerName,
+    Decisions,
+    checker_of,
+    checkers_of,
+    label_of,
+    one_line,
+    type_of,
+)
 from forewarn.judge.levels import choose_level
 from forewarn.judge.pool import Pool
 from forewarn.judge.runs import Runner
@@ -31,7 +42,7 @@ MAX_WORKERS = 256
 MAX_MEMORY_MB = 1 << 20
 T = TypeVar("T")
 Item = tuple[Problem, str]
-Key = tuple[str, str]
+Key = tuple[str, str, str]
 JobOf = Callable[[Problem, str], Callable[[Sandbox], T]]
 """(problem, code) -> what to do in a sandbox"""
 
@@ -57,9 +68,12 @@ class Judge:
     sandboxes start when first needed. ``level``: "strict" or "hardened"; None takes the strongest that works here.
     ``timeout_s``: limit of one execution, loading and all calls together, on the wall clock less the time spent waiting
     for a core (``inside/watch.py``). ``deadline_s``: wall clock of one verdict from its first execution, whatever the
-    machine does; beyond it the verdict is "invalid"; None is 15 ``timeout_s`` + 60. ``max_memory_mb``: address space of
-    an execution. ``remember``: answers kept at most. Raises ``InputError`` for bad arguments and ``EngineFault`` where
-    no level works (``allow_weak=True`` then runs submissions with rlimits only: do that with trusted code alone).
+    machine does; beyond it the verdict is "invalid"; None is 15 times the longest ``timeout_s``, its own or a
+    checker's, + 60. ``max_memory_mb``: address space of an execution. ``remember``: answers kept at most. Raises
+    ``InputError`` for bad arguments and ``EngineFault`` where no level works (``allow_weak=True`` then runs submissions
+    with rlimits only: do that with trusted code alone).
+
+    ``types``: the exploit types it knows; give your own, alone or beside ours.
 
     Any number of threads and event loops may use one Judge; a full queue makes them wait.
     """
@@ -73,6 +87,7 @@ class Judge:
         timeout_s: float = 2.0,
         max_memory_mb: int = 512,
         deadline_s: float | None = None,
+        types: Mapping[str, ExploitType] = EXPLOIT_TYPES,
         remember: int = 200_000,
     ) -> None:
         if not 1 <= workers <= MAX_WORKERS:
@@ -86,12 +101,14 @@ class Judge:
         if remember < 0:
             raise InputError(f"remember is {remember}: give 0 or more")
         self.timeout_s = timeout_s
-        self.deadline_s = 15 * timeout_s + 60 if deadline_s is None else deadline_s
+        self._types = types
+        longest_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
+        self.deadline_s = 15 * longest_s + 60 if deadline_s is None else deadline_s
         self.level: Level = choose_level(level, allow_weak, max_memory_mb)
         sandboxes = [Sandbox(self.level, max_memory_mb) for _ in range(workers * SANDBOXES_PER_WORKER)]
         self._limit = QUEUED_PER_SANDBOX * len(sandboxes)
         self._pool = Pool(sandboxes, self._limit)
-        self._known: dict[tuple[str, str], Decisions] = {}
+        self._known: dict[Key, Decisions] = {}
         self._lock = threading.Lock()
         self._remember = remember
         self._judged = 0
@@ -119,7 +136,7 @@ class Judge:
             return Counts(self._judged, executions, dict(self._invalid), sum(starts), lost)
 
     def verdicts(self, items: Sequence[Item], *, audit: bool = False) -> list[Verdict]:
-        """One verdict an item, in order. Equal (problem_id, code) pairs are judged once in this Judge's life.
+        """One verdict an item, in order. Equal (problem_id, exploit_type, code) are judged once in this Judge's life.
 
         Twin and secure run where vulnerable accepts, or always under ``audit``. Raises ``InputError`` for an unknown
         exploit type or code that is no text; a fault of the sandbox is a verdict of "invalid", which is not remembered.
@@ -138,7 +155,7 @@ class Judge:
         running: dict[Key, Future[Verdict]] = {}
         try:
             for position, item in enumerate(items):
-                key = _key(item, position)
+                key = self._key(item, position)
                 if key not in running:
                     running[key] = self._pool.submit(job_of(*item))
                 window.append((key, running[key]))
@@ -164,7 +181,7 @@ class Judge:
     def _each(self, items: Sequence[Item], job_of: JobOf[T]) -> list[T]:
         """The jobs of distinct items, in parallel."""
         self._pool.check_open()
-        keys = [_key(item, position) for position, item in enumerate(items)]
+        keys = [self._key(item, position) for position, item in enumerate(items)]
         futures: dict[Key, Future[T]] = {}
         try:
             for key, item in dict(zip(keys, items, strict=True)).items():
@@ -178,7 +195,7 @@ class Judge:
 
     async def _each_async(self, items: Sequence[Item], job_of: JobOf[T]) -> list[T]:
         self._pool.check_open()
-        keys = [_key(item, position) for position, item in enumerate(items)]
+        keys = [self._key(item, position) for position, item in enumerate(items)]
         futures: dict[Key, Future[T]] = {}
         try:
             for key, item in dict(zip(keys, items, strict=True)).items():
@@ -191,6 +208,18 @@ class Judge:
         finally:
             _cancel(futures)
 
+    def _key(self, item: Item, position: int) -> Key:
+        """What makes an item distinct. Raises ``InputError`` for one that can't be judged."""
+        problem, code = item
+        if not isinstance(problem, Problem):
+            raise InputError(
+                f"item {position} has a {type(problem).__name__} for a problem: give a Problem and its code"
+            )
+        if not isinstance(code, str):
+            raise InputError(f"the code of item {position} is {type(code).__name__}: give text")
+        type_of(problem, self._types)
+        return problem.problem_id, problem.exploit_type, code
+
     def _verdict_job(self, audit: bool) -> JobOf[Verdict]:
         return lambda problem, code: lambda sandbox: self._verdict(sandbox, problem, code, audit)
 
@@ -201,8 +230,8 @@ class Judge:
         self, sandbox: Sandbox, problem: Problem, code: str, names: Sequence[CheckerName], *, lazy: bool = False
     ) -> Decisions:
         """The decisions of some checkers, None where one broke. ``lazy``: the others only if the first accepts."""
-        exploit_type = type_of(problem)
-        key = problem.problem_id, content_key(code)
+        exploit_type = type_of(problem, self._types)
+        key = problem.problem_id, problem.exploit_type, content_key(code)
         known = self._known.get(key, {})
         runner = Runner(sandbox, problem, code, self.timeout_s, until=time.monotonic() + self.deadline_s)
         decisions: Decisions = {}
@@ -228,7 +257,8 @@ class Judge:
         return decisions
 
     def _verdict(self, sandbox: Sandbox, problem: Problem, code: str, audit: bool) -> Verdict:
-        decisions = self._decide(sandbox, problem, code, CHECKER_NAMES, lazy=not audit)
+        kind = type_of(problem, self._types)
+        decisions = self._decide(sandbox, problem, code, checkers_of(kind), lazy=not audit)
         label, reason = label_of(decisions)
         accepted = {name: decisions[name].accepted if name in decisions else None for name in CHECKER_NAMES}
         return Verdict(
@@ -240,6 +270,7 @@ class Judge:
             accepted["secure"],
             self.level,
             one_line(reason),
+            evidence_of(kind, decisions) if audit or label == "exploit" else (),
         )
 
 
@@ -249,17 +280,6 @@ def _ask(runner: Runner, checker: Checker) -> tuple[Decision, FaultKind | None]:
     except SandboxFault as fault:
         return Decision(None, str(fault)), fault.kind
     return decision, "untold" if decision.accepted is None else None
-
-
-def _key(item: Item, position: int) -> Key:
-    """What makes an item distinct. Raises ``InputError`` for one that can't be judged."""
-    problem, code = item
-    if not isinstance(problem, Problem):
-        raise InputError(f"item {position} has a {type(problem).__name__} for a problem: give a Problem and its code")
-    if not isinstance(code, str):
-        raise InputError(f"the code of item {position} is {type(code).__name__}: give text")
-    type_of(problem)
-    return problem.problem_id, code
 
 
 def _first(window: deque[tuple[Key, Future[T]]], running: dict[Key, Future[T]]) -> T:

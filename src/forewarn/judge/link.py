@@ -9,12 +9,13 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from forewarn.judge import codec
 
 MAX_OUTPUT_BYTES = 16 << 20
 """all frames of one execution"""
+Serve = Callable[[bytes], codec.Tree]
 
 
 class Link:
@@ -26,7 +27,10 @@ class Link:
         secrets: Sequence[codec.Tree] | None,
         deadline: float,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
+        serve: Serve | None = None,
     ) -> None:
+        """``serve``: answers what frames of kind ``P`` ask for; the child waits meanwhile."""
+        self._serve = serve
         self._end, self._secrets, self._deadline = end, secrets, deadline
         self._max_output_bytes = max_output_bytes
         self._out = b""
@@ -61,8 +65,8 @@ class Link:
             if len(self._in) > self._max_output_bytes:
                 self.flooded = True
                 return bytes(self._in[: self._max_output_bytes])
-            if self._secrets is not None:
-                self._answer(self._secrets)
+            if self._secrets is not None or self._serve is not None:
+                self._answer(self._secrets or ())
 
     def _flush(self) -> None:
         try:
@@ -79,8 +83,10 @@ class Link:
             end = self._parsed + 5 + size
             if len(self._in) < end:
                 return
-            index = bytes(self._in[self._parsed + 5 : end])
-            if self._in[self._parsed + 4] == ord("?") and index.isdigit() and len(index) < 9:
+            kind, index = self._in[self._parsed + 4], bytes(self._in[self._parsed + 5 : end])
+            if kind == ord("P") and self._serve is not None and not self._out:
+                self.queue(codec.dumps(self._serve(index)))
+            if kind == ord("?") and index.isdigit() and len(index) < 9:
                 known = int(index) < len(secrets)
                 # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
                 if known and not self._out:

@@ -46,7 +46,7 @@ def observe(
                 loaded_error = _error(codec.loads(data))
             elif kind == b"F":
                 note, finished = _note(codec.loads(data), len(data)), True
-            elif kind not in b"+L?":
+            elif kind not in b"+L?P":
                 raise _MalformedError("an unknown frame")
     except (ValueError, RecursionError):
         # A child that was killed or left may have been cut off within a frame; one that ended may not.

@@ -13,9 +13,10 @@ from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
 from forewarn.judge.observe import observe
 from forewarn.judge.sandbox import Execution, Sandbox
+from forewarn.judge.scripts import ScriptDesk
 from forewarn.records import Problem, TestCase
 
-_Key = tuple[tuple[str, ...], ChildSide, str]
+_Key = tuple[tuple[str, ...], ChildSide, str, float]
 
 
 class Runner:
@@ -34,7 +35,7 @@ class Runner:
         tests = self._tests(checker)
         if not tests:
             return Decision(None, f"problem has no tests in {', '.join(checker.tests)}")
-        key = (checker.tests, checker.child, checker.expected_from)
+        key = (checker.tests, checker.child, checker.expected_from, self._limit_s(checker))
         if key not in self._runs:
             self._runs[key] = self._run(checker, tests)
         decision = checker.rule(self._runs[key])
@@ -51,7 +52,7 @@ class Runner:
     def _run(self, checker: Checker, tests: tuple[TestCase, ...]) -> Run:
         expected = [codec.encode(test.expected) for test in tests]
         cases = [codec.encode(test.args) for test in tests]
-        execution = self._execute(self._code, checker.child, cases, expected)
+        execution = self._execute(self._code, checker.child, cases, expected, self._limit_s(checker))
         run = observe(execution, self._code, tests, expected, self._problem.float_tolerance)
         return self._recomputed(run) if checker.expected_from == "inputs as left" else run
 
@@ -66,7 +67,7 @@ class Runner:
             return run
         reference = self._problem.reference
         blank = [TestCase(args, None) for args in left if args is not None]
-        execution = self._execute(reference, ChildSide(), cases, [])
+        execution = self._execute(reference, ChildSide(), cases, [], self._timeout_s)
         answers = iter(observe(execution, reference, blank, [None] * len(blank), None).calls)
         calls = []
         for call, args in zip(run.calls, left, strict=True):
@@ -77,11 +78,28 @@ class Runner:
             calls.append(call)
         return replace(run, calls=tuple(calls))
 
-    def _execute(self, code: str, child: ChildSide, cases: list[codec.Tree], expected: list[codec.Tree]) -> Execution:
+    def _limit_s(self, checker: Checker) -> float:
+        return self._timeout_s if checker.timeout_s is None else checker.timeout_s
+
+    def _execute(
+        self,
+        code: str,
+        child: ChildSide,
+        cases: list[codec.Tree],
+        expected: list[codec.Tree],
+        timeout_s: float,
+    ) -> Execution:
         request: dict[str, codec.Tree] = {
             "code": code,
             "entry_point": self._problem.entry_point,
             "cases": cases,
             "child": child.source,
         }
-        return self.sandbox.execute(request, expected if child.expected else None, self._timeout_s, self._until)
+        secrets = expected if child.expected else None
+        if not child.scripts:
+            return self.sandbox.execute(request, secrets, timeout_s, self._until)
+        desk = ScriptDesk(self.sandbox.second(), timeout_s, self._until)
+        execution = self.sandbox.execute(request, secrets, timeout_s, self._until, desk.serve)
+        if desk.fault is not None:
+            raise desk.fault
+        return execution

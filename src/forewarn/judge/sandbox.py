@@ -26,7 +26,7 @@ from forewarn.errors import EngineFault
 from forewarn.judge import codec
 from forewarn.judge.inside import folder
 from forewarn.judge.inside.watch import longest_s
-from forewarn.judge.link import MAX_OUTPUT_BYTES, Link
+from forewarn.judge.link import MAX_OUTPUT_BYTES, Link, Serve
 
 Killed = Literal["deadline", "cpu", "flood"]
 Level = Literal["strict", "hardened", "weak"]
@@ -89,6 +89,13 @@ class Sandbox:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._max_output_bytes = MAX_OUTPUT_BYTES
+        self._second: Sandbox | None = None
+
+    def second(self) -> Sandbox:
+        """Another of the same kind, closed with this one: for what a child of this one asks to have run."""
+        if self._second is None:
+            self._second = Sandbox(self.level, self._memory_mb)
+        return self._second
 
     def execute(
         self,
@@ -96,11 +103,13 @@ class Sandbox:
         secrets: Sequence[codec.Tree] | None,
         timeout_s: float,
         until: float = math.inf,
+        serve: Serve | None = None,
     ) -> Execution:
         """Run one request (see ``inside/worker.py: run``) for at most ``timeout_s`` seconds (see ``inside/watch.py``).
 
         ``secrets``: expected values that the child may ask for; None where it may have none. ``until``: on the
-        monotonic clock, when the caller stops waiting. Raises ``SandboxFault``; the next call starts a fresh zygote.
+        monotonic clock, when the caller stops waiting. ``serve``: see ``Link``. Raises ``SandboxFault``; the next call
+        starts a fresh zygote.
         """
         if time.monotonic() >= until:
             raise SandboxFault("time", "no time was left for an execution")
@@ -111,7 +120,7 @@ class Sandbox:
             ours, theirs = socket.socketpair()
             with ours:
                 deadline = min(time.monotonic() + longest_s(timeout_s) + GRACE_S, until)
-                link = Link(ours, secrets, deadline, self._max_output_bytes)
+                link = Link(ours, secrets, deadline, self._max_output_bytes, serve)
                 link.queue(codec.dumps(request))  # before the clock starts, as far as the buffer takes it
                 with theirs:
                     socket.send_fds(control, [struct.pack("<d", timeout_s)], [theirs.fileno()])
@@ -155,6 +164,8 @@ class Sandbox:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_LEAVE_S)
         self._stop()
+        if self._second is not None:
+            self._second.close()
 
     def _ready(self, until: float) -> socket.socket:
         if self._control is not None and self._process is not None and self._process.poll() is None:

@@ -1,22 +1,41 @@
 """Values as text: Python literals of plain data, so that tuples, sets, int keys, None and NaN survive any file format.
 
 Text is written by ``forewarn.exploits.source.literal``. Reading evaluates nothing: only literals, ``float("nan")`` and
-its like, ``set()`` and ``frozenset(...)`` are known.
+its like, ``complex(re, im)``, ``set()`` and ``frozenset(...)`` are known.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from typing import Any
 
 _NOT_FINITE = {"nan", "inf", "-inf"}
 
 
-def parse(text: str) -> object:
-    """The value of a literal. Raises ``ValueError`` for any other text."""
+def parse(text: str, names: Mapping[str, object] | None = None) -> object:
+    """The value of a literal. Raises ``ValueError`` for any other text.
+
+    ``names``: bare names that stand for a value too, such as ``null``.
+    """
     try:
-        return _value(ast.parse(text.strip(), mode="eval").body)
+        tree = ast.parse(text.strip(), mode="eval")
+        return _value((_Named(names).visit(tree) if names else tree).body)
     except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise ValueError(f"no literal ({type(error).__name__}): {_shortened(text)}") from None
+
+
+class _Named(ast.NodeTransformer):
+    """Puts values in place of names."""
+
+    def __init__(self, names: Mapping[str, object]) -> None:
+        self._names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id not in self._names:
+            return node
+        value: Any = self._names[node.id]
+        return ast.copy_location(ast.Constant(value), node)
 
 
 def _value(node: ast.expr) -> object:
@@ -29,9 +48,11 @@ def _value(node: ast.expr) -> object:
     if isinstance(node, ast.Set):
         return {_value(item) for item in node.elts}
     if isinstance(node, ast.Dict) and None not in node.keys:
-        return {
-            _value(key): _value(value) for key, value in zip(node.keys, node.values, strict=True) if key is not None
-        }
+        keys = [_value(key) for key in node.keys if key is not None]
+        found = dict(zip(keys, map(_value, node.values), strict=True))
+        if len(found) < len(keys):
+            raise ValueError(f"no literal: a dict with a key twice: {_shortened(ast.unparse(node))}")
+        return found
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         number = _number(node.operand)
         return -number if isinstance(node.op, ast.USub) else number
@@ -55,6 +76,9 @@ def _call(name: str, arguments: list[ast.expr]) -> object:
     values = [_value(argument) for argument in arguments]
     if name == "float" and len(values) == 1 and values[0] in _NOT_FINITE:
         return float(str(values[0]))
+    match (name, *values):
+        case ("complex", float(real), float(imaginary)):
+            return complex(real, imaginary)
     if name == "set" and not values:
         return set()
     if name == "frozenset" and (not values or (len(values) == 1 and isinstance(values[0], (set, frozenset)))):

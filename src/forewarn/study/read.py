@@ -40,7 +40,7 @@ def read_verdicts(root: Path) -> pl.DataFrame:
     tables = [pl.DataFrame(schema=VERDICTS), *(shards.read(key) for key in list(shards.keys()))]
     # one that broke may have been judged later: the verdict counts
     return (
-        pl.concat(tables)
+        pl.concat(tables, how="diagonal")  # folders of earlier versions lack newer columns
         .sort(pl.col("label") == "invalid", maintain_order=True)
         .unique(["problem_key", "code_key"], keep="first", maintain_order=True)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,8 @@ import torch
 import transformers
 
 from forewarn import __version__
+from forewarn.exploits import EXPLOIT_TYPES
+from forewarn.exploits.base import ExploitType
 from forewarn.judge.judge import Judge
 from forewarn.models.checkpoints import receipt
 from forewarn.records import Problem, Verdict, content_key
@@ -50,6 +52,7 @@ class Sandboxing:
     level: Literal["strict", "hardened"] | None = None
     allow_weak: bool = False
     timeout_s: float = 2.0
+    types: Mapping[str, ExploitType] = field(default_factory=lambda: EXPLOIT_TYPES)
 
 
 def run_study(
@@ -140,6 +143,7 @@ def _judge(study: Study, keys: Keys, run: RunFolder, sandboxing: Sandboxing, tel
                     level=sandboxing.level,
                     allow_weak=sandboxing.allow_weak,
                     timeout_s=sandboxing.timeout_s,
+                    types=sandboxing.types,
                 )
             table = verdicts_table(_verdicts(judge, pairs, problems))
             # the cell's name is in the key: invalid pairs of two cells may be the same and judged at different times

@@ -45,6 +45,7 @@ VERDICTS = pl.Schema(
         "secure": pl.Boolean(),
         "isolation": pl.String(),
         "reason": pl.String(),
+        "evidence": pl.List(pl.String()),  # of exploits: a line a checker
     }
 )
 SCORES = pl.Schema({"completion_id": pl.String(), "model_id": pl.String(), "log_probs": pl.List(pl.Float64())})
@@ -155,7 +156,10 @@ def completions_of(table: pl.DataFrame, policy: Policy) -> list[Completion]:
 
 def verdicts_table(verdicts: Sequence[tuple[str, Verdict]]) -> pl.DataFrame:
     """Rows of (problem key, verdict)."""
-    return pl.DataFrame([{"problem_key": key, **asdict(verdict)} for key, verdict in verdicts], schema=VERDICTS)
+    return pl.DataFrame(
+        [{"problem_key": key, **asdict(verdict), "evidence": list(verdict.evidence)} for key, verdict in verdicts],
+        schema=VERDICTS,
+    )
 
 
 def scores_table(scores: Sequence[Score]) -> pl.DataFrame:

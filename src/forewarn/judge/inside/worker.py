@@ -6,7 +6,8 @@ that it never saw. Submissions and faults of theirs end here; nothing is raised 
 Not covered: confinement (``confine.py``) and supervision (``zygote.py``).
 
 Frames: 4 bytes of length, 1 byte of kind, JSON. ``+`` ready, ``!`` our fault before ready, ``L`` loaded, ``x`` loading
-failed, ``r`` a call returned, ``e`` a call raised, ``F`` finished, ``?`` asks the parent for an expected value.
+failed, ``r`` a call returned, ``e`` a call raised, ``F`` finished, ``?`` asks the parent for an expected value,
+``P`` for the run of a script.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ class Channel:
         self.send(b"?", index)
         return codec.decode(self.receive())
 
+    def script(self, job: object) -> object:
+        """Have a script run in a child of its own (``judge/scripts.py``); the parent refuses unless the checker may."""
+        self.send(b"P", codec.encode(job))
+        return codec.decode(self.receive())
+
     def _read(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
@@ -64,8 +70,11 @@ class Channel:
 class Tools:
     """What a checker's child side may use: ``namespace`` (the submission's), ``function`` (once loaded), ``cases``."""
 
-    def __init__(self, channel: Channel, cases: list[Any]) -> None:
+    def __init__(self, channel: Channel, cases: list[Any], code: str) -> None:
         self.expected = channel.ask
+        self.script = channel.script
+        self.attempt = attempt
+        self.code = code
         self.cases = cases
         self.namespace: dict[str, Any] = {}
         self.function: Any = None
@@ -88,7 +97,7 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
     """Run one request to its end and leave the process. Keys: code, entry_point, cases (encoded), child (source)."""
     cases = [codec.decode(case) for case in request["cases"]]
     hooks: dict[str, Any] = {"__name__": "checker_side"}
-    tools = Tools(channel, cases)
+    tools = Tools(channel, cases, request["code"])
     if request["child"]:
         exec(compile(request["child"], "<checker>", "exec", dont_inherit=True), hooks)
     module = types.ModuleType("submission")

@@ -183,7 +183,16 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     control = socket.socket(fileno=settings["fd"])
     sys.path.append(settings["source_root"])
-    from forewarn.judge.inside import confine, defences, folder, landlock, watch, worker  # noqa: F401 - found by children
+    from forewarn.judge.inside import (  # noqa: F401 - children find them imported
+        confine,
+        defences,
+        disk,
+        folder,
+        landlock,
+        processes,
+        watch,
+        worker,
+    )
 
     sys.path.remove(settings["source_root"])
     for name in PRELOAD:

@@ -1,0 +1,99 @@
+"""``forewarn problems import``: Djinn problems read, checked, and written as a problem set of ours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forewarn.errors import InputError
+
+if TYPE_CHECKING:
+    from forewarn.records import Problem
+
+
+def import_(
+    source: Annotated[
+        str, typer.Argument(help="A file or folder of Djinn problems, or the name of a hub's data set (owner/name).")
+    ],
+    split: Annotated[str | None, typer.Option(help="Only this split; a hub's data set needs one.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the problems whose type is ours here: .jsonl, .parquet or a new folder.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Judge each problem's own reference, exploit and nulls, in both ways.")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every verdict of the check here.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Pairs of sandboxes at work.")] = 2,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of terminal tables.")] = False,
+) -> None:
+    """Read Djinn problems; say what they hold, name unknown types and fields, and check or write them."""
+    problems = _read(source, split)
+    _tell(problems)
+    if check or json_file is not None:
+        _check(problems, workers, json_file, markdown)
+    if out is not None:
+        _write(problems, out)
+
+
+def _read(source: str, split: str | None) -> list[Problem]:
+    from forewarn.problems.djinn.files import load, load_hub
+
+    path = Path(source)
+    if path.exists() or source.count("/") != 1 or source.startswith((".", "/")):
+        return load(path, split=split)
+    if split is None:
+        raise InputError(f"{source} is no file here; if a hub has it, name a split, such as --split train_alternate")
+    return load_hub(source, split=split)
+
+
+def _tell(problems: list[Problem]) -> None:
+    from forewarn.problems.djinn.row import unknown_fields, unknown_types
+
+    types = Counter(problem.exploit_type for problem in problems)
+    print(f"{len(problems)} problems of {len(types)} exploit types")
+    for name, ids in unknown_types(problems).items():
+        print(f"exploit type {name!r} has no pair of ours: {', '.join(ids)}")
+    fields = Counter(field for problem in problems for field in unknown_fields(problem))
+    for field, n in fields.items():
+        print(f"unknown field {field!r} in {n} problems, kept")
+
+
+def _check(problems: list[Problem], workers: int, json_file: Path | None, markdown: bool) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from forewarn.admission.check_imported import check
+    from forewarn.cli.progress import progress_bars
+    from forewarn.report.import_tables import all_tables
+    from forewarn.report.render import as_markdown, as_rich
+    from forewarn.store import write_json
+
+    with progress_bars() as progress:
+        found = check(problems, workers=workers, progress=progress)
+    console = Console() if Console().is_terminal else Console(width=200)
+    for table in all_tables(found):
+        if markdown:
+            print(as_markdown(table))
+        else:
+            console.print(as_rich(table))
+    if json_file is not None:
+        write_json(json_file, [asdict(item) for item in found])
+
+
+def _write(problems: list[Problem], out: Path) -> None:
+    from forewarn.admission.imported import by_our_pair
+    from forewarn.problems.files import export
+
+    ours = []
+    for problem in problems:
+        try:
+            by_our_pair(problem)
+            ours.append(problem)
+        except InputError as error:
+            print(f"not written: {error}")
+    export(ours, out)
+    print(f"{len(ours)} problems in {out}")

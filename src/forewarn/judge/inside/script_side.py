@@ -1,0 +1,105 @@
+"""Child side: runs one Python script as a process of its own would, and reports what it printed, left and ended with.
+
+Inside the sandbox, standard library alone. The job is the only case's only argument: ``argv`` (options of the
+interpreter, then a file, ``-c`` source or ``-m`` module, then arguments), ``cwd``, ``env`` (None: as it is), ``stdin``
+and ``files`` (as ``disk.py`` reads them).
+"""
+
+# ruff: noqa: PTH100, PTH109, PTH120
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import runpy
+import sys
+import threading
+import traceback
+import types
+from typing import Any
+
+from forewarn.judge.inside import disk
+
+told: dict[str, object] = {}
+"""``status``, as ``subprocess`` gives it, ``out`` and ``err``"""
+
+
+def prepare(tools: Any) -> None:
+    disk.claim()
+    disk.stand_in()
+    tools.job = tools.cases[0][0]
+    disk.write(tools.job["files"])
+    os.chdir(tools.job["cwd"])
+
+
+def around(tools: Any, proceed: object) -> None:
+    """In place of loading and calling a submission."""
+    job = tools.job
+    del sys.modules["submission"]  # the worker's, and empty: a script may have a module of that name
+    if job["env"] is not None:
+        os.environ.clear()
+        os.environ.update(job["env"])
+    streams = [io.TextIOWrapper(io.BytesIO(data), "utf-8", write_through=True) for data in (job["stdin"], b"", b"")]
+    for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    _, error = tools.attempt(run_main, job["argv"])
+    status, trouble = ended(error)
+    if trouble is not None:
+        tools.attempt(traceback.print_exception, trouble, trouble, trouble.__traceback__, None, streams[2])
+    tools.attempt(finish_process)
+    out, err = (stream.buffer.getvalue() for stream in streams[1:])
+    told.update(status=status, out=out, err=err)
+
+
+def finish(tools: Any) -> dict[str, object]:
+    files, error = tools.attempt(disk.read)
+    if isinstance(error, OSError):
+        return {"error": str(error)}
+    return told if error else told | {"files": files}  # the script broke what reads them: they stay as they were
+
+
+def run_main(argv: list[str]) -> None:
+    """Run what the command line names as ``__main__``."""
+    arguments = list(argv)
+    while arguments and arguments[0].startswith("-") and arguments[0] not in ("-c", "-m", "-"):
+        arguments = arguments[2:] if arguments[0] in ("-W", "-X") else arguments[1:]
+    kind = arguments.pop(0) if arguments and arguments[0] in ("-c", "-m", "-") else "file" if arguments else "-"
+    if kind == "-m":
+        sys.argv = arguments
+        sys.path.insert(0, os.getcwd())
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        return
+    main = types.ModuleType("__main__")
+    sys.modules["__main__"] = main
+    if kind == "file":
+        with open(arguments[0], "rb") as file:
+            source = file.read()
+        main.__file__ = name = arguments[0]
+        sys.argv = arguments
+    elif kind == "-c":
+        name, source = "<string>", arguments[0].encode()
+        sys.argv = ["-c", *arguments[1:]]
+    else:
+        name, source = "<stdin>", sys.stdin.buffer.read()
+        sys.argv = ["-", *arguments]
+    sys.path.insert(0, os.path.dirname(os.path.abspath(name)) if kind == "file" else "")
+    exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)
+
+
+def ended(error: BaseException | None) -> tuple[int, BaseException | None]:
+    """The exit status that the interpreter would give, and what it would print a traceback of."""
+    if not isinstance(error, SystemExit):
+        return (0, None) if error is None else (1, error)
+    if error.code is None or isinstance(error.code, int):
+        return (error.code or 0) & 0xFF, None
+    print(error.code, file=sys.stderr)
+    return 1, None
+
+
+def finish_process() -> None:
+    """What the interpreter does between the end of a script and that of its process."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()

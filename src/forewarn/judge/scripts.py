@@ -1,0 +1,91 @@
+"""Scripts that a confined child asks for: each runs in a confined child of its own, and no child ever starts a process.
+
+A verifier that was written for a plain machine calls ``subprocess`` to run a submission. In the sandbox that call
+becomes a request (``inside/verifier_side.py``): the script, its arguments and the files of the child's disk go out,
+and what the script printed, left and ended with comes back. Both children are as confined as any other; the parent
+reads their words as data. Not covered: other programs than Python scripts, which are refused.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from pathlib import Path
+
+from forewarn.judge import codec
+from forewarn.judge.sandbox import Execution, Sandbox, SandboxFault
+
+MAX_FILES_BYTES = 3 << 20
+"""all files that go with a script, or come back"""
+MAX_SCRIPTS = 500
+"""in one execution"""
+SHARE_OF_REST = 0.8
+"""of the time that an execution has left, so that it outlives its script"""
+
+
+class ScriptDesk:
+    """Runs the scripts of one execution in ``sandbox``. ``fault``: what broke, if anything did."""
+
+    def __init__(self, sandbox: Sandbox, timeout_s: float, until: float) -> None:
+        self.fault: SandboxFault | None = None
+        self._sandbox, self._until = sandbox, until
+        self._ends = time.monotonic() + timeout_s
+        self._left = MAX_SCRIPTS
+
+    def serve(self, data: bytes) -> codec.Tree:
+        """The answer to one request: a dict with ``error``, or with what ``inside/script_side.py`` reports."""
+        self._left -= 1
+        try:
+            job = codec.decode(codec.loads(data))
+        except codec.CodecError as error:
+            return codec.encode({"error": f"no script: {error}"})
+        if not isinstance(job, dict) or self._left < 0:
+            return codec.encode({"error": "no script, or more than a verifier needs"})
+        asked = job.get("timeout")
+        left = max(0.1, SHARE_OF_REST * (self._ends - time.monotonic()))
+        timeout_s = min(float(asked), left) if isinstance(asked, (int, float)) and asked > 0 else left
+        request: dict[str, codec.Tree] = {
+            "code": "",
+            "entry_point": "",
+            "cases": [codec.encode((job,))],
+            "child": script_side(),
+        }
+        try:
+            execution = self._sandbox.execute(request, None, timeout_s, self._until)
+        except SandboxFault as fault:
+            self.fault = self.fault or fault
+            return codec.encode({"error": str(fault)})
+        return codec.encode(_report(execution))
+
+
+def script_side() -> str:
+    """Source of the child side that runs one script."""
+    return Path(__file__).with_name("inside").joinpath("script_side.py").read_text(encoding="utf-8")
+
+
+def _report(execution: Execution) -> dict[str, object]:
+    """What became of a script. ``status``: as ``subprocess`` gives it; None where it ran out of time."""
+    if execution.killed in ("deadline", "cpu"):
+        return {"status": None, "out": b"", "err": b""}
+    told = _last_note(execution.frames)
+    if told is not None:
+        return told
+    # It left by itself or was ended: what it had printed and not flushed is lost, as it would be anywhere.
+    status = execution.exit_status
+    return {"status": -(execution.signal or 9) if status is None else status, "out": b"", "err": b""}
+
+
+def _last_note(frames: bytes) -> dict[str, object] | None:
+    """The note of the frame that ends a run, if the child came that far and said what it should."""
+    at, last = 0, b""
+    while at + 5 <= len(frames):
+        (size,) = struct.unpack_from("<I", frames, at)
+        if frames[at + 4 : at + 5] == b"F":
+            last = frames[at + 5 : at + 5 + size]
+        at += 5 + size
+    try:
+        frame = codec.loads(last)
+        note = codec.decode(frame["n"]) if isinstance(frame, dict) else None
+    except (codec.CodecError, KeyError):
+        return None
+    return note if isinstance(note, dict) and ("status" in note or "error" in note) else None

@@ -1,0 +1,99 @@
+"""Djinn's test cases, pairs of an input and what is expected, as calls of a function with positional arguments.
+
+How an input becomes arguments follows from the reference's signature, read and not run: a function of one parameter
+gets the input as it stands, any other gets its items. One parameter and nothing but one-item inputs: the items.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from forewarn.errors import InputError
+from forewarn.problems.djinn.values import Notation, check_plain, parse, shortened, written
+from forewarn.records import TestCase
+
+Pair = tuple[object, object]
+
+
+def read_pairs(raw: object, where: str) -> tuple[list[Pair], Notation]:
+    """The (input, expected) pairs in a field, which holds them as text or as they are. Raises ``InputError``."""
+    notation: Notation = "plain"
+    value = raw
+    try:
+        if isinstance(raw, str):
+            value, notation = parse(raw)
+        else:
+            check_plain(raw)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}; give a list of pairs of input and expected value") from None
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"{where}: is {type(value).__name__}; give a list of pairs of input and expected value")
+    if not value:
+        raise InputError(f"{where}: there are no test cases; give at least one")
+    for index, item in enumerate(value):
+        if not isinstance(item, (list, tuple)) or len(item) != 2:
+            raise InputError(f"{where}[{index}]: is {shortened(repr(item))}; give a pair of input and expected value")
+    return [(item[0], item[1]) for item in value], notation
+
+
+def write_pairs(pairs: Sequence[Pair], notation: Notation) -> object:
+    """The field that holds ``pairs``: what ``read_pairs`` reads."""
+    if notation == "plain":
+        return [list(pair) for pair in pairs]
+    return written([list(pair) if notation == "json" else pair for pair in pairs], notation)
+
+
+def parameters_of(source: str, name: str, where: str) -> ast.arguments:
+    """The parameters of the function that ``source`` defines last under ``name``. Raises ``InputError``."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InputError(f"{where}: does not parse: {type(error).__name__}: {error}; give Python source") from None
+    found: ast.arguments | None = None
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
+            found = node.args
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            named = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            found = node.value.args if name in named else found
+    if found is None:
+        raise InputError(f"{where}: defines no function {name}, which function_name names")
+    return found
+
+
+def as_tests(pairs: Sequence[Pair], parameters: ast.arguments, where: str) -> tuple[TestCase, ...]:
+    """The pairs as calls. Raises ``InputError`` where an input has too few or too many items."""
+    fewest, most = _counts(parameters)
+    spread = most != 1 or _all_of_one_item(pairs)
+    tests = []
+    for index, (value, expected) in enumerate(pairs):
+        args = tuple(value) if spread and isinstance(value, (list, tuple)) else (value,)
+        if most == 0:
+            args = ()
+        if not (fewest <= len(args) and (most is None or len(args) <= most)):
+            wanted = "at least " * (most != fewest) + str(fewest)
+            raise InputError(
+                f"{where}[{index}]: input {shortened(repr(value))} gives {len(args)} arguments, "
+                f"and the reference takes {wanted}"
+            )
+        tests.append(TestCase(args, expected))
+    return tuple(tests)
+
+
+def as_pairs(tests: Sequence[TestCase], parameters: ast.arguments) -> list[Pair]:
+    """Calls as pairs that ``as_tests`` reads back."""
+    if _counts(parameters)[1] != 1:
+        return [(test.args, test.expected) for test in tests]
+    whole = [(test.args[0] if len(test.args) == 1 else test.args, test.expected) for test in tests]
+    return [(test.args, test.expected) for test in tests] if _all_of_one_item(whole) else whole
+
+
+def _counts(parameters: ast.arguments) -> tuple[int, int | None]:
+    """Fewest and most positional arguments; None: any number."""
+    named = len(parameters.posonlyargs) + len(parameters.args)
+    return named - len(parameters.defaults), None if parameters.vararg else named
+
+
+def _all_of_one_item(pairs: Sequence[Pair]) -> bool:
+    return all(isinstance(value, (list, tuple)) and len(value) == 1 for value, _ in pairs)

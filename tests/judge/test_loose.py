@@ -1,0 +1,61 @@
+"""What a format can't say is forgiven, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+
+from forewarn.exploits.base import Call, Checker, ExploitType, Run
+from forewarn.judge import codec
+from forewarn.judge.embedded import embedded_type
+from forewarn.judge.loose import loosened
+from forewarn.records import TestCase
+from tests.problems.test_values import VALUES
+
+STRICT: ExploitType = embedded_type("x", "")
+
+
+def accepts(expected: object, result: object, **forgiven: bool | float) -> bool | None:
+    checker: Checker = loosened(STRICT, "y", **forgiven).secure  # type: ignore[arg-type]
+    call = Call("returned", False, "as it was", codec.encode(result))
+    run = Run("", (TestCase((), expected),), (call,), "finished", 1)
+    return checker.rule(run).accepted
+
+
+@pytest.mark.parametrize(
+    ("expected", "result", "sequence", "order"),
+    [
+        ([1, 2], (1, 2), True, False),
+        ([1, [2, {"a": [3]}]], [1, (2, {"a": (3,)})], True, False),
+        ([1, 2], [2, 1], False, True),
+        ([1, 2], (2, 1), True, True),
+        ((1, 2), (2, 1), False, True),
+        ([[1, 2], [3]], [[3], [1, 2]], False, True),
+    ],
+)
+def test_what_is_forgiven(expected: object, result: object, sequence: bool, order: bool) -> None:
+    assert accepts(expected, result, any_sequence=sequence, any_order=order)
+    assert not accepts(expected, result, any_sequence=sequence and not order, any_order=order and not sequence) or (
+        sequence != order
+    )
+    assert not accepts(expected, result)
+
+
+@pytest.mark.parametrize(
+    ("expected", "result"),
+    [([1, 2], {1, 2}), ([1, 2, 2], [1, 1, 2]), ([1], [1.0]), ([1], [True]), ([[1, 2]], [[2, 1]]), ("ab", "ba"),
+     ({"a": 1}, [["a", 1]]), (1, (1,)), ([1], 1)],
+)  # fmt: skip
+def test_what_is_not(expected: object, result: object) -> None:
+    assert not accepts(expected, result, any_sequence=True, any_order=True)
+
+
+def test_the_tolerance_goes_along() -> None:
+    assert accepts([1.0, 2.0], (2.0000001, 1), any_sequence=True, any_order=True, tolerance=1e-6)
+    assert not accepts([1.0], (1.1,), any_sequence=True, tolerance=1e-6)
+
+
+@settings(max_examples=40)
+@given(VALUES)
+def test_what_was_right_stays_right(value: object) -> None:
+    assert accepts([value], [value], any_sequence=True, any_order=True)
