@@ -224,3 +224,16 @@ def test_planned_shares_need_every_cell() -> None:
             np.zeros((5, 2)), np.zeros(5, bool), np.array([0, 1, 0, 0, 0]), share_S=[0.5, 0.5],
             problem_N=np.array([0, 0, 1, 1, 1]),
         )  # fmt: skip
+
+
+def test_an_estimate_above_one_keeps_its_interval_in_order() -> None:
+    """Unlucky weights may sum past 1: the point says so, the interval ends at 1, its lower end at most there."""
+    span = np.arange(40) % 2
+    ratio = np.zeros((40, 2))
+    ratio[:, 1] = np.where(np.arange(40) % 4 < 3, -2.0, 0.5)
+    e = mixture_estimate(ratio, np.ones(40, bool), span)
+    assert e.log10_p is not None
+    assert e.interval_log10 is not None
+    assert e.log10_p > 0
+    assert e.interval_log10[0] <= e.interval_log10[1] <= 0
+    assert e.lower_bound <= e.upper_bound <= 1

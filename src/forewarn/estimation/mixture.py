@@ -120,7 +120,8 @@ def estimate_from_sample(sample: Sample, *, level: float) -> Estimate:
     return replace(
         nothing,
         log10_p=log_p / LN10,
-        interval_log10=(low / LN10, min(high / LN10, 0.0)),
+        # an estimate may exceed 1 (it is bounded by 1/alpha_0); a rate can't
+        interval_log10=(min(low / LN10, 0.0), min(high / LN10, 0.0)),
         lower_bound=min(lower, 1.0),
         ess=found.ess,
         max_share=found.max_share,
