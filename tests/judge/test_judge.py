@@ -22,7 +22,7 @@ from forewarn.exploits.base import ChildSide, Decision
 from forewarn.judge.judge import Judge
 from forewarn.judge.labels import label_of
 from forewarn.judge.levels import choose_level
-from forewarn.records import Label, TestCase
+from forewarn.records import Label, TestCase, Verdict
 from tests.exploits.samples import problem
 
 DOUBLE = replace(
@@ -147,20 +147,23 @@ def test_a_float_tolerance_is_the_tasks_to_state(judge: Judge) -> None:
 
 
 def test_a_dying_zygote_makes_invalid_and_is_not_remembered() -> None:
-    slow = "import time\ndef solve(n):\n    time.sleep(0.3)\n    return 2 * n"
-    with Judge(workers=1, level="hardened") as own:
+    with Judge(workers=1, level="hardened", timeout_s=120.0) as own:
         own.verdicts([(DOUBLE, RIGHT + f"# {i}") for i in range(4)])
-        pids = [sandbox.pid for sandbox in own._pool.sandboxes]
-
-        def kill_all() -> None:
-            for pid in pids:
-                assert pid is not None
-                os.kill(pid, signal.SIGKILL)
-
-        timer = threading.Timer(0.1, kill_all)
-        timer.start()
-        assert own.verdicts([(DOUBLE, slow)])[0].label == "invalid"
-        assert own.verdicts([(DOUBLE, slow)])[0].label == "solved"
+        stuck = "import threading\ndef solve(n):\n    threading.Event().wait()"
+        found: list[Verdict] = []
+        asking = threading.Thread(target=lambda: found.extend(own.verdicts([(DOUBLE, stuck)] * 2)))
+        asking.start()
+        while not (busy := [sandbox.pid for sandbox in own._pool.sandboxes if has_child(sandbox.pid)]):
+            time.sleep(0.01)
+        assert busy[0] is not None
+        os.kill(busy[0], signal.SIGKILL)
+        asking.join()
+        assert [verdict.label for verdict in found] == ["invalid", "invalid"]  # equal pairs are judged once
+        executions = own.counts.executions
+        own.deadline_s = 1.0
+        assert own.verdicts([(DOUBLE, stuck)])[0].label == "invalid"
+        assert own.counts.executions > executions, "it was remembered"
+        assert own.verdicts([(DOUBLE, RIGHT)])[0].label == "solved"
 
 
 def test_workers_work_at_once() -> None:
