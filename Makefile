@@ -3,6 +3,7 @@
 #   make demo       the whole method on the bundled model organism, about 5 minutes on two cores; writes report/
 #   make test       the test suite on two processes
 #   make test-slow  the tests that take minutes
+#   make test-formats  chat formats against their families' official renderers, which it fetches (npm, 15 MB)
 #   make lint       ruff, ruff format, mypy
 #   make clean      removes .venv, caches and the demo's outputs
 #
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 # One thread a process: with more, small models spin at barriers and everything runs slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=2 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow test-formats lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run-ready
@@ -35,13 +36,20 @@ test: $(VENV)/.dev-ready
 test-slow: $(VENV)/.dev-ready
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow --timeout 3600 $(TEST_ARGS)
 
+test-formats: .formats/.ready
+	$(ONE_THREAD) FOREWARN_FORMATS=.formats $(BIN)/python -m pytest -q -n 0 -m formats tests/formats $(TEST_ARGS)
+
+.formats/.ready: tests/formats/fetch.py $(VENV)/.dev-ready
+	$(BIN)/python tests/formats/fetch.py .formats
+	@touch $@
+
 lint: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .formats build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -44,11 +44,13 @@ def check_template(channels: Channels) -> TemplateCheck:
         return TemplateCheck(
             "none", False, None, f"the tokenizer has no chat template to hold the format {form.name!r} against"
         )
-    own = _own(tokenizer, channels.system)
     turns = channels.turns(PROBE)
     ours = turns + form.open_reasoning
-    if own is not None and len(own) > len(turns) and ours.startswith(own):
-        return TemplateCheck("agrees", own == ours, own, "")
+    own = _own(tokenizer, channels.system)
+    # some templates write a system message of their own, which the study then holds as its system message
+    for written in (own, _own(tokenizer, None)):
+        if written is not None and len(written) > len(turns) and ours.startswith(written):
+            return TemplateCheck("agrees", written == ours, written, "")
     if own is None:
         said = "its chat template refuses the conversation"
     elif channels.system is None and turns[len(form.start + form.no_system) :] in own:
