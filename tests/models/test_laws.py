@@ -84,7 +84,7 @@ def test_truncation_that_the_score_ignores_is_caught(policy: Policy) -> None:
     deaf: Any = Faulty(policy=lambda p: full)
     bad = support(deaf, [5, 6], policy=policy, n=500, seed=2)
     assert bad.n_inside == bad.n_tokens
-    unnormalised: Any = Faulty(scores=lambda scores: [s - 0.5 * s for s in scores])
+    unnormalised: Any = Faulty(scores=lambda scores: [0.5 * s for s in scores])
     assert not support(unnormalised, [5, 6], policy=policy, n=500, seed=2).holds
 
 
