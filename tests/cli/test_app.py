@@ -23,7 +23,7 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["estimate"], ["estimate", "--arrays"], ["estimate", "--nonsense"]]
+    "arguments", [["nonsense"], ["organism", "nonsense"], ["estimate", "--arrays"], ["estimate", "--nonsense"]]
 )
 def test_usage_errors_exit_2(arguments: list[str]) -> None:
     done = run(*arguments)

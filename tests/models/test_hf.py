@@ -203,3 +203,66 @@ def test_laws_hold_on_a_gpu(dtype: torch.dtype, tolerance: float) -> None:
     for policy in POLICIES[:2]:  # a truncating policy's support is decided by rounding in half precision
         check_sample_then_score(engine, PROMPTS, policy, stop_ids=(0, 5), tolerance=tolerance)
         check_batch_is_single(engine, PROMPTS, policy, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_where_memory_runs_out_the_batch_is_halved_and_the_work_goes_on(error: RuntimeError) -> None:
+    """Memory for at most three rows at a time, by a hook that raises what torch raises."""
+    engine, roomy = HFEngine(tiny_model()), HFEngine(tiny_model())
+
+    def most_three(_: object, __: object, given: dict[str, torch.Tensor]) -> None:
+        if given["input_ids"].shape[0] > 3:
+            raise error
+
+    engine.model.register_forward_pre_hook(most_three, with_kwargs=True)
+    call = {"policy": Policy(), "seed": 2, "max_new_tokens": 6, "stop_ids": (0,), "n": 3}
+    assert [s.token_ids for s in engine.sample(PROMPTS, **call)] == [s.token_ids for s in roomy.sample(PROMPTS, **call)]
+    assert engine.batch_size <= 3
+    continuations = [(1, 2)] * 5
+    for a, b in zip(
+        engine.score(PROMPTS, continuations, policy=Policy()),
+        roomy.score(PROMPTS, continuations, policy=Policy()),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_one_row_too_large_for_memory_and_other_errors_are_told() -> None:
+    engine = HFEngine(tiny_model())
+    trouble: list[RuntimeError] = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("shape mismatch")]
+
+    def fail(*_: object) -> None:
+        raise trouble[0]
+
+    engine.model.register_forward_pre_hook(fail)
+    with pytest.raises(EngineFault, match="memory ran out with 1 of the rows"):
+        engine.score([[1]], [[2]], policy=Policy())
+    trouble.pop(0)
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        engine.score([[1]], [[2]], policy=Policy())
+
+
+def test_a_row_longer_than_the_context_is_refused() -> None:
+    engine = HFEngine(tiny_model())
+    with pytest.raises(InputError, match="a prompt of 3 tokens and 126 more pass the engine's context of 128"):
+        engine.sample([[1, 2, 3]], policy=Policy(), seed=0, max_new_tokens=126, stop_ids=())
+    with pytest.raises(InputError, match="context of 128"):
+        engine.score([[1, 2, 3]], [[1] * 126], policy=Policy())
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_bfloat16_scores_its_samples_within_its_rounding(kind: str) -> None:
+    """Half precision rounds differently in another batch shape: the law holds to its digits, and no better."""
+    engine = HFEngine(tiny_model(kind, dtype=torch.bfloat16))
+    samples = check_sample_then_score(engine, PROMPTS, Policy(), stop_ids=(0, 5), tolerance=0.15)
+    prompts = [prompt for prompt in PROMPTS for _ in range(4)]
+    exact = HFEngine(tiny_model(kind, dtype=torch.bfloat16).float())
+    gaps = [
+        np.abs(a - b).max()
+        for a, b in zip(
+            engine.score(prompts, [s.token_ids for s in samples], policy=Policy()),
+            exact.score(prompts, [s.token_ids for s in samples], policy=Policy()),
+            strict=True,
+        )
+    ]
+    assert 1e-4 < max(gaps) < 0.3

@@ -75,9 +75,12 @@ def test_gls_equals_weighted_least_squares_without_sharing_and_narrows_with_it()
     trend = gls_trend(steps, estimates, own)
     assert trend.slope == pytest.approx(plain, abs=1e-4)
     assert trend.slope_interval is not None
-    # Student's t with half the summed 1/variance as degrees of freedom, as the profile's cut has it
-    quantile = float(student.isf(0.05, w.sum() / 2))
-    assert 1.6449 < quantile < 1.7
+    # Student's t, degrees of freedom by Satterthwaite from the three cells' own
+    part = (w * x0) ** 2 / w
+    degrees = part.sum() ** 2 / (part**2 / (w - 1)).sum()
+    assert w.min() - 1 < degrees < w.sum()
+    quantile = float(student.isf(0.05, degrees))
+    assert 1.6449 < quantile < 1.75
     half = quantile / math.sqrt(float((w * x0**2).sum()))
     assert trend.slope_interval == pytest.approx((plain - half, plain + half), abs=1e-3)
     joint = gls_trend(steps, estimates, shared)

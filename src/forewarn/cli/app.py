@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from forewarn import __version__
-from forewarn.cli import demo, estimate, organism, sandbox
+from forewarn.cli import demo, engine_serve, estimate, organism, sandbox
 from forewarn.errors import ForewarnError
 
 Verb = Callable[..., None]
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Verb] = {
 """verb -> function; its docstring is the help"""
 
 GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
+    "engine": ("Engines that sample and score.", {"serve": engine_serve.serve}),
     "organism": (
         "The bundled model organism: make it anew from a seed, and measure it.",
         {"build": organism.build, "train": organism.train, "truth": organism.truth, "show": organism.show},

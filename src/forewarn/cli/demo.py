@@ -20,6 +20,9 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of donors, samples and forecasts.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that sample, one thread each.")] = 2,
+    engine: Annotated[
+        str, typer.Option("--engine", help="What samples and scores: transformers, vllm, or a vLLM server's URL.")
+    ] = "transformers",
 ) -> None:
     """Measure a small model under RL: estimates, truth, the study's estimator, forecasts, a report (minutes)."""
     from rich.console import Console
@@ -30,7 +33,11 @@ def demo(
 
     with progress_bars() as progress:
         result = run_demo(
-            organism or shipped_folder(), run_folder, report, progress, DemoPlan(seed=seed, workers=workers)
+            organism or shipped_folder(),
+            run_folder,
+            report,
+            progress,
+            DemoPlan(seed=seed, workers=workers, engine=engine),
         )
     console = Console() if Console().is_terminal else Console(width=130)
     for table in terminal_tables(result.cells, result.forecasts):

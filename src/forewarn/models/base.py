@@ -1,6 +1,6 @@
 """What an engine is: it samples from a policy and scores under it. The estimator trusts nothing else.
 
-The law every engine passes (``tests/contracts/engine.py``): scoring a sample gives its own log-probs back, a batch
+The law every engine passes (``tests/contracts/engine_laws.py``): scoring a sample gives its own log-probs back, a batch
 gives what single rows give, and sampling frequencies are the policy's probabilities.
 """
 
@@ -32,7 +32,15 @@ class Sample:
 
 
 class Engine(Protocol):
-    """Samples from and scores under a causal language model, by token ids."""
+    """Samples from and scores under a causal language model, by token ids.
+
+    A policy whose density an engine can't give exactly is refused with InputError, by ``sample`` or by ``score``.
+    """
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids."""
+        ...
 
     def sample(
         self,
@@ -63,8 +71,9 @@ class Engine(Protocol):
         """Log-probs (nats) of each continuation's tokens under the policy; -inf outside its support."""
         ...
 
-    def load_adapter(self, name: str, folder: Path) -> None:
-        """Make the PEFT adapter in ``folder`` available as ``name`` (ModelError if it can't be used)."""
+    def load_adapter(self, name: str, folder: Path, *, scale: float = 1.0) -> None:
+        """Make the PEFT adapter in ``folder`` available as ``name``, its change to the weights times ``scale`` in
+        (0, 1] (ModelError if it can't be used)."""
         ...
 
     def drop_adapter(self, name: str) -> None:

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.models.adapters import Adapters
 from forewarn.models.base import Ids, Sample
+from forewarn.models.checks import check_ids, check_rows, pairs_of, row_limits
 from forewarn.models.decode import Row, sample_batch
 from forewarn.models.loading import load_model
+from forewarn.models.memory import halved
 from forewarn.models.policy import policy_log_probs
 from forewarn.records import Policy
 
@@ -29,7 +31,8 @@ _ATTENTION_KINDS = {"full_attention", "sliding_attention", "chunked_attention"}
 class HFEngine:
     """Samples from and scores under ``model``, a transformers causal LM on any device and in any float type.
 
-    ``batch_size``: most rows decoded together. ``score_tokens``: most padded tokens scored together.
+    ``batch_size``: most rows decoded together. ``score_tokens``: most padded tokens scored together. Where memory runs
+    out both are halved, for good, and the work goes on.
 
     The engine holds the module it is given and no copy of its weights: a caller that trains the module (RL) samples
     from the weights as they are at each call. Only while adapters are loaded does it keep a copy of the weights they
@@ -57,6 +60,7 @@ class HFEngine:
             and not windowed
             and bool(getattr(model, "_supports_attention_backend", False))
         )
+        self._max_len = int(getattr(config, "max_position_embeddings", 0) or 0) or None
         self._adapters = Adapters(model)
 
     @classmethod
@@ -127,8 +131,9 @@ class HFEngine:
     ) -> list[Sample]:
         """See ``Engine.sample``. Row r = prompt * n + draw has its own random stream (seed, r): the result doesn't
         depend on ``batch_size``, up to rounding in the model. InputError on empty prompts or negative limits."""
-        limits = [max_new_tokens] * len(prompts_ids) if isinstance(max_new_tokens, int) else list(max_new_tokens)
-        self._check(prompts_ids, limits, stop_ids, n, seed)
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, max_len=self._max_len)
+        check_rows(prompts_ids, self.vocab_size)
+        check_ids([stop_ids], self.vocab_size)
         rows = [
             Row(prompt, limit, i * n + j)
             for i, (prompt, limit) in enumerate(zip(prompts_ids, limits, strict=True))
@@ -139,43 +144,28 @@ class HFEngine:
         live = sorted((row for row in rows if row.limit > 0), key=lambda row: (len(row.prompt_ids), row.limit))
         is_stop = torch.zeros(self.vocab_size, dtype=torch.bool, device=self.device)
         is_stop[list(stop_ids)] = True
+        start = 0
         with self._ready(adapter):
-            for start in range(0, len(live), self.batch_size):
+            while start < len(live):
                 batch = live[start : start + self.batch_size]
-                samples = sample_batch(
-                    self.model,
-                    batch,
-                    policy=policy,
-                    seed=seed,
-                    is_stop_V=is_stop,
-                    n_layers=self._n_layers,
-                    plain=self._plain,
-                    dtype=self.model.dtype,
-                )
+                try:
+                    samples = sample_batch(
+                        self.model,
+                        batch,
+                        policy=policy,
+                        seed=seed,
+                        is_stop_V=is_stop,
+                        n_layers=self._n_layers,
+                        plain=self._plain,
+                        dtype=self.model.dtype,
+                    )
+                except RuntimeError as error:  # a row's stream is its own: drawing it again draws the same
+                    self.batch_size = halved(error, len(batch), "rows decoded together")
+                    continue
                 for row, sample in zip(batch, samples, strict=True):
                     results[row.number] = sample
+                start += len(batch)
         return results
-
-    def _check(
-        self, prompts_ids: Sequence[Ids], limits: Sequence[int], stop_ids: Sequence[int], n: int, seed: int
-    ) -> None:
-        if len(limits) != len(prompts_ids):
-            raise InputError(f"{len(limits)} length limits for {len(prompts_ids)} prompts; give one, or one a prompt")
-        if n < 1 or seed < 0:
-            raise InputError(f"n is {n} and seed {seed}: give n >= 1 and a seed >= 0")
-        if any(limit < 0 for limit in limits):
-            raise InputError(f"max_new_tokens is {min(limits)}: give 0 or more")
-        self._check_ids(prompts_ids, allow_empty=False)
-        self._check_ids([stop_ids], allow_empty=True)
-
-    def _check_ids(self, rows: Sequence[Ids], *, allow_empty: bool) -> None:
-        size = self.vocab_size
-        for row in rows:
-            if not row:
-                if not allow_empty:
-                    raise InputError("a prompt is empty: give at least one token")
-            elif min(row) < 0 or max(row) >= size:
-                raise InputError(f"token id {max(row)} lies outside this model's vocabulary of {size} tokens")
 
     def score(
         self,
@@ -186,15 +176,23 @@ class HFEngine:
         adapter: str | None = None,
     ) -> list[NDArray[np.float64]]:
         """See ``Engine.score``. EngineFault where the model gives NaN."""
-        if len(prompts_ids) != len(continuations_ids):
-            raise InputError(f"{len(prompts_ids)} prompts but {len(continuations_ids)} continuations to score")
-        self._check_ids(prompts_ids, allow_empty=False)
-        self._check_ids(continuations_ids, allow_empty=True)
+        pairs_of(prompts_ids, continuations_ids, self._max_len)
+        check_rows(prompts_ids, self.vocab_size)
+        check_ids(continuations_ids, self.vocab_size)
         results: list[NDArray[np.float64]] = [np.empty(0)] * len(prompts_ids)
         with self._ready(adapter):
-            for batch in self._score_batches(prompts_ids, continuations_ids):
+            waiting = list(self._score_batches(prompts_ids, continuations_ids))
+            while waiting:
+                batch = waiting.pop()
                 pairs = [(prompts_ids[i], continuations_ids[i]) for i in batch]
-                for i, values in zip(batch, self._score_batch(pairs, policy), strict=True):
+                try:
+                    found = self._score_batch(pairs, policy)
+                except RuntimeError as error:
+                    half = halved(error, len(batch), "rows scored together")
+                    self.score_tokens = max(1, self.score_tokens // 2)
+                    waiting += [batch[half:], batch[:half]]
+                    continue
+                for i, values in zip(batch, found, strict=True):
                     results[i] = values
         return results
 

@@ -18,6 +18,8 @@ import polars as pl
 import torch
 
 from forewarn.judge.judge import Judge
+from forewarn.models.engines import TRANSFORMERS
+from forewarn.models.head_size import widen, widen_adapter
 from forewarn.models.hf import HFEngine
 from forewarn.organism.chat import FORMAT, OrganismChat
 from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explorers
@@ -34,6 +36,8 @@ from forewarn.study import Machine, ModelSource, PlannedSpan, Study, read_cells,
 
 Progress = Callable[[str, int, int], None]
 
+HEAD_DIM = 32
+"""vLLM's attention on CPUs takes heads of 32 and more; the organism's have 24"""
 SPANS = (
     PlannedSpan(Span(), 8),
     PlannedSpan(Span(0, 1, DONOR), 2),
@@ -58,6 +62,21 @@ class DemoPlan:
     control_checkpoints: tuple[int, ...] = (0, 1, 2, 3)
     seed: int = 0
     workers: int = 2
+    engine: str = TRANSFORMERS
+    """what samples and scores the study: see ``Machine.engine``. Training and the study's own estimator stay with
+    transformers"""
+
+    @property
+    def machine(self) -> Machine:
+        """vLLM batches by itself: one process of ours beside it."""
+        if self.engine == TRANSFORMERS:
+            return Machine(workers=self.workers, batch_size=640)
+        return Machine(workers=1, batch_size=256, engine=self.engine)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What makes a run folder this plan's."""
+        return {"seed": self.seed} | ({} if self.engine == TRANSFORMERS else {"engine": self.engine})
 
     def steps(self, organism: Organism) -> dict[str, list[int]]:
         chosen = {"rl": self.rl_checkpoints, "control": self.control_checkpoints}
@@ -65,10 +84,18 @@ class DemoPlan:
         return {run: [found[run][i] for i in places if i < len(found[run])] for run, places in chosen.items()}
 
 
-def demo_study(organism: Organism, donors: Path, plan: DemoPlan, policy: Policy) -> Study:
-    base = str(organism.base)
+def demo_study(organism: Organism, donors: Path, plan: DemoPlan, policy: Policy, wide: Path) -> Study:
+    """The study; for vLLM on the same models with wider heads, written to ``wide``."""
+
+    def source(name: str, adapter: Path, step: int = 0) -> ModelSource:
+        base = organism.base
+        if plan.engine != TRANSFORMERS:
+            adapter = widen_adapter(adapter, wide / name.replace("/", "-"), base=base, head_dim=HEAD_DIM)
+            base = widen(base, wide / "base", HEAD_DIM)
+        return ModelSource(name, str(base), str(adapter), step)
+
     checkpoints = tuple(
-        ModelSource(f"{run}/{step}", base, str(organism.adapter(run, step)), step)
+        source(f"{run}/{step}", organism.adapter(run, step), step)
         for run, steps in plan.steps(organism).items()
         for step in steps
     )
@@ -76,7 +103,7 @@ def demo_study(organism: Organism, donors: Path, plan: DemoPlan, policy: Policy)
         name="organism-demo",
         problems=tuple(p for name in TYPES for p in measured_problems(name)),
         checkpoints=checkpoints,
-        donors=tuple(ModelSource(name, base, str(donors / name)) for name in (DONOR, EXPLORER)),
+        donors=tuple(source(name, donors / name) for name in (DONOR, EXPLORER)),
         spans=SPANS,
         policy=policy,
         seed=plan.seed,
@@ -100,14 +127,14 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
     EngineFault (no sandbox works here).
     """
     plan = plan or DemoPlan()
+    machine = plan.machine  # refuses an engine that isn't there, before any work
     torch.set_num_threads(1)
     organism = Organism(folder)
     organism.verify()
     # first of all: a folder that can't be written, or of another organism or seed, is refused before any work
-    RunFolder(root).claim({"name": "demo", "seed": plan.seed, "organism": file_hash(folder / MANIFEST)})
+    RunFolder(root).claim({"name": "demo", "organism": file_hash(folder / MANIFEST)} | plan.identity)
     truth = read_table(folder / "truth.parquet")
     policy = Policy(max_total_tokens=Recipe().model.max_total_tokens)
-    machine = Machine(workers=plan.workers, batch_size=640)
     donors = root / "donors"
     train_donor(organism.base, donors / DONOR, progress)
     train_explorers(
@@ -116,10 +143,10 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
         root / "refinement",
         policy=policy,
         seed=plan.seed,
-        machine=machine,
+        machine=Machine(workers=plan.workers, batch_size=640),
         progress=progress,
     )
-    study = demo_study(organism, donors, plan, policy)
+    study = demo_study(organism, donors, plan, policy, root / "wide")
     run_study(study, root / "study", machine=machine, progress=progress)
     rivals = run_rivals(organism, root, donors / DONOR, plan, policy, progress)
     progress("report", 0, 1)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from forewarn.errors import ModelError
 from forewarn.interpolation.sampler import Writer
+from forewarn.models.base import Engine
 from forewarn.models.channels import Channels, bind
 from forewarn.models.checkpoints import ModelSource
-from forewarn.models.hf import HFEngine
+from forewarn.models.engines import EngineSpec, open_engine
 from forewarn.models.loading import load_tokenizer
 from forewarn.records import SUBJECT
 from forewarn.study.plan import Study
@@ -45,12 +44,11 @@ def study_channels(study: Study) -> Channels:
 class ModelRoom:
     """Loads models when they are first asked for. One subject is kept at a time, donors for good."""
 
-    def __init__(self, study: Study, *, device: str = "cpu", batch_size: int = 512) -> None:
+    def __init__(self, study: Study, engine: EngineSpec) -> None:
         self.channels = study_channels(study)
         self._study = study
-        self._device = device
-        self._batch_size = batch_size
-        self._engines: dict[str, HFEngine] = {}
+        self._spec = engine
+        self._engines: dict[str, Engine] = {}
         self._subject: ModelSource | None = None
         self._vocab_size: int | None = None
         self._loaded: set[tuple[str, str]] = set()
@@ -76,10 +74,17 @@ class ModelRoom:
             self._loaded.add((source.folder, name))
         return Writer(engine, name)
 
-    def _engine(self, folder: str, model_id: str) -> HFEngine:
+    def close(self) -> None:
+        """Stop what engines run beside this process."""
+        for engine in self._engines.values():
+            stop = getattr(engine, "close", None)
+            if stop is not None:
+                stop()
+        self._engines.clear()
+
+    def _engine(self, folder: str, model_id: str) -> Engine:
         if folder not in self._engines:
-            dtype = getattr(torch, self._study.dtype)
-            engine = HFEngine.from_folder(folder, dtype=dtype, device=self._device, batch_size=self._batch_size)
+            engine = open_engine(self._spec, folder, dtype=self._study.dtype)
             if self._vocab_size is None:
                 self._vocab_size = engine.vocab_size
             if engine.vocab_size != self._vocab_size:

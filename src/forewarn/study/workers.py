@@ -19,6 +19,7 @@ import torch
 
 from forewarn import errors
 from forewarn.errors import EngineFault, ForewarnError, InputError
+from forewarn.models.engines import TRANSFORMERS, VLLM, EngineSpec
 from forewarn.store import RunFolder
 from forewarn.study.plan import Study
 from forewarn.study.room import ModelRoom
@@ -36,8 +37,17 @@ class Machine:
     device: str = "cpu"
     batch_size: int = 512
     """most rows decoded together"""
+    engine: str = TRANSFORMERS
+    """"transformers"; "vllm", in this process; or the URL of a vLLM server"""
+
+    @property
+    def spec(self) -> EngineSpec:
+        return EngineSpec(self.engine, device=self.device, batch_size=self.batch_size)
 
     def __post_init__(self) -> None:
+        _ = self.spec  # refuses an unknown engine
+        if self.engine == VLLM and self.workers > 1:
+            raise InputError(f"workers is {self.workers}: vLLM in this process makes processes of its own; give 1")
         if self.workers < 1 or self.threads < 1 or self.batch_size < 1:
             raise InputError(
                 f"workers {self.workers}, threads {self.threads}, batch_size {self.batch_size}: give 1 or more of each"
@@ -135,6 +145,8 @@ class Workers:
                 process.terminate()
                 process.join()
         self._processes.clear()
+        if self._room is not None:
+            self._room.close()
         self._room = None
 
 
@@ -149,7 +161,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _make_room(study: Study, machine: Machine) -> ModelRoom:
-    return ModelRoom(study, device=machine.device, batch_size=machine.batch_size)
+    return ModelRoom(study, machine.spec)
 
 
 def _worker(connection: Connection, study: Study, root: Path, machine: Machine) -> None:

@@ -1,0 +1,160 @@
+"""What vLLM is asked and what it answers, as plain data: shared by the engine in process and the client of a server.
+
+What is known of vLLM and matters here: log-probs of sampled tokens are those of the policy only in the mode
+"processed_logprobs"; those of prompt tokens are always at temperature 1 without truncation; prompt log-probs have
+depended on what the prefix cache held, so the cache stays off (vllm#42019); a server may add stop tokens of its own; a
+LoRA on the output layer breaks or is left out of prompt log-probs (vllm#16668, vllm#51594), so that layer takes none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from forewarn.errors import EngineFault, InputError, ModelError
+from forewarn.models.base import Ids, Sample
+from forewarn.records import Policy, content_key, derived_seed
+
+LOGPROBS_MODE = "processed_logprobs"
+MAX_LORA_RANK = 64
+"""rank of LoRA that an engine is started for, unless told otherwise"""
+
+LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "experts")
+"""where an engine takes LoRAs: attention and feed-forward layers, not the output layer"""
+
+
+def check_sampling(policy: Policy) -> None:
+    """InputError for a policy whose density here would not be the one of ``models/policy.py``."""
+    used = [name for name, on in (("top_p", policy.top_p < 1), ("top_k", policy.top_k > 0)) if on]
+    if policy.min_p > 0 and used:
+        raise InputError(
+            f"min_p is {policy.min_p} together with {' and '.join(used)}: vLLM applies them in another order than "
+            "transformers, so the densities differ; use one of them"
+        )
+
+
+def check_scoring(policy: Policy) -> None:
+    """InputError for a policy that vLLM can't score: it gives prompt log-probs of the untouched model alone."""
+    if policy.temperature != 1.0 or policy.top_p < 1.0 or policy.top_k > 0 or policy.min_p > 0.0:
+        raise InputError(
+            f"the policy (temperature {policy.temperature:g}, top_p {policy.top_p:g}, top_k {policy.top_k}, min_p "
+            f"{policy.min_p:g}) can't be scored by vLLM, which gives prompt log-probs at temperature 1 without "
+            "truncation only; sample at temperature 1, or score with the transformers engine"
+        )
+
+
+def sampling_fields(policy: Policy, *, seed: int, limit: int, stop_ids: Sequence[int]) -> dict[str, Any]:
+    """Fields of a sampling request, by the names that ``SamplingParams`` and the HTTP interface share."""
+    return {
+        "temperature": policy.temperature,
+        "top_p": policy.top_p,
+        "top_k": policy.top_k if policy.top_k > 0 else -1,
+        "min_p": policy.min_p,
+        "seed": seed,
+        "max_tokens": limit,
+        "stop_token_ids": list(stop_ids),
+        "ignore_eos": True,  # only ``stop_ids`` end a completion
+        "logprobs": 0,
+        "skip_special_tokens": False,
+    }
+
+
+def scoring_fields() -> dict[str, Any]:
+    """Fields of a scoring request; one token is drawn because vLLM draws at least one."""
+    return {"temperature": 1.0, "max_tokens": 1, "prompt_logprobs": 0, "ignore_eos": True, "skip_special_tokens": False}
+
+
+def row_seed(seed: int, row: int) -> int:
+    """Every row has a seed of its own: equal prompts under one seed would give equal completions."""
+    return derived_seed("vllm", seed, row)
+
+
+def as_sample(
+    token_ids: Sequence[int], log_probs: Sequence[float], reason: str | None, stop_ids: Sequence[int]
+) -> Sample:
+    """A completion as vLLM gave it. EngineFault where its parts contradict each other or what was asked."""
+    if len(token_ids) != len(log_probs):
+        raise EngineFault(f"vLLM gave {len(log_probs)} log-probs for {len(token_ids)} tokens; update it")
+    if any(math.isnan(value) for value in log_probs):
+        raise EngineFault("vLLM gave NaN log-probabilities while sampling; the weights may be damaged")
+    if reason == "stop" and (not token_ids or token_ids[-1] not in stop_ids):
+        raise EngineFault(
+            f"vLLM stopped after token {token_ids[-1] if token_ids else None}, which was not asked for; start the "
+            "server with --generation-config vllm"
+        )
+    if reason not in ("stop", "length"):
+        raise EngineFault(f"vLLM ended a completion with {reason!r}; look into the server's log")
+    return Sample(tuple(token_ids), tuple(log_probs), "stop" if reason == "stop" else "length")
+
+
+def continuation_log_probs(
+    prompt_log_probs: Sequence[Mapping[Any, Any] | None], row: Ids, n_prompt: int
+) -> NDArray[np.float64]:
+    """Log-probs (nats) of ``row[n_prompt:]`` from vLLM's prompt log-probs: one mapping of token to entry a position."""
+    if len(prompt_log_probs) != len(row):
+        raise EngineFault(f"vLLM gave prompt log-probs of {len(prompt_log_probs)} tokens for a row of {len(row)}")
+    out = np.empty(len(row) - n_prompt)
+    for i in range(n_prompt, len(row)):
+        entry = (prompt_log_probs[i] or {}).get(row[i], (prompt_log_probs[i] or {}).get(str(row[i])))
+        value = entry.get("logprob") if isinstance(entry, Mapping) else getattr(entry, "logprob", None)
+        if value is None or math.isnan(value):
+            raise EngineFault(f"vLLM gave no log-prob of token {row[i]} at position {i} of a row")
+        out[i - n_prompt] = min(float(value), 0.0)
+    return out
+
+
+class AdapterFolders:
+    """PEFT folders as vLLM takes them: it knows no scale, so a scaled adapter is written anew with a smaller alpha."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Path] = {}
+
+    def folder(self, source: Path, scale: float) -> Path:
+        """The folder to hand to vLLM. InputError for a scale outside (0, 1], ModelError for no PEFT adapter."""
+        if not 0 < scale <= 1:
+            raise InputError(f"an adapter's scale is {scale}: give a value in (0, 1]")
+        try:
+            config = json.loads((source / "adapter_config.json").read_text())
+        except (OSError, ValueError):
+            raise ModelError(f"{source} holds no readable adapter_config.json; give a folder saved by PEFT") from None
+        targets = config.get("target_modules") or []
+        strange = [
+            t for t in ([targets] if isinstance(targets, str) else targets) if t.split(".")[-1] not in LORA_MODULES
+        ]
+        if strange:
+            raise ModelError(
+                f"the adapter in {source} changes {sorted(strange)[0]}, which vLLM leaves out of prompt log-probs: "
+                "merge it into a full model, or use the transformers engine"
+            )
+        if not (source / "adapter_model.safetensors").is_file():
+            raise ModelError(f"{source} holds no adapter_model.safetensors; give a whole adapter folder")
+        if scale == 1.0:
+            return source.resolve()
+        key = content_key(str(source.resolve()), scale)
+        if key not in self._made:
+            self._made[key] = _scaled(source, Path(tempfile.mkdtemp(prefix="forewarn-lora-")), scale)
+        return self._made[key]
+
+    def close(self) -> None:
+        for folder in self._made.values():
+            shutil.rmtree(folder, ignore_errors=True)
+        self._made.clear()
+
+
+def _scaled(source: Path, out: Path, scale: float) -> Path:
+    """Copy an adapter, its change to the weights times ``scale``: B is scaled, whatever the settings make of alpha."""
+    tensors: dict[str, torch.Tensor] = load_file(source / "adapter_model.safetensors")
+    scaled = {name: value * scale if "lora_B" in name else value for name, value in tensors.items()}
+    save_file(scaled, out / "adapter_model.safetensors", metadata={"format": "pt"})
+    shutil.copy2(source / "adapter_config.json", out / "adapter_config.json")
+    return out
