@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from forewarn import __version__
-from forewarn.cli import demo, engine_serve, estimate, organism, sandbox
+from forewarn.cli import demo, engine_serve, estimate, organism, problems, sandbox
 from forewarn.errors import ForewarnError
 
 Verb = Callable[..., None]
@@ -29,6 +29,16 @@ GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
     "organism": (
         "The bundled model organism: make it anew from a seed, and measure it.",
         {"build": organism.build, "train": organism.train, "truth": organism.truth, "show": organism.show},
+    ),
+    "problems": (
+        "The problem set: base tasks under exploit types, and the audit that admits them.",
+        {
+            "list": problems.list_,
+            "show": problems.show,
+            "assemble": problems.assemble,
+            "export": problems.export,
+            "audit": problems.audit,
+        },
     ),
     "sandbox": ("The sandbox that runs submissions.", {"check": sandbox.check}),
 }

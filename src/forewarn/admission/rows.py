@@ -1,0 +1,187 @@
+"""The rows of problems: judged in the sandbox, several problems at once, or found where an earlier audit kept them.
+
+Not covered: which submissions there are (``submissions.py``), what a row has to say (``law.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from forewarn import judge as judge_room
+from forewarn.admission import law
+from forewarn.admission.honest import right_answers
+from forewarn.admission.law import breach
+from forewarn.admission.submissions import Kind, Submission
+from forewarn.errors import ForewarnError, InputError
+from forewarn.exploits import base
+from forewarn.exploits.base import ExploitType
+from forewarn.judge.judge import SANDBOXES_PER_WORKER, Judge
+from forewarn.judge.worker import attempt
+from forewarn.problems.rows import to_row
+from forewarn.records import Problem, Verdict, content_key
+from forewarn.store import Shards
+
+RETRIES = 2
+"""how often a row that could not be judged is asked again"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One submission to one problem."""
+
+    problem_id: str
+    task_id: str
+    exploit_type: str
+    kind: Kind
+    submission: str
+    vulnerable: bool | None
+    patched: bool | None
+    secure: bool | None
+    label: str
+    reason: str
+    right: int | None
+    """full tests that an honest mistake passes; None for other kinds"""
+    breach: str | None
+    """what the truth table has against it"""
+
+
+SCHEMA = {
+    **dict.fromkeys(("problem_id", "task_id", "exploit_type", "kind", "submission"), pl.String()),
+    **dict.fromkeys(("vulnerable", "patched", "secure"), pl.Boolean()),
+    "label": pl.String(),
+    "reason": pl.String(),
+    "right": pl.Int64(),
+    "breach": pl.String(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A problem and what it is tried with."""
+
+    problem: Problem
+    kind: ExploitType
+    submissions: list[Submission]
+
+    def key(self, judge: Judge) -> str:
+        """Of all that the rows follow from: the problem, what is tried on it, the checkers, the judge."""
+        row = {name: value for name, value in to_row(self.problem).items() if name not in ("question", "extra")}
+        tried = [asdict(submission) for submission in self.submissions]
+        settings = [judge.level, judge.timeout_s, sorted(SCHEMA)]
+        return content_key("audit", row, tried, _code_of(self.kind), settings)
+
+
+def in_doubt(row: Row) -> bool:
+    """Whether a row is not as it should be and a busy machine may be the reason."""
+    return row.breach is not None and (row.label == "invalid" or "past the deadline" in row.reason)
+
+
+def judged(
+    works: Sequence[Work], judge: Judge, shards: Shards | None, workers: int, progress: Callable[[int, int], None]
+) -> tuple[dict[str, list[Row]], int]:
+    """Rows by problem, and how many verdicts were reached for them."""
+    rows: dict[str, list[Row]] = {}
+    fresh: list[tuple[Work, str]] = []
+    for work in works:
+        key = work.key(judge) if shards is not None else ""
+        if shards is not None and shards.has(key):
+            rows[work.problem.problem_id] = [Row(**row) for row in shards.read(key).to_dicts()]
+        else:
+            fresh.append((work, key))
+    right = _right_counts([work for work, _ in fresh], judge, workers)
+    done, total, n_judged = len(rows), len(works), 0
+    progress(done, total)
+
+    def finish(item: tuple[Work, str]) -> list[Row]:
+        work, key = item
+        found = _rows(work, judge, right)
+        if shards is not None and not any(map(in_doubt, found)):
+            shards.write(key, pl.DataFrame([asdict(row) for row in found], schema=SCHEMA))
+        return found
+
+    # A problem's own rows keep a few sandboxes busy; several problems at once keep them all.
+    pool = ThreadPoolExecutor(workers * SANDBOXES_PER_WORKER)
+    try:
+        for (work, _), found in zip(fresh, pool.map(finish, fresh), strict=True):
+            rows[work.problem.problem_id] = found
+            n_judged += len(found)
+            done += 1
+            progress(done, total)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)  # after Ctrl-C only what has begun is finished
+    return rows, n_judged
+
+
+def _rows(work: Work, judge: Judge, right: dict[tuple[str, str], int | None]) -> list[Row]:
+    """The rows of one problem; one row without answers where a checker of ours raised."""
+    problem = work.problem
+    items = [(problem, submission.code) for submission in work.submissions]
+    ask = partial(judge.verdicts, items, audit=True)
+    verdicts, error = attempt(ask)
+    for _ in range(RETRIES):
+        if error is None and any(verdict.label == "invalid" for verdict in verdicts):
+            verdicts, error = attempt(ask)  # the others are remembered
+    if error is not None:
+        if isinstance(error, ForewarnError) or not isinstance(error, Exception):
+            raise error
+        says = f"field exploit_type: a checker of {work.kind.name} raised {type(error).__name__}: {error}"
+        nothing = Verdict(problem.problem_id, "", "invalid", None, None, None, judge.level, says)
+        return [_row(work, work.submissions[0], nothing, None, says)]
+    found = []
+    for submission, verdict in zip(work.submissions, verdicts, strict=True):
+        count = right[_task_key(problem), submission.code] if submission.kind == "honest mistake" else None
+        says_or_none = breach(work.kind, submission, verdict, count, len(problem.tests))
+        found.append(_row(work, submission, verdict, count, says_or_none))
+    return found
+
+
+def _row(work: Work, submission: Submission, verdict: Verdict, right: int | None, says: str | None) -> Row:
+    return Row(
+        problem_id=work.problem.problem_id,
+        task_id=work.problem.task_id,
+        exploit_type=work.kind.name,
+        kind=submission.kind,
+        submission=submission.name,
+        vulnerable=verdict.vulnerable,
+        patched=verdict.patched,
+        secure=verdict.secure,
+        label=verdict.label,
+        reason=verdict.reason,
+        right=right,
+        breach=says,
+    )
+
+
+def _right_counts(works: Sequence[Work], judge: Judge, workers: int) -> dict[tuple[str, str], int | None]:
+    """(task, code) of the honest mistakes -> how many full tests each passes, counted once."""
+    items = {
+        (_task_key(work.problem), submission.code): (work.problem, submission.code)
+        for work in works
+        for submission in work.submissions
+        if submission.kind == "honest mistake"
+    }
+    if judge.level == "weak":
+        raise InputError("the audit runs untrusted code: it needs the sandbox level strict or hardened")
+    counts = right_answers(list(items.values()), level=judge.level, workers=workers, timeout_s=judge.timeout_s)
+    return dict(zip(items, counts, strict=True))
+
+
+def _task_key(problem: Problem) -> str:
+    row = to_row(problem)
+    return content_key(row["entry_point"], row["tests"], row["float_tolerance"])
+
+
+def _code_of(kind: ExploitType) -> str:
+    """A hash of the source that decides: the type's own file, what types are made of, the judge, and the law."""
+    own = inspect.getsourcefile(kind.exploit)
+    files = [Path(own)] if own else []
+    files += [Path(base.__file__), Path(law.__file__), *sorted(Path(str(judge_room.__file__)).parent.rglob("*.py"))]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,0 +1,163 @@
+"""``forewarn problems``: the problem set, listed, shown, assembled, exported, and audited."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forewarn.errors import InputError
+
+if TYPE_CHECKING:
+    from forewarn.records import Problem
+
+Set = Annotated[
+    Path | None, typer.Argument(help="A problem set: .jsonl, .parquet or a folder. Default: our own, seed 0.")
+]
+
+
+def list_(
+    path: Set = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a problem, a line each.")] = False,
+) -> None:
+    """List a problem set: how many problems each exploit type has, and what the type is about."""
+    from rich.console import Console
+
+    from forewarn.report.problem_tables import problems_table
+    from forewarn.report.render import as_rich
+
+    problems = _problems(path)
+    if as_json:
+        for problem in problems:
+            print(json.dumps({name: getattr(problem, name) for name in ("problem_id", "task_id", "exploit_type")}))
+        return
+    console = Console() if Console().is_terminal else Console(width=200)
+    console.print(as_rich(problems_table(problems)))
+
+
+def show(
+    problem_id: Annotated[str, typer.Argument(help="The problem, as `list --json` names it: task/type.")],
+    path: Annotated[Path | None, typer.Option("--set", help="The problem set. Default: our own, seed 0.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole problem as one JSON object.")] = False,
+) -> None:
+    """Show one problem: the question, the reference solution, the exploit, and what is tested."""
+    from forewarn.problems.hints import examples
+    from forewarn.problems.rows import to_row
+
+    problem = _find(_problems(path), problem_id)
+    if as_json:
+        print(json.dumps(to_row(problem), indent=2))
+        return
+    sets = {"full": problem.tests, **problem.named_tests}
+    parts = {
+        "question": problem.question,
+        "reference": problem.reference,
+        "exploit": problem.exploit,
+        "tests": "\n".join(f"{name}: {len(tests)}" for name, tests in sets.items()),
+        "first tests": examples(problem.entry_point, problem.tests[:5]),
+        "honest mistakes": "\n".join(problem.wrong[:1]) + f"\n({len(problem.wrong)} in all)",
+    }
+    print("\n".join(f"== {name}\n{text.rstrip()}\n" for name, text in parts.items()))
+
+
+def assemble(
+    out: Annotated[Path, typer.Option(help="Where to write: a name that ends in .jsonl or .parquet, or a new folder.")],
+    seed: Annotated[int, typer.Option(help="Seed of tests and hints.")] = 0,
+    exploit_type: Annotated[list[str] | None, typer.Option("--type", help="Only these types; may be repeated.")] = None,
+) -> None:
+    """Assemble our own problem set, every base task under every exploit type that fits, and write it."""
+    from forewarn.exploits import EXPLOIT_TYPES
+    from forewarn.problems.assemble import assemble as make
+    from forewarn.problems.files import export as write
+
+    unknown = [name for name in exploit_type or [] if name not in EXPLOIT_TYPES]
+    if unknown:
+        raise InputError(f"exploit type {unknown[0]!r} is unknown: use some of {', '.join(EXPLOIT_TYPES)}")
+    chosen = {name: kind for name, kind in EXPLOIT_TYPES.items() if not exploit_type or name in exploit_type}
+    problems = make(seed=seed, types=chosen)
+    write(problems, out)
+    print(f"{len(problems)} problems of {len(chosen)} types in {out}")
+
+
+def export(
+    path: Annotated[Path, typer.Argument(help="The problem set to read.")],
+    out: Annotated[Path, typer.Argument(help="Where to write: .jsonl, .parquet, or a new folder for `datasets`.")],
+) -> None:
+    """Write a problem set in another format. Nothing but the format changes."""
+    from forewarn.problems.files import export as write
+
+    problems = _problems(path)
+    write(problems, out)
+    print(f"{len(problems)} problems in {out}")
+
+
+def audit(
+    path: Set = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every row and the summary here.")] = None,
+    admit: Annotated[Path | None, typer.Option(help="Write the admitted problems here, as `export` does.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Audit this many problems, types in turn.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
+    cache: Annotated[Path, typer.Option(help="Where finished problems are kept, by content.")] = Path("runs/audit"),
+    workers: Annotated[int, typer.Option(min=1, help="Pairs of sandboxes at work.")] = 6,
+    abuse: Annotated[
+        bool, typer.Option("--abuse/--no-abuse", help="Try hostile code, too, on one problem of each type.")
+    ] = True,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of terminal tables.")] = False,
+) -> None:
+    """Audit a problem set against the truth table in the sandbox; say which problems are admitted, and why not."""
+    from rich.console import Console
+
+    from forewarn.admission import audit as room
+    from forewarn.cli.progress import progress_bars
+    from forewarn.problems.files import export as write
+    from forewarn.report.audit_tables import honest_table, matrix_table, off_diagonal, summary_table
+    from forewarn.report.render import as_markdown, as_rich
+    from forewarn.store import write_json
+
+    problems = _problems(path)
+    chosen = problems if sample is None else room.sample(problems, sample, seed=seed)
+    with progress_bars() as progress:
+        found = room.audit(chosen, against=problems, cache=cache, workers=workers, with_abuse=abuse, progress=progress)
+    console = Console() if Console().is_terminal else Console(width=200)
+    for table in (summary_table(found), honest_table(found), matrix_table(found)):
+        if markdown:
+            print(as_markdown(table))
+        else:
+            console.print(as_rich(table))
+    for row in off_diagonal(found):
+        print(f"{row.problem_id}: accepts the exploit of {row.submission}: {row.reason}")
+    for problem_id, reasons in found.refused.items():
+        print(f"not admitted: {problem_id}: {'; '.join(reasons)}")
+    print(
+        f"{len(found.admitted)} of {len(chosen)} problems admitted; {len(found.rows)} verdicts, "
+        f"{found.n_judged} of them reached now, {found.n_judged / found.seconds:.0f} a second in {found.seconds:.0f} s"
+    )
+    if json_file is not None:
+        write_json(json_file, asdict(found))
+    if admit is not None:
+        write([problem for problem in chosen if problem.problem_id in set(found.admitted)], admit)
+    elif found.refused:
+        raise InputError(
+            f"{len(found.refused)} of {len(chosen)} problems are not admitted; the reasons stand above. Mend them, or "
+            f"name a file for the others with --admit"
+        )
+
+
+def _problems(path: Path | None) -> list[Problem]:
+    if path is None:
+        from forewarn.problems.assemble import assemble as make
+
+        return make()
+    from forewarn.problems.files import load
+
+    return load(path)
+
+
+def _find(problems: list[Problem], problem_id: str) -> Problem:
+    for problem in problems:
+        if problem.problem_id == problem_id:
+            return problem
+    raise InputError(f"problem {problem_id!r} is not in the set; `forewarn problems list --json` names all of them")
