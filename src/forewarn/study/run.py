@@ -22,7 +22,7 @@ from forewarn import __version__
 from forewarn.judge.judge import Judge
 from forewarn.models.channels import TemplateCheck, check_template
 from forewarn.records import Problem, Verdict, content_key
-from forewarn.store import RunFolder, write_json
+from forewarn.store import RunFolder, write_json, write_whole
 from forewarn.study.checks import Models, check_context, check_same_checkpoints
 from forewarn.study.plan import Cell, Keys, Study, problem_key
 from forewarn.study.recompute import (
@@ -38,6 +38,8 @@ from forewarn.study.room import study_channels
 from forewarn.study.tables import CellEstimate, verdicts_table
 from forewarn.study.work import COMPLETIONS, SCORES, VERDICTS, Task
 from forewarn.study.workers import Machine, Workers
+
+STUDY_FILE = "study.toml"
 
 Progress = Callable[[str, int, int], None]
 """progress(stage, done, total)"""
@@ -60,11 +62,13 @@ def run_study(
     machine: Machine | None = None,
     sandboxing: Sandboxing | None = None,
     progress: Progress | None = None,
+    text: bytes | None = None,
 ) -> list[CellEstimate]:
     """Do what is missing of ``study`` in the run folder ``root`` and return every cell's estimate.
 
-    Raises ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be
-    written, is full, or holds another study), EngineFault (an engine or every isolation level broke).
+    ``text``: the study's file, kept as ``study.toml``. Raises InputError (a prompt that doesn't fit into a context),
+    ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be written, is
+    full, or holds another study), EngineFault (an engine or every isolation level broke).
     """
     machine, sandboxing = machine or Machine(), sandboxing or Sandboxing()
     tell = progress or (lambda stage, done, total: None)
@@ -76,6 +80,8 @@ def run_study(
     run = RunFolder(root)
     check_same_checkpoints(root, keys.receipts)
     run.claim(keys.identity())
+    if text is not None:
+        write_whole(root / STUDY_FILE, text)
     _write_manifest(run, study, keys, models, check_template(channels))
     with Workers(study, root, machine) as workers:
         _sample(study, keys, models, run, workers, tell)
