@@ -33,13 +33,14 @@ class Faulty:
         self,
         policy: Callable[[Policy], Policy] = lambda p: p,
         scores: Callable[[list[np.ndarray]], list[np.ndarray]] = lambda s: s,
+        sampled: Callable[[Policy], Policy] = lambda p: p,
     ) -> None:
         self._engine = HFEngine(tiny_model())
-        self._policy, self._scores = policy, scores
+        self._policy, self._scores, self._sampled = policy, scores, sampled
         self.vocab_size = self._engine.vocab_size
 
-    def sample(self, prompts: Sequence[Sequence[int]], **arguments: Any) -> list[Sample]:
-        return self._engine.sample(prompts, **arguments)
+    def sample(self, prompts: Sequence[Sequence[int]], *, policy: Policy, **arguments: Any) -> list[Sample]:
+        return self._engine.sample(prompts, policy=self._sampled(policy), **arguments)
 
     def score(self, prompts: Any, continuations: Any, *, policy: Policy, adapter: str | None = None) -> Any:
         return self._scores(self._engine.score(prompts, continuations, policy=self._policy(policy)))
@@ -84,6 +85,14 @@ def test_truncation_that_the_score_ignores_is_caught(policy: Policy) -> None:
     deaf: Any = Faulty(policy=lambda p: full)
     bad = support(deaf, [5, 6], policy=policy, n=500, seed=2)
     assert bad.n_inside == bad.n_tokens
+    assert not bad.holds, "it draws from the truncated policy and scores the full one"
+    assert bad.worst_gap > 0.05
+    indifferent: Any = Faulty(policy=lambda p: full, sampled=lambda p: full)
+    ignored = support(indifferent, [5, 6], policy=policy, n=500, seed=2)
+    assert ignored.n_excess > 0
+    assert not ignored.holds, "draws and scores agree, but the policy is another"
+    silent: Any = Faulty(sampled=lambda p: full if p == policy else p)
+    assert not support(silent, [5, 6], policy=policy, n=500, seed=2).holds
     unnormalised: Any = Faulty(scores=lambda scores: [0.5 * s for s in scores])
     assert not support(unnormalised, [5, 6], policy=policy, n=500, seed=2).holds
 

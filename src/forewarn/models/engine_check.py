@@ -13,6 +13,7 @@ from forewarn.errors import InputError, ModelError
 from forewarn.models.base import Engine, Ids
 from forewarn.models.channels import bind, detect_format
 from forewarn.models.laws import (
+    MIN_P_VALUE,
     Differences,
     Frequencies,
     Support,
@@ -36,7 +37,6 @@ SHORT = "The answer is"
 TRUNCATING = (Policy(top_p=0.9), Policy(top_k=20), Policy(min_p=0.05))
 MAX_RATE_FACTOR = 1.05
 """most by which an estimated rate may be off for an engine to be trusted: well below any interval's width"""
-MIN_P_VALUE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ WANTED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja")
 """files of a snapshot that models, adapters and tokenizers are made of"""
 
 
-def is_hub_name(name: str) -> bool:
-    """Could ``name`` be a model on the hub? A folder of that name comes first."""
-    return not Path(name).exists() and _HUB_NAME.fullmatch(name) is not None
+def is_hub_name(name: str, home: Path = Path()) -> bool:
+    """Is ``name`` a model on the hub, and not a path from ``home`` (``runs/train`` beside a folder ``runs``)?"""
+    return _HUB_NAME.fullmatch(name) is not None and not (home / name.split("/")[0]).exists()
 
 
 def local_folder(name: str | Path) -> Path:
@@ -38,7 +38,7 @@ def local_folder(name: str | Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
     found = _HUB_NAME.fullmatch(str(name))
-    if found is None or Path(name).exists():
+    if found is None or not is_hub_name(str(name)):
         raise ModelError(f"{name} is neither a folder nor a hub name: give a folder, org/name, or org/name@revision")
     repo, revision = found["repo"], found["revision"]
     try:

@@ -20,6 +20,8 @@ from forewarn.models.base import Engine, Ids, Sample
 from forewarn.records import Policy
 
 Floats = NDArray[np.float64]
+MIN_P_VALUE = 1e-4
+"""below it, draws are not those of the scored probabilities"""
 BLOCK = 100
 """tokens over which differences are summed: about one completion's"""
 
@@ -197,13 +199,8 @@ def frequencies(
     cells = [pair for pair in sorted(pilot) if n * probability[pair] >= 5]
     observed = np.array([fresh[pair] for pair in cells], dtype=np.float64)
     expected = np.array([n * probability[pair] for pair in cells])
-    rest = n - float(expected.sum())
-    if rest >= 5:
-        observed, expected = np.append(observed, n - observed.sum()), np.append(expected, rest)
-    if len(expected) < 2:
-        return Frequencies(n, len(expected), None, n_outside)
-    expected *= observed.sum() / expected.sum()
-    return Frequencies(n, len(expected), float(stats.chisquare(observed, expected).pvalue), n_outside)
+    n_cells, p_value = _chi_square(observed, expected, n)
+    return Frequencies(n, n_cells, p_value, n_outside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +215,22 @@ class Support:
     """sampled tokens that the score calls impossible"""
     n_misplaced: int
     """tokens inside that are less likely than one outside"""
+    n_excess: int
+    """tokens inside that the policy leaves out, by the full policy's log-probs"""
     worst_constant: float
     """nats: how far log-probs inside are from the full policy's plus one constant"""
+    worst_gap: float
+    """nats: how far scored log-probs are from those given when sampled"""
     mass: float
     """sum of the probabilities inside that were looked at: at most 1"""
+    p_value: float | None
+    """of a chi-square test of the draws; None where too few outcomes are likely enough to test"""
 
     @property
     def holds(self) -> bool:
-        return self.n_drawn_outside == self.n_misplaced == 0 and self.worst_constant < 0.01 and self.mass < 1.001
+        counts = self.n_drawn_outside == self.n_misplaced == self.n_excess == 0
+        densities = max(self.worst_constant, self.worst_gap) < 0.01 and self.mass < 1.001
+        return counts and densities and (self.p_value is None or self.p_value > MIN_P_VALUE)
 
 
 def support(engine: Engine, prompt: Ids, *, policy: Policy, n: int, seed: int, adapter: str | None = None) -> Support:
@@ -244,15 +249,45 @@ def support(engine: Engine, prompt: Ids, *, policy: Policy, n: int, seed: int, a
         for p in (policy, full)
     ]
     inside = np.isfinite(scores[0])
-    finite = {token for token, is_in in zip(tokens, inside, strict=True) if is_in}
+    scored = dict(zip(tokens, scores[0].tolist(), strict=True))
     constant = scores[0][inside] - scores[1][inside]
     edge = scores[1][~inside].max() if (~inside).any() else -math.inf
+    kept = [sample for sample in drawn[0] if math.isfinite(scored[sample.token_ids])]
+    counts = Counter(sample.token_ids for sample in drawn[0])
+    likely = [token for token in tokens if n * math.exp(scored[token]) >= 5]
+    observed = np.array([float(counts[token]) for token in likely])
     return Support(
         policy=policy,
         n_tokens=len(tokens),
         n_inside=int(inside.sum()),
-        n_drawn_outside=sum(sample.token_ids not in finite for sample in drawn[0]),
+        n_drawn_outside=n - len(kept),
         n_misplaced=int((scores[1][inside] < edge).sum()),
+        n_excess=_excess(np.exp(scores[1][inside]), policy),
         worst_constant=float(np.abs(constant - np.median(constant)).max()) if inside.any() else 0.0,
+        worst_gap=max((abs(sample.log_probs[0] - scored[sample.token_ids]) for sample in kept), default=0.0),
         mass=float(np.exp(scores[0][inside]).sum()),
+        p_value=_chi_square(observed, np.array([n * math.exp(scored[token]) for token in likely]), n)[1],
     )
+
+
+def _excess(probability_inside: Floats, policy: Policy) -> int:
+    """Tokens that the policy certainly leaves out: past the k likeliest, past a mass of top_p, below min_p's share."""
+    ordered = np.sort(probability_inside)[::-1]
+    before = np.cumsum(ordered) - ordered
+    out = before >= policy.top_p + 1e-3
+    if policy.top_k > 0:
+        out |= np.arange(len(ordered)) >= policy.top_k
+    if len(ordered):
+        out |= ordered < ordered[0] * policy.min_p * 0.999
+    return int(out.sum())
+
+
+def _chi_square(observed: Floats, expected: Floats, n: int) -> tuple[int, float | None]:
+    """(cells, p-value) of counts against expected ones, everything else of the ``n`` draws being one more cell."""
+    rest = n - float(expected.sum())
+    if rest >= 5:
+        observed, expected = np.append(observed, n - observed.sum()), np.append(expected, rest)
+    if len(expected) < 2 or not observed.any():
+        return len(expected), None
+    expected = expected * (observed.sum() / expected.sum())
+    return len(expected), float(stats.chisquare(observed, expected).pvalue)

@@ -36,9 +36,9 @@ class ProblemsTable(Table):
 
     file: str | None = None
     seed: int = 0
-    types: tuple[str, ...] = Field((), strict=False)
-    tasks: tuple[str, ...] = Field((), strict=False)
-    ids: tuple[str, ...] = Field((), strict=False)
+    types: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
     limit: PositiveInt | None = None
 
 
@@ -59,8 +59,8 @@ class CustomFormatTable(Table):
     open_reasoning: str
     closer: str
     no_reasoning: str
-    end_of_turn: tuple[str, ...] = Field(strict=False)
-    control: tuple[str, ...] = Field(strict=False)
+    end_of_turn: tuple[str, ...]
+    control: tuple[str, ...]
     system: str = ""
     start: str = ""
     no_system: str = ""
@@ -102,7 +102,7 @@ class CheckpointTable(Table):
     base: str | None = None
     step: int | None = Field(None, ge=0)
     name: str | None = None
-    steps: tuple[int, ...] = Field((), strict=False)
+    steps: tuple[int, ...] = ()
 
 
 class TrainingTable(Table):
@@ -113,7 +113,7 @@ class TrainingTable(Table):
     learning_rate: PositiveFloat = 2e-4
     rank: PositiveInt = 16
     alpha: PositiveFloat = 32.0
-    target_modules: str | tuple[str, ...] = Field("all-linear", strict=False)
+    target_modules: str | tuple[str, ...] = "all-linear"
     seed: int = Field(0, ge=0)
     micro_batch_tokens: PositiveInt = 8192
     problems: ProblemsTable | None = None
@@ -136,7 +136,7 @@ class SpanTable(Table):
     m: Length = 0
     donor: str | None = None
     scale: float = Field(1.0, gt=0, le=1)
-    types: tuple[str, ...] = Field((), strict=False)
+    types: tuple[str, ...] = ()
 
 
 class StudyTable(Table):
@@ -150,9 +150,9 @@ class StudyTable(Table):
     format: FormatTable = FormatTable()
     engine: EngineTable = EngineTable()
     sandbox: SandboxTable = SandboxTable()
-    checkpoints: tuple[CheckpointTable, ...] = Field(min_length=1, strict=False)
-    donors: tuple[DonorTable, ...] = Field((), strict=False)
-    spans: tuple[SpanTable, ...] = Field(min_length=1, strict=False)
+    checkpoints: tuple[CheckpointTable, ...] = Field(min_length=1)
+    donors: tuple[DonorTable, ...] = ()
+    spans: tuple[SpanTable, ...] = Field(min_length=1)
 
 
 def read_study_file(path: Path) -> tuple[StudyTable, bytes]:
@@ -167,9 +167,16 @@ def read_study_file(path: Path) -> tuple[StudyTable, bytes]:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is no TOML: {error}") from None
     try:
-        return StudyTable.model_validate(tables), data
+        return StudyTable.model_validate(_tuples(tables)), data
     except ValidationError as error:
         raise InputError(f"{path}: {_sentence(error)}") from None
+
+
+def _tuples(value: Any) -> Any:
+    """TOML's arrays as tuples: the tables are frozen, and strict about types."""
+    if isinstance(value, dict):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _sentence(error: ValidationError) -> str:

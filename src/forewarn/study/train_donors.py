@@ -53,7 +53,7 @@ def _train(
 ) -> TrainedDonor:
     table = donor.training
     assert table is not None
-    folder = Path(placed(donor.path, home))
+    folder = home / donor.path
     if (folder / SETTINGS_FILE).exists():
         return TrainedDonor(donor.name, folder, 0, 0, ())
     if donor.base is None:
