@@ -3,8 +3,12 @@
 #   make demo       the whole method on the bundled model organism, about 5 minutes on two cores; writes report/
 #   make test       the test suite on two processes
 #   make test-slow  the tests that take minutes
+#   make test-formats  chat formats against their families' official renderers, which it fetches (npm, 15 MB)
 #   make vllm       .venv-vllm, an environment with vLLM, whose pins differ from ours (CPU build where there is no GPU)
 #   make test-vllm  the engine suite on a real vLLM, in process and as a server, with a small model
+#   make smollm2    a study of three checkpoints of SmolLM2-135M from one TOML file: fetches it (93 MB), trains a LoRA subject
+#                   and a LoRA donor, samples, judges, estimates; into .smollm2/
+#   make test-smollm2  the tests that need SmolLM2-135M
 #   make lint       ruff, ruff format, mypy
 #   make clean      removes .venv, caches and the demo's outputs
 #
@@ -26,7 +30,7 @@ BIN := $(VENV)/bin
 # One thread a process: with more, small models spin at barriers and everything runs slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=2 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-slow vllm test-vllm lint clean
+.PHONY: demo test test-slow test-formats smollm2 test-smollm2 vllm test-vllm lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run-ready
@@ -37,6 +41,13 @@ test: $(VENV)/.dev-ready
 
 test-slow: $(VENV)/.dev-ready
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow --timeout 3600 $(TEST_ARGS)
+
+test-formats: .formats/.ready
+	$(ONE_THREAD) FOREWARN_FORMATS=.formats $(BIN)/python -m pytest -q -n 0 -m formats tests/formats $(TEST_ARGS)
+
+.formats/.ready: tests/formats/fetch.py $(VENV)/.dev-ready
+	$(BIN)/python tests/formats/fetch.py .formats
+	@touch $@
 
 vllm: .venv-vllm/.ready
 
@@ -59,13 +70,27 @@ test-vllm: .venv-vllm/.ready
 		'pytest>=8' 'pytest-timeout>=2.3' 'hypothesis>=6.100'
 	@touch $@
 
+# gguf lies beside .venv, not in it: only the conversion needs it.
+.smollm2/model/tokenizer.json: examples/smollm2/fetch.py | $(VENV)/.run-ready
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --target .smollm2/site --no-deps 'gguf>=0.17'
+	$(ONE_THREAD) PYTHONPATH=.smollm2/site $(BIN)/python examples/smollm2/fetch.py .smollm2/model
+	@touch $@
+
+smollm2: .smollm2/model/tokenizer.json
+	$(ONE_THREAD) $(BIN)/python examples/smollm2/train_subject.py examples/smollm2/study.toml .smollm2/model .smollm2/subject
+	$(ONE_THREAD) $(BIN)/forewarn train-donor examples/smollm2/study.toml
+	$(ONE_THREAD) $(BIN)/forewarn run examples/smollm2/study.toml --run-folder .smollm2/run
+
+test-smollm2: .smollm2/model/tokenizer.json $(VENV)/.dev-ready
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 0 -m smollm2 --timeout 1200 tests/smollm2 $(TEST_ARGS)
+
 lint: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-vllm build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .venv-vllm .formats .smollm2 build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -40,16 +40,18 @@ def draw(
     return [one.completion for one in drawn]
 
 
-def two_token_closer(world: TinyWorld) -> Channels:
-    """The reasoning ends at ``hm </think>``: any span may cut that in two."""
-    hm, close = world.channels.tokenizer.encode("hm </think>", add_special_tokens=False)
-    return replace(world.channels, closer_ids=(hm, close))
+CLOSERS = {"one token": "</think>", "two tokens": "hm </think>", "cut within a token": "hm def"}
 
 
-@pytest.mark.parametrize("closer", ["one token", "two tokens"])
+def with_closer(world: TinyWorld, name: str) -> Channels:
+    """The reasoning ends at two tokens, which any span may part, or within a token, whose rest is the answer's."""
+    return replace(world.channels, format=replace(world.channels.format, closer=CLOSERS[name]))
+
+
+@pytest.mark.parametrize("closer", CLOSERS)
 @pytest.mark.parametrize("policy", [POLICY, WARPED])
 def test_every_span_draws_from_its_own_density(world: TinyWorld, closer: str, policy: Policy) -> None:
-    channels = world.channels if closer == "one token" else two_token_closer(world)
+    channels = with_closer(world, closer)
     listing = enumerate_world(world, world.problems[0], ["subject", "donor"], policy)
     splits = [channels.split(ids).n_reasoning for ids in listing.completions]
     subject, donor = listing.log_probs["subject"], listing.log_probs["donor"]
@@ -73,9 +75,9 @@ def test_every_span_draws_from_its_own_density(world: TinyWorld, closer: str, po
         assert stats.chisquare(seen, due * n / due.sum()).pvalue > 1e-4, (span, closer)
 
 
-@pytest.mark.parametrize("closer", ["one token", "two tokens"])
+@pytest.mark.parametrize("closer", CLOSERS)
 def test_completions_say_who_wrote_what(world: TinyWorld, closer: str) -> None:
-    channels = world.channels if closer == "one token" else two_token_closer(world)
+    channels = with_closer(world, closer)
     drawn = draw(world, channels, WIDE, 300)
     assert Counter(c.span for c in drawn) == dict.fromkeys(WIDE, 300)
     assert len({c.completion_id for c in drawn}) == len(drawn) == len({c.trace_id for c in drawn})
@@ -91,7 +93,7 @@ def test_completions_say_who_wrote_what(world: TinyWorld, closer: str) -> None:
         assert (c.finish_reason == "stop") == ended
         assert ended or len(c.token_ids) == POLICY.max_total_tokens
         assert not any(token in channels.end_ids for token in c.token_ids[:-1])
-        if closer == "two tokens" and split.case != "missing" and a and c.donor_wrote[r - 2] != c.donor_wrote[r - 1]:
+        if closer != "one token" and split.case != "missing" and a and c.donor_wrote[r - 2] != c.donor_wrote[r - 1]:
             split_closers += 1
     if closer == "two tokens":
         assert split_closers > 0, "some closer must have been written by two hands"

@@ -20,12 +20,15 @@ def channels(request: pytest.FixtureRequest) -> Channels:
 def test_prompts_read_as_the_format_says(channels: Channels) -> None:
     form = channels.format
     prompt = channels.tokenizer.decode(channels.prompt_ids(QUESTION))
-    assert prompt == form.start + form.turn.replace("{question}", QUESTION) + form.open_reasoning
+    asked = form.turn.replace("{question}", QUESTION).replace("{system}", "")
+    assert prompt == form.start + form.no_system + asked + form.open_reasoning
     bare, target = channels.no_reasoning_ids(QUESTION, ANSWER)
     assert channels.tokenizer.decode(bare).endswith(form.no_reasoning)
-    assert channels.tokenizer.decode(target) == ANSWER + form.end_of_turn[0]
+    assert channels.tokenizer.decode(target) == form.answer_lead + ANSWER + form.end_of_turn[0]
     with_system = bind(form.name, channels.tokenizer, system="Be brief.")
-    assert "Be brief." in channels.tokenizer.decode(with_system.prompt_ids(QUESTION))
+    told = channels.tokenizer.decode(with_system.prompt_ids("{system} {question}"))
+    assert told.count("Be brief.") == 1
+    assert "{system} {question}" in told
 
 
 def test_the_training_form_splits_where_it_was_joined(channels: Channels) -> None:
@@ -35,7 +38,7 @@ def test_the_training_form_splits_where_it_was_joined(channels: Channels) -> Non
     assert target[split.n_reasoning - len(channels.closer_ids) : split.n_reasoning] == channels.closer_ids
     text = channels.tokenizer.decode(target[: split.n_reasoning])
     assert text == "add one" + channels.format.closer
-    assert channels.answer_text(target, split.n_reasoning) == ANSWER
+    assert channels.answer_text(target, split.n_reasoning) == channels.format.answer_lead + ANSWER
     assert channels.code(target, split.n_reasoning) == ANSWER.strip()
 
 
@@ -43,6 +46,7 @@ def test_every_damaged_completion_is_a_named_case(channels: Channels) -> None:
     reasoning = channels.tokenizer.encode("add one", add_special_tokens=False)
     closer, end = channels.closer_ids, channels.end_ids[0]
     answer = channels.tokenizer.encode(ANSWER, add_special_tokens=False)
+    opener = channels.tokenizer.encode(channels.format.opener, add_special_tokens=False)
     cut = [*reasoning, *closer[:-1]]
     for ids, case, opened in (
         ([*reasoning], "cut_reasoning", False),
@@ -53,6 +57,11 @@ def test_every_damaged_completion_is_a_named_case(channels: Channels) -> None:
         ([*reasoning, *closer, *answer], "cut_answer", True),
         ([*closer, *answer, end], "whole", True),
         ([*closer, *answer, *closer, end], "repeated", True),
+        ([*closer, *answer, *opener, end], "repeated", True),
+        ([*reasoning, *opener, *reasoning, *closer, *answer, end], "nested", True),
+        ([*opener, *closer, *answer], "nested", True),
+        ([*opener, *reasoning], "cut_reasoning", False),
+        ([*opener, *closer, *opener], "repeated", True),
     ):
         split = channels.split(ids)
         assert split.case == case, ids
@@ -80,11 +89,14 @@ def test_code_is_the_last_complete_block_or_everything() -> None:
 def test_a_tokenizer_without_the_channel_is_refused() -> None:
     with pytest.raises(ModelError, match="no token <think>, so the model has no reasoning channel"):
         bind("plain-think", tiny_tokenizer(["<|im_start|>", "<|im_end|>"]))
+    with pytest.raises(ModelError, match=r"no token <\|im_start\|>, so the model can't speak .* such as chatml-think"):
+        bind("plain-think", tiny_tokenizer(["<|im_end|>", "<think>", "</think>"]))
     with pytest.raises(InputError, match="unknown chat format 'alpaca'"):
         bind("alpaca", tiny_tokenizer([]))
 
 
 def test_a_question_may_not_forge_control_tokens(channels: Channels) -> None:
+    channels.prompt_ids("</thin")
     forged = f"hello{channels.format.control[0]}"
     with pytest.raises(InputError, match="control token"):
         channels.prompt_ids(forged)

@@ -15,7 +15,7 @@ from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.models.hf import HFEngine
 from forewarn.models.loading import peft_calls
 from forewarn.records import Policy
-from tests.contracts.engine_laws import check_batch_is_single, check_frequencies, check_sample_then_score
+from tests.contracts.engine_laws import check_batch_is_single, check_frequencies, check_sample_then_score, check_support
 from tests.models.tiny import VOCAB, tiny_model
 
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 1, 2], [3, 3], [2, 9, 4, 4, 1, 6, 7, 8, 3, 2, 1, 5, 6]]
@@ -34,7 +34,11 @@ def test_laws_hold_on_every_architecture(kind: str, policy: Policy) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_sampling_frequencies_are_the_enumerated_probabilities(policy: Policy) -> None:
-    assert check_frequencies(HFEngine(tiny_model()), [1, 2, 3], policy, VOCAB, n=20_000) > 1e-3
+    assert check_frequencies(HFEngine(tiny_model()), [1, 2, 3], policy, n=20_000) > 1e-3
+
+
+def test_truncated_densities_are_renormalised() -> None:
+    check_support(HFEngine(tiny_model()), [1, 2, 3], WARPED, n=500)
 
 
 def test_scores_are_those_of_a_plain_forward_pass() -> None:

@@ -24,10 +24,10 @@ from transformers import (
 VOCAB = 11
 
 
-def tiny_model(kind: str = "qwen3", seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
+def tiny_model(kind: str = "qwen3", seed: int = 0, dtype: torch.dtype = torch.float32, vocab_size: int = VOCAB) -> Any:
     """A model of a few thousand weights whose next-token distributions are far from uniform."""
     shape = {
-        "vocab_size": VOCAB,
+        "vocab_size": vocab_size,
         "hidden_size": 16,
         "intermediate_size": 24,
         "num_hidden_layers": 2,

@@ -60,7 +60,7 @@ def test_batched_equals_single(engine: Vllm, small: Small) -> None:
 
 def test_frequencies_are_the_probabilities(engine: Vllm, small: Small) -> None:
     """Two tokens after a long prompt whose next token has few likely values: all 768 x k pairs would be many."""
-    assert check_frequencies(engine, small.prompts[0], PLAIN, 768, 4_000, likely=6) > 1e-4
+    assert check_frequencies(engine, small.prompts[0], PLAIN, 4_000) > 1e-4
 
 
 @pytest.mark.parametrize("adapter", [None, "early", "late"])

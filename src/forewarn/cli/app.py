@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from forewarn import __version__
-from forewarn.cli import demo, engine_serve, estimate, imports, judge, organism, problems, sandbox
+from forewarn.cli import demo, engine_check, engine_serve, estimate, imports, judge, organism, problems, run, sandbox
 from forewarn.errors import ForewarnError
 
 Verb = Callable[..., None]
@@ -22,11 +22,13 @@ COMMANDS: dict[str, Verb] = {
     "demo": demo.demo,
     "estimate": estimate.estimate,
     "judge": judge.judge,
+    "run": run.run,
+    "train-donor": run.train_donor,
 }
 """verb -> function; its docstring is the help"""
 
 GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
-    "engine": ("Engines that sample and score.", {"serve": engine_serve.serve}),
+    "engine": ("Engines that sample and score.", {"check": engine_check.check, "serve": engine_serve.serve}),
     "organism": (
         "The bundled model organism: make it anew from a seed, and measure it.",
         {"build": organism.build, "train": organism.train, "truth": organism.truth, "show": organism.show},

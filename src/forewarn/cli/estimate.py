@@ -72,20 +72,25 @@ def _estimate_run(run: Path, level: float | None, as_json: bool) -> None:
     with progress_bars() as progress:
         cells = estimate_run(run, level=level, progress=progress)
     if as_json:
-        rows = [
-            {
-                "checkpoint_id": cell.checkpoint_id,
-                "step": cell.step,
-                "exploit_type": cell.exploit_type,
-                "spans": cell.spans,
-                "n_by_span": cell.n_by_span,
-                **as_json_value(cell.estimate),
-            }
-            for cell in cells
-        ]
-        print(json.dumps(rows, indent=2, allow_nan=False))
+        print(json.dumps(cells_json(cells), indent=2, allow_nan=False))
         return
     print(cells_text(cells))
+
+
+def cells_json(cells: Sequence[CellEstimate]) -> list[dict[str, Any]]:
+    """One object a cell: the fields of ``records.Estimate``, and what they are about."""
+    return [
+        {
+            "checkpoint_id": cell.checkpoint_id,
+            "step": cell.step,
+            "exploit_type": cell.exploit_type,
+            "model_receipt": cell.receipt,
+            "spans": cell.spans,
+            "n_by_span": cell.n_by_span,
+            **as_json_value(cell.estimate),
+        }
+        for cell in cells
+    ]
 
 
 def cells_text(cells: Sequence[CellEstimate]) -> str:

@@ -56,7 +56,7 @@ def sample_prefixes(
         policy=policy,
         seed=derived_seed("prefix traces", unit, seed),
         max_new_tokens=min(reach, policy.max_total_tokens - 1),
-        stop_ids=(*channels.end_ids, channels.closer_ids[-1]),
+        stop_ids=(*channels.end_ids, *channels.closing_ids),
         adapter=donor.adapter,
     )
     prefixes = [
@@ -81,9 +81,7 @@ def sample_prefixes(
 
 def _cut(trace: tuple[int, ...], length: int, unit: Unit, channels: Channels) -> tuple[int, ...]:
     """The first ``length`` words or tokens of a trace, the closing of the channel left to the subject."""
-    end = channels.closed_at(trace)
-    open_ids = trace[: end - len(channels.closer_ids)] if end is not None else trace
-    open_ids = tuple(t for t in open_ids if t not in channels.end_ids)
+    open_ids = tuple(t for t in channels.before_closer(trace) if t not in channels.end_ids)
     if unit == "tokens":
         return open_ids[:length]
     words = str(channels.tokenizer.decode(open_ids)).split()

@@ -143,7 +143,7 @@ def _write(
     rows: Sequence[tuple[_Draft, _Job]], writer: Writer, channels: Channels, policy: Policy, seed: int, through: bool
 ) -> None:
     """Let one writer go on with its rows, and see where that left each of them."""
-    stops = channels.end_ids if through else (*channels.end_ids, channels.closer_ids[-1])
+    stops = channels.end_ids if through else (*channels.end_ids, *channels.closing_ids)
     samples = writer.engine.sample(
         [(*draft.order.prompt_ids, *draft.ids) for draft, _ in rows],
         policy=policy,

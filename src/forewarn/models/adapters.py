@@ -85,7 +85,9 @@ class Adapters:
                 wrapped = PeftModel.from_pretrained(self._model, str(folder), adapter_name="merging")
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"can't load the adapter in {folder} onto this model: {reason}") from None
+            raise ModelError(
+                f"can't load the adapter in {folder} onto this model: {reason}; give the base that it was trained on"
+            ) from None
         try:
             touched = _touched(wrapped.get_base_model())
             for key, weight in touched.items():

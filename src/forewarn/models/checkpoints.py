@@ -1,22 +1,26 @@
-"""Models on disk as a study names them: a folder, perhaps with an adapter, and a receipt of what they hold.
+"""Checkpoints as a study names them: one folder, a trainer's folder of them, a glob, or a hub revision; by step.
 
-Covers whole models in transformers' format and PEFT adapters. Not here: loading (``loading.py``, ``adapters.py``).
+Covers whole models in transformers' format (merged ones too) and PEFT adapters. Not here: loading (``loading.py``,
+``adapters.py``), hashes (``receipts.py``).
 """
 
 from __future__ import annotations
 
-import hashlib
+import glob
 import json
+import os
 import re
-import struct
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forewarn.errors import InputError, ModelError
-from forewarn.records import content_key
+from forewarn.models.hub import is_hub_name, local_folder
+from forewarn.models.receipts import Receipt, Signature, signature, take_receipt
 
-_IDENTITY_FREE = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "task_type")
-_STEP = re.compile(r"(\d+)$")
+TRAINER_STATE = "trainer_state.json"
+_STEP = re.compile(r"(?:^|(?:checkpoint|ckpt|global_step|step)[-_]?)(\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,59 +37,27 @@ class ModelSource:
     """optimizer steps of training behind it; 0 for donors"""
 
 
-def receipt(source: ModelSource) -> str:
-    """A key of the weights and settings behind ``source``; it doesn't change when folders are moved.
-
-    A hub name stands for itself. Raises ModelError where weights are missing or cut short.
-    """
-    parts = [_folder_receipt(Path(source.folder)) if Path(source.folder).is_dir() else f"hub:{source.folder}"]
-    if source.adapter is not None:
-        parts.append(_adapter_receipt(Path(source.adapter)))
-    return content_key("model", *parts)
+def receipt(source: ModelSource) -> Receipt:
+    """What is behind ``source``. Raises ModelError where weights are missing, cut short, or of another base."""
+    return take_receipt(source.folder, source.adapter)
 
 
-def _folder_receipt(folder: Path) -> str:
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} holds no config.json; give a folder saved by transformers")
-    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
-    if not weights:
-        raise ModelError(f"{folder} holds no weights (*.safetensors); give a whole model folder")
-    return content_key(_digest(folder / "config.json"), [(path.name, _digest(path)) for path in weights])
+def source_signature(source: ModelSource) -> Signature:
+    """A cheap mark of the source's files, to see whether they were written to."""
+    return signature(source.folder, source.adapter)
 
 
-def _adapter_receipt(folder: Path) -> str:
-    weights = folder / "adapter_model.safetensors"
+def check_unchanged(source: ModelSource, before: Signature) -> None:
+    """Raise ModelError where the source's files were written to since ``before``."""
     try:
-        config = json.loads((folder / "adapter_config.json").read_text())
-    except (OSError, ValueError):
-        raise ModelError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT") from None
-    if not weights.is_file():
-        raise ModelError(f"{folder} holds no adapter_model.safetensors; give a whole adapter folder")
-    return content_key({k: v for k, v in config.items() if k not in _IDENTITY_FREE}, _digest(weights))
-
-
-def _digest(path: Path) -> str:
-    if path.suffix == ".safetensors":
-        check_whole(path)
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_whole(path: Path) -> None:
-    """Raise ModelError where a safetensors file is shorter than its header says (half-written, half-copied)."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        head = file.read(8)
-        n_header = struct.unpack("<Q", head)[0] if len(head) == 8 else size
-        if n_header > size - 8:
-            raise ModelError(f"{path} is cut short at {size} bytes; copy it again")
-        try:
-            header = json.loads(file.read(n_header))
-        except ValueError:
-            raise ModelError(f"{path} has no readable header; copy it again") from None
-    end = max((int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"), default=0)
-    if 8 + n_header + end != size:
-        raise ModelError(f"{path} holds {size} bytes but its header asks for {8 + n_header + end}; copy it again")
+        same = source_signature(source) == before
+    except (OSError, ModelError):  # gone
+        same = False
+    if not same:
+        raise ModelError(
+            f"the files of {source.model_id} ({source.adapter or source.folder}) changed while it was measured: "
+            "wait until they are written and run the same command again"
+        )
 
 
 def trainer_checkpoints(run: Path, *, base: str | None = None) -> tuple[ModelSource, ...]:
@@ -94,30 +66,119 @@ def trainer_checkpoints(run: Path, *, base: str | None = None) -> tuple[ModelSou
     Each may hold a whole model, or a PEFT adapter on ``base`` (default: the base its config names). A folder that is
     still being written is left out if it is the newest and refused otherwise. Raises InputError where there is none.
     """
-    found = []
-    for folder in run.iterdir() if run.is_dir() else ():
-        match = _STEP.search(folder.name)
-        if folder.is_dir() and match and folder.name[: match.start()].rstrip("-_") in ("checkpoint", "step", ""):
-            found.append((int(match.group(1)), folder))
-    sources = []
-    for i, (step, folder) in enumerate(sorted(found)):
-        source = _source(folder, step, base)
-        try:
-            receipt(source)
-        except ModelError:
-            if i + 1 < len(found):
-                raise
-            continue
-        sources.append(source)
+    found = [
+        folder for folder in (run.iterdir() if run.is_dir() else ()) if folder.is_dir() and _STEP.search(folder.name)
+    ]
+    sources = _ordered(found, base)
     if not sources:
         raise InputError(f"{run} holds no checkpoints (folders named checkpoint-<step> or step-<step>)")
-    return tuple(sources)
+    return sources
+
+
+def find_checkpoints(
+    where: str, *, base: str | None = None, step: int | None = None, name: str | None = None
+) -> tuple[ModelSource, ...]:
+    """The checkpoints that ``where`` names, ordered by step.
+
+    ``where``: a model or adapter folder; a trainer's output folder; a glob of either; ``org/name`` or
+    ``org/name@revision`` on the hub. ``step`` and ``name`` are for a ``where`` that names one checkpoint. Raises
+    InputError where it names none or its step can't be told, ModelError where files are missing or half-written.
+    """
+    sources = _find(where, base, step)
+    if len(sources) > 1 and (step is not None or name is not None):
+        raise InputError(f"{where} names {len(sources)} checkpoints: a step or a name can be given to one alone")
+    if name is not None:
+        sources = (replace(sources[0], model_id=name),)
+    return _distinct(sources)
+
+
+def _find(where: str, base: str | None, step: int | None) -> tuple[ModelSource, ...]:
+    path = Path(where)
+    if path.is_dir():
+        # a trainer's folder often holds the final model beside its checkpoints: a step says that this one is meant
+        alone = _is_model(path) and (step is not None or not _holds_checkpoints(path))
+        return (_one(path, base, step, path.name),) if alone else trainer_checkpoints(path, base=base)
+    if glob.has_magic(where):
+        matches = sorted(glob.glob(where, recursive=True))  # noqa: PTH207  Path.glob takes no absolute patterns
+        folders = [Path(found) for found in matches if Path(found).is_dir()]
+        models = [folder for folder in folders if _is_model(folder)]
+        if models:
+            return _ordered(models, base)
+        runs = [folder for folder in folders if _holds_checkpoints(folder)]
+        if not runs:
+            raise InputError(f"the glob {where} matches no model, adapter or trainer's folder of checkpoints")
+        return tuple(sorted((s for run in runs for s in trainer_checkpoints(run, base=base)), key=lambda s: s.step))
+    if is_hub_name(where):
+        folder = local_folder(where)
+        if _is_model(folder):
+            return (_one(folder, base, step, where.split("/", 1)[1]),)
+        return trainer_checkpoints(folder, base=base)
+    raise InputError(f"{where} is no folder, no glob that matches, and no hub name (org/name or org/name@revision)")
+
+
+def _is_model(folder: Path) -> bool:
+    """Does it hold a model or an adapter itself?"""
+    return (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
+
+
+def _holds_checkpoints(folder: Path) -> bool:
+    return any(_STEP.search(inside.name) and _is_model(inside) for inside in folder.iterdir() if inside.is_dir())
+
+
+def _one(folder: Path, base: str | None, step: int | None, name: str) -> ModelSource:
+    if step is None:
+        step = _step_of(folder, name)
+    if step is None:
+        raise InputError(f"the step of {name} can't be told ({TRAINER_STATE} is missing, its name has none): give it")
+    source = _source(folder, step, base)
+    receipt(source)
+    return replace(source, model_id=name)
+
+
+def _ordered(folders: Sequence[Path], base: str | None) -> tuple[ModelSource, ...]:
+    """Sources by step; the newest is left out where it is half-written."""
+    # trainers write their state last: where the others have one, a folder without one is still being written
+    has_state = any((folder / TRAINER_STATE).is_file() for folder in folders)
+    sources = []
+    for i, folder in enumerate(by_age := sorted(folders, key=_age)):
+        try:
+            if has_state and not (folder / TRAINER_STATE).is_file():
+                raise ModelError(f"{folder} lacks {TRAINER_STATE}, which the others have: it is half-written")
+            sources.append(_one(folder, base, None, folder.name))
+        except ModelError:
+            if i + 1 < len(by_age) or i == 0:
+                raise
+    return tuple(sorted(sources, key=lambda source: source.step))
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    """Order of writing, by the number in the name: a half-written folder may not tell its step."""
+    named = _STEP.search(folder.name)
+    return (int(named.group(1)) if named else 0, folder.name)
+
+
+def _step_of(folder: Path, name: str) -> int | None:
+    """The trainer's own count of steps, else the one in the name; None where neither says."""
+    state = folder / TRAINER_STATE
+    if state.is_file():
+        try:
+            found = json.loads(state.read_text())
+            return int(found["global_step"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ModelError(
+                f"{state} doesn't tell its global_step: it is half-written; wait or copy it again"
+            ) from None
+    named = _STEP.search(name)
+    return int(named.group(1)) if named else None
 
 
 def _source(folder: Path, step: int, base: str | None) -> ModelSource:
     config = folder / "adapter_config.json"
-    if not config.is_file():
+    has_adapter, has_model = (folder / "adapter_model.safetensors").is_file(), (folder / "config.json").is_file()
+    if not config.is_file() or (has_model and not has_adapter):
         return ModelSource(folder.name, str(folder), step=step)
+    if has_model and any(path.name != "adapter_model.safetensors" for path in folder.glob("*.safetensors")):
+        raise InputError(f"{folder} holds an adapter and a whole model: delete the one that is not meant")
     if base is None:
         try:
             base = json.loads(config.read_text()).get("base_model_name_or_path")
@@ -125,4 +186,24 @@ def _source(folder: Path, step: int, base: str | None) -> ModelSource:
             raise ModelError(f"{config} is no JSON; copy it again") from None
     if not base:
         raise InputError(f"{folder} holds an adapter that doesn't name its base model: give the base")
-    return ModelSource(folder.name, base, adapter=str(folder), step=step)
+    return ModelSource(folder.name, str(_base_folder(folder, base)), adapter=str(folder), step=step)
+
+
+def _base_folder(adapter: Path, base: str) -> Path:
+    try:
+        return local_folder(base)
+    except ModelError as error:
+        raise ModelError(f"the base model of the adapter in {adapter}: {error}") from None
+
+
+def _distinct(sources: Sequence[ModelSource]) -> tuple[ModelSource, ...]:
+    """Names that tell the sources apart: checkpoints of several runs often share theirs."""
+    counts = Counter(source.model_id for source in sources)
+    if max(counts.values(), default=1) == 1:
+        return tuple(sources)
+    folders = [Path(source.adapter or source.folder).resolve() for source in sources]
+    top = Path(os.path.commonpath(folders))
+    return tuple(
+        replace(source, model_id=folder.relative_to(top).as_posix())
+        for source, folder in zip(sources, folders, strict=True)
+    )

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from forewarn.errors import ModelError
+from forewarn.models.hub import local_folder
 
 
 def _reason(error: BaseException) -> str:
@@ -41,11 +42,12 @@ def peft_calls() -> Iterator[None]:
 
 
 def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
-    """A causal LM in eval mode from a folder in transformers' format, or by hub name.
+    """A causal LM in eval mode from a folder in transformers' format, or by hub name (``org/name@revision``).
 
     Raises ModelError where files are missing, cut short, or lack weights that the model needs: transformers would
     fill those with random numbers and carry on.
     """
+    folder = local_folder(folder)
     try:
         with no_progress_bars():
             model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
@@ -61,6 +63,7 @@ def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
 
 def load_tokenizer(folder: Path | str) -> Any:
     """The tokenizer in a folder, or by hub name. Raises ModelError."""
+    folder = local_folder(folder)
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, RuntimeError) as error:

@@ -52,7 +52,7 @@ def cell_estimate(
     )
     names = tuple(span.name for span in spans)
     n_by_span = tuple(int(n) for n in np.bincount(span_N, minlength=len(spans)))
-    result = CellEstimate(cell.checkpoint_id, cell.step, cell.exploit_type, estimate, names, n_by_span)
+    result = CellEstimate(cell.checkpoint_id, cell.step, cell.exploit_type, estimate, names, n_by_span, cell.receipt)
     return result, _details(cell, labelled, is_exploit_N, log_ratio_NS[is_exploit_N], share_S, names)
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from forewarn import __version__
 from forewarn.errors import InputError
 from forewarn.estimation import donor_key
-from forewarn.models.channels import FORMATS
+from forewarn.models.channels import ChannelFormat, named_format
 from forewarn.models.checkpoints import ModelSource
 from forewarn.records import SUBJECT, Policy, Problem, Span, content_key
 
@@ -47,13 +47,22 @@ class CellRecord:
     """of its completions"""
     spans: tuple[PlannedSpan, ...]
     """the subject's own first: column 0 of every array"""
+    receipt: str | None = None
+    """of the checkpoint's files: ``models.receipts.Receipt.key``"""
 
     @classmethod
     def of(
-        cls, planned: Sequence[PlannedSpan], *, checkpoint_id: str, step: int, exploit_type: str, key: str
+        cls,
+        planned: Sequence[PlannedSpan],
+        *,
+        checkpoint_id: str,
+        step: int,
+        exploit_type: str,
+        key: str,
+        receipt: str | None = None,
     ) -> CellRecord:
         """The record of a cell of a study with these spans."""
-        return cls(checkpoint_id, step, exploit_type, key, spans_of(planned, exploit_type))
+        return cls(checkpoint_id, step, exploit_type, key, spans_of(planned, exploit_type), receipt)
 
 
 def spans_of(planned: Sequence[PlannedSpan], exploit_type: str) -> tuple[PlannedSpan, ...]:
@@ -74,15 +83,15 @@ class Study:
     spans: tuple[PlannedSpan, ...]
     policy: Policy
     seed: int
-    channel_format: str = "plain-think"
+    channel_format: str | ChannelFormat = "plain-think"
+    """a name of ``models.channels.FORMATS``, or a declared format"""
     system: str | None = None
     """system message before every question"""
     level: float = 0.9
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
 
     def __post_init__(self) -> None:
-        if self.channel_format not in FORMATS:
-            raise InputError(f"unknown chat format {self.channel_format!r}: choose one of {', '.join(FORMATS)}")
+        named_format(self.channel_format)
         for what, names in (
             ("problem", [p.problem_id for p in self.problems]),
             ("checkpoint", [c.model_id for c in self.checkpoints]),
@@ -110,6 +119,11 @@ class Study:
     @property
     def exploit_types(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(problem.exploit_type for problem in self.problems))
+
+    @property
+    def format_key(self) -> object:
+        """The chat format as it enters keys: a name, or all of a declared one."""
+        return self.channel_format if isinstance(self.channel_format, str) else asdict(self.channel_format)
 
     def problems_of(self, exploit_type: str) -> tuple[Problem, ...]:
         return tuple(problem for problem in self.problems if problem.exploit_type == exploit_type)
@@ -153,7 +167,7 @@ class Keys:
             used,
             [(p.problem_id, p.question) for p in study.problems_of(cell.exploit_type)],
             [(asdict(s.span), s.count) for s in spans],
-            (study.policy.key, study.seed, study.channel_format, study.system, study.dtype),
+            (study.policy.key, study.seed, study.format_key, study.system, study.dtype),
         )
 
     def scores(self, cell: Cell, hit_ids: tuple[str, ...]) -> str:
@@ -164,7 +178,12 @@ class Keys:
         """What an estimate needs to know of the cell."""
         source = cell.checkpoint
         return CellRecord(
-            source.model_id, source.step, cell.exploit_type, self.cell(cell), self.study.spans_of(cell.exploit_type)
+            source.model_id,
+            source.step,
+            cell.exploit_type,
+            self.cell(cell),
+            self.study.spans_of(cell.exploit_type),
+            self.receipts[source.model_id],
         )
 
     def identity(self) -> dict[str, object]:
@@ -174,7 +193,7 @@ class Keys:
             "name": study.name,
             "seed": study.seed,
             "policy": asdict(study.policy),
-            "format": (study.channel_format, study.system, study.dtype),
+            "format": (study.format_key, study.system, study.dtype),
             "level": study.level,
             "spans": [(s.span.name, s.count, s.exploit_types) for s in study.spans],
             "problems": content_key([asdict(problem) for problem in study.problems]),

@@ -71,7 +71,13 @@ def plan_entries(
         "spans": [asdict(planned) for planned in spans],
         "problem_keys": dict(problem_keys),
         "cells": [
-            {"checkpoint_id": c.checkpoint_id, "step": c.step, "exploit_type": c.exploit_type, "key": c.key}
+            {
+                "checkpoint_id": c.checkpoint_id,
+                "step": c.step,
+                "exploit_type": c.exploit_type,
+                "key": c.key,
+                "receipt": c.receipt,
+            }
             for c in cells
         ],
     }

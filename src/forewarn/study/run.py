@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,9 +22,10 @@ from forewarn import __version__
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import ExploitType
 from forewarn.judge.judge import Judge
-from forewarn.models.checkpoints import receipt
+from forewarn.models.channels import TemplateCheck, check_template
 from forewarn.records import Problem, Verdict, content_key
-from forewarn.store import RunFolder, write_json
+from forewarn.store import RunFolder, write_json, write_whole
+from forewarn.study.checks import Models, check_context, check_same_checkpoints
 from forewarn.study.plan import Cell, Keys, Study, problem_key
 from forewarn.study.recompute import (
     MANIFEST_FILE,
@@ -39,6 +40,8 @@ from forewarn.study.room import study_channels
 from forewarn.study.tables import CellEstimate, verdicts_table
 from forewarn.study.work import COMPLETIONS, SCORES, VERDICTS, Task
 from forewarn.study.workers import Machine, Workers
+
+STUDY_FILE = "study.toml"
 
 Progress = Callable[[str, int, int], None]
 """progress(stage, done, total)"""
@@ -62,27 +65,33 @@ def run_study(
     machine: Machine | None = None,
     sandboxing: Sandboxing | None = None,
     progress: Progress | None = None,
+    text: bytes | None = None,
 ) -> list[CellEstimate]:
     """Do what is missing of ``study`` in the run folder ``root`` and return every cell's estimate.
 
-    Raises ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be
-    written, is full, or holds another study), EngineFault (an engine or every isolation level broke).
+    ``text``: the study's file, kept as ``study.toml``. Raises InputError (a prompt that doesn't fit into a context),
+    ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be written, is
+    full, or holds another study), EngineFault (an engine or every isolation level broke).
     """
     machine, sandboxing = machine or Machine(), sandboxing or Sandboxing()
     tell = progress or (lambda stage, done, total: None)
-    study_channels(study)  # refuse models that don't belong together before anything is written
-    sources = {c.model_id: c for c in study.checkpoints} | {f"donor:{d.model_id}": d for d in study.donors}
-    receipts = {name: receipt(source) for name, source in sources.items()}
-    keys = Keys(study, receipts)
+    # everything that can be refused is, before anything is written
+    channels = study_channels(study)
+    check_context(study, channels)
+    models = Models.of(study)
+    keys = Keys(study, {name: held.key for name, held in models.receipts.items()})
     run = RunFolder(root)
+    check_same_checkpoints(root, keys.receipts)
     run.claim(keys.identity())
-    _write_manifest(run, study, keys)
+    if text is not None:
+        write_whole(root / STUDY_FILE, text)
+    _write_manifest(run, study, keys, models, check_template(channels))
     with Workers(study, root, machine) as workers:
-        _sample(study, keys, run, workers, tell)
+        _sample(study, keys, models, run, workers, tell)
         labels = _judge(study, keys, run, sandboxing, tell)
         problem_keys = study_problem_keys(study)
         hits = {cell: exploits_of(labelled(run, keys.cell(cell), problem_keys, labels)) for cell in study.cells()}
-        _score(keys, run, workers, hits, tell)
+        _score(keys, models, run, workers, hits, tell)
     return estimate_run(root, progress=progress)
 
 
@@ -91,13 +100,14 @@ def study_problem_keys(study: Study) -> dict[str, str]:
     return {problem.problem_id: problem_key(problem) for problem in study.problems}
 
 
-def _write_manifest(run: RunFolder, study: Study, keys: Keys) -> None:
+def _write_manifest(run: RunFolder, study: Study, keys: Keys, models: Models, template: TemplateCheck) -> None:
     cells = [keys.record(cell) for cell in study.cells()]
     manifest = plan_entries(study.level, study.spans, cells, study_problem_keys(study)) | {
         "study": study.name,
         "seed": study.seed,
         "checkpoints": {c.model_id: c.step for c in study.checkpoints},
-        "model_receipts": dict(keys.receipts),
+        "model_receipts": {name: {"key": held.key, **asdict(held)} for name, held in models.receipts.items()},
+        "format": {"name": study.format_key, "chat_template": template.state, "difference": template.sentence},
         "versions": {
             "forewarn": __version__,
             "python": platform.python_version(),
@@ -121,8 +131,11 @@ def _do(tasks: Sequence[Task], stage: str, run: RunFolder, workers: Workers, tel
         tell(stage, done, len(tasks))
 
 
-def _sample(study: Study, keys: Keys, run: RunFolder, workers: Workers, tell: Progress) -> None:
-    tasks = [Task(COMPLETIONS, cell, keys.cell(cell), keys.cell(cell)) for cell in study.cells()]
+def _sample(study: Study, keys: Keys, models: Models, run: RunFolder, workers: Workers, tell: Progress) -> None:
+    tasks = [
+        Task(COMPLETIONS, cell, keys.cell(cell), keys.cell(cell), signatures=models.behind(study, cell))
+        for cell in study.cells()
+    ]
     _do(tasks, COMPLETIONS, run, workers, tell)
 
 
@@ -181,8 +194,17 @@ def _verdicts(
     return [(problems[verdict.problem_id][1], verdict) for verdict in found]
 
 
-def _score(keys: Keys, run: RunFolder, workers: Workers, hits: Mapping[Cell, tuple[str, ...]], tell: Progress) -> None:
+def _score(
+    keys: Keys,
+    models: Models,
+    run: RunFolder,
+    workers: Workers,
+    hits: Mapping[Cell, tuple[str, ...]],
+    tell: Progress,
+) -> None:
     tasks = [
-        Task(SCORES, cell, keys.cell(cell), keys.scores(cell, found), found) for cell, found in hits.items() if found
+        Task(SCORES, cell, keys.cell(cell), keys.scores(cell, found), found, models.behind(keys.study, cell))
+        for cell, found in hits.items()
+        if found
     ]
     _do(tasks, SCORES, run, workers, tell)

@@ -91,6 +91,7 @@ _ESTIMATE = pl.Schema(
         "uncovered_log10_p": pl.Float64(),
         "resolved": pl.Boolean(),
         "reason": pl.String(),
+        "model_receipt": pl.String(),  # which weights the estimate is about: models.receipts.Receipt.key
     }
 )
 
@@ -107,6 +108,8 @@ class CellEstimate:
     """names, in the order of ``estimate.hits_by_span``"""
     n_by_span: tuple[int, ...]
     """completions drawn of each"""
+    receipt: str | None = None
+    """of the checkpoint's files; None where the run folder doesn't say"""
 
 
 def completions_table(drawn: Sequence[Drawn], channels: Channels) -> pl.DataFrame:
@@ -183,6 +186,7 @@ def estimates_table(cells: Sequence[CellEstimate]) -> pl.DataFrame:
                 "hits_by_span": list(estimate.hits_by_span),
                 "spans": list(cell.spans),
                 "n_by_span": list(cell.n_by_span),
+                "model_receipt": cell.receipt,
             }
         )
     return pl.DataFrame(rows, schema=_ESTIMATE)
@@ -207,6 +211,7 @@ def estimates_of(table: pl.DataFrame) -> list[CellEstimate]:
                 estimate,
                 tuple(row["spans"]),
                 tuple(row["n_by_span"]),
+                row.get("model_receipt"),
             )
         )
     return cells

@@ -11,6 +11,8 @@ import polars as pl
 from forewarn.errors import EngineFault
 from forewarn.estimation import donor_key
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
+from forewarn.models.checkpoints import ModelSource, check_unchanged
+from forewarn.models.receipts import Signature
 from forewarn.records import SUBJECT, Completion, Score, derived_seed
 from forewarn.store import RunFolder
 from forewarn.study.plan import Cell, Study
@@ -39,14 +41,16 @@ class Task:
     """key of the shard to write"""
     hit_ids: tuple[str, ...] = ()
     """completions to score"""
+    signatures: tuple[tuple[ModelSource, Signature], ...] = ()
+    """marks of the files of the models it uses, as they were when their receipts were taken"""
 
 
 def do(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
-    """Do one task and write its shard."""
-    if task.stage == COMPLETIONS:
-        _sample(task, study, room, run)
-    else:
-        _score(task, study, room, run)
+    """Do one task and write its shard, unless its models' files were written to meanwhile."""
+    table = _sample(task, study, room) if task.stage == COMPLETIONS else _score(task, study, room, run)
+    for source, signature in task.signatures:
+        check_unchanged(source, signature)
+    run.shards(task.stage).write(task.key, table)
 
 
 def _donors(study: Study, cell: Cell, room: ModelRoom) -> dict[str, Writer]:
@@ -54,7 +58,7 @@ def _donors(study: Study, cell: Cell, room: ModelRoom) -> dict[str, Writer]:
     return {donor_key(span): room.donor(donor_key(span), span.donor, span.scale) for span in spans}
 
 
-def _sample(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
+def _sample(task: Task, study: Study, room: ModelRoom) -> pl.DataFrame:
     cell = task.cell
     orders = [
         Order(problem.problem_id, room.channels.prompt_ids(problem.question), planned.span, planned.count)
@@ -73,10 +77,10 @@ def _sample(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
             checkpoint_id=cell.checkpoint.model_id,
         )
     )
-    run.shards(COMPLETIONS).write(task.key, completions_table(drawn, room.channels))
+    return completions_table(drawn, room.channels)
 
 
-def _score(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
+def _score(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> pl.DataFrame:
     cell = task.cell
     table = run.shards(COMPLETIONS).read(task.cell_key).filter(pl.col("completion_id").is_in(list(task.hit_ids)))
     hits = completions_of(table, study.policy)
@@ -94,7 +98,7 @@ def _score(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
         for model_id, rows in found.items()
         for hit, values in zip(hits, rows, strict=True)
     ]
-    run.shards(SCORES).write(task.key, scores_table(scores))
+    return scores_table(scores)
 
 
 def _check_against_sampling(

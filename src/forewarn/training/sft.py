@@ -21,13 +21,14 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from forewarn.errors import InputError, ModelError, StoreError
 from forewarn.models.channels import Channels
 from forewarn.models.loading import no_progress_bars, peft_calls
+from forewarn.models.receipts import BASE_FILE, BASE_KEY, base_weights_key
 from forewarn.records import Problem
 from forewarn.store import write_json
 
 Example = tuple[Sequence[int], Sequence[int]]
 """(prompt ids, target ids)"""
 
-SETTINGS_FILE = "forewarn_sft.json"
+SETTINGS_FILE = BASE_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +127,13 @@ def sft(
     return SFTResult(trained, tuple(losses), n_tokens)
 
 
-def save(result: SFTResult, folder: Path, settings: SFTSettings, *, tokenizer: Any = None) -> None:
+def save(
+    result: SFTResult, folder: Path, settings: SFTSettings, *, tokenizer: Any = None, base: Path | str | None = None
+) -> None:
     """Write the weights (a PEFT folder for a LoRA, else a whole model), the tokenizer if given, and the settings.
 
-    The settings file comes last: a folder without it was cut short.
+    ``base``: the folder of the model that was trained on, whose weights' hash is noted, so that a LoRA is not put on
+    another. The settings file comes last: a folder without it was cut short.
     """
     try:
         with no_progress_bars():
@@ -148,6 +152,8 @@ def save(result: SFTResult, folder: Path, settings: SFTSettings, *, tokenizer: A
         "first_loss": result.losses[0],
         "last_loss": result.losses[-1],
     }
+    if base is not None:
+        summary[BASE_KEY] = base_weights_key(base)
     write_json(folder / SETTINGS_FILE, json.loads(json.dumps(summary)))
 
 

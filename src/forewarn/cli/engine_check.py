@@ -1,0 +1,137 @@
+"""``forewarn engine check``: the laws of an engine on the user's own model, measured, as a receipt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from forewarn.models.base import Engine
+    from forewarn.models.engine_check import EngineReceipt
+    from forewarn.models.laws import Differences
+
+EXIT_NOT_TRUSTED = 3
+CHECKED = "checked"
+"""the adapter's name in the engines"""
+Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+
+
+def check(
+    model: Annotated[str, typer.Argument(help="A model folder, or a hub name (org/name@revision).")],
+    engine: Annotated[str, typer.Option(help="transformers, vllm, or the URL of a vLLM server.")] = "transformers",
+    against: Annotated[str | None, typer.Option(help="A second engine, to score the same tokens with.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="A PEFT adapter on the model: a folder or a hub name.")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="Chat format of the prompts; auto: the model's own; none: plain text.")
+    ] = "auto",
+    system: Annotated[str | None, typer.Option(help="A system message before every question.")] = None,
+    dtype: Annotated[Dtype, typer.Option(help="Float type of the engine's weights.")] = "float32",
+    against_dtype: Annotated[Dtype, typer.Option(help="Float type of the second engine's weights.")] = "float32",
+    device: Annotated[str, typer.Option(help="Where transformers runs: cpu, cuda, ...")] = "cpu",
+    batch_size: Annotated[int, typer.Option(min=1, help="Most rows decoded together.")] = 64,
+    completions: Annotated[int, typer.Option(min=1, help="Completions of each of four questions.")] = 8,
+    tokens: Annotated[int, typer.Option(min=1, help="Longest completion.")] = 64,
+    draws: Annotated[int, typer.Option(min=1, help="Short samples for frequencies and support.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is sampled.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure whether importance weights from an engine can be trusted on your model; exit with 3 where they can't."""
+    import torch
+
+    from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
+    from forewarn.models.engines import EngineSpec, open_engine
+    from forewarn.models.hub import local_folder
+    from forewarn.models.loading import load_tokenizer
+
+    torch.set_num_threads(1)
+    folder = str(local_folder(model))
+    prompts = make_prompts(load_tokenizer(folder), form, system)
+    sizes = CheckSizes(completions=completions, max_new_tokens=tokens, draws=draws, seed=seed)
+    wanted = [(engine, dtype)] + ([(against, against_dtype)] if against is not None else [])
+    opened: list[Engine] = []
+    try:
+        for name, kind in wanted:
+            opened.append(open_engine(EngineSpec(name, device=device, batch_size=batch_size), folder, dtype=kind))
+            if adapter is not None:
+                opened[-1].load_adapter(CHECKED, Path(local_folder(adapter)))
+        receipt = check_engine(
+            opened[0],
+            prompts,
+            sizes=sizes,
+            adapter=None if adapter is None else CHECKED,
+            against=opened[1] if len(opened) > 1 else None,
+        )
+    finally:
+        for one in opened:
+            stop = getattr(one, "close", None)
+            if stop is not None:
+                stop()
+    about = {
+        "model": model,
+        "adapter": adapter,
+        "engine": f"{engine}, {dtype}",
+        "against": None if against is None else f"{against}, {against_dtype}",
+        "prompts": prompts.form,
+    }
+    print(json.dumps(as_json_value(about, receipt), indent=2) if as_json else as_text(about, receipt))
+    if not receipt.trusted:
+        raise typer.Exit(EXIT_NOT_TRUSTED)
+
+
+def as_json_value(about: dict[str, str | None], receipt: EngineReceipt) -> dict[str, Any]:
+    measured = asdict(receipt)
+    for name, found in (
+        ("agreement", receipt.agreement),
+        ("batched", receipt.batched),
+        ("against", receipt.against),
+    ):
+        if found is not None:
+            measured[name] |= {"weight_factor": found.weight_factor, "rate_factor": found.rate_factor}
+    for row, one in zip(measured["supports"], receipt.supports, strict=True):
+        row["holds"] = one.holds
+    verdict = {"trusted": receipt.trusted, "faults": receipt.faults, "sentence": receipt.sentence}
+    second = {"second_engine": about["against"]}
+    named = {name: value for name, value in about.items() if name != "against"}
+    return {**named, **second, **measured, **verdict}
+
+
+def as_text(about: dict[str, str | None], receipt: EngineReceipt) -> str:
+    rows = [(name, value) for name, value in about.items() if value is not None and name != "against"]
+    rows += [
+        ("sampled, then scored", _differences(receipt.agreement)),
+        ("batched, then single", _differences(receipt.batched)),
+    ]
+    if receipt.against is not None:
+        rows.append((f"against {about['against']}", _differences(receipt.against)))
+    drawn = receipt.drawn
+    p_value = "too few likely outcomes to test" if drawn.p_value is None else f"p = {drawn.p_value:.2g}"
+    rows.append(
+        ("frequencies", f"{p_value} over {drawn.n_cells} outcomes, {drawn.n} draws, {drawn.n_outside} impossible")
+    )
+    for found in receipt.supports:
+        policy = found.policy
+        name = f"top_p {policy.top_p:g}" if policy.top_p < 1 else f"top_k {policy.top_k}" if policy.top_k else ""
+        rows.append(
+            (
+                f"support, {name or f'min_p {policy.min_p:g}'}",
+                f"{'holds' if found.holds else 'DOES NOT HOLD'}: {found.n_inside} of {found.n_tokens} tokens inside, "
+                f"{found.n_drawn_outside} drawn outside, off by {found.worst_constant:.1e} nats",
+            )
+        )
+    rows += [("refused", refused) for refused in receipt.refused]
+    rows.append(
+        ("tokens a second", f"{receipt.sampled_per_s:,.0f} sampled, {receipt.scored_per_s:,.0f} scored (completions)")
+    )
+    width = max(len(name) for name, _ in rows)
+    return "\n".join([*(f"{name:<{width}}  {value}" for name, value in rows), receipt.sentence])
+
+
+def _differences(found: Differences) -> str:
+    return (
+        f"{found.n_tokens} tokens; worst token {found.worst_token:.1e} nats, worst prefix {found.worst_prefix:.1e}; "
+        f"per 100 tokens bias {found.bias:+.1e} ± {found.bias_error:.0e}, spread {found.spread:.1e}"
+    )

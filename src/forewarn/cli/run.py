@@ -1,0 +1,66 @@
+"""``forewarn run``: a study from its TOML file; ``forewarn train-donor``: the donors that the file describes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forewarn.cli.progress import progress_bars
+
+
+def run(
+    study: Annotated[Path, typer.Argument(help="A study's TOML file; docs/study.md describes its keys.")],
+    run_folder: Annotated[
+        Path | None, typer.Option("--run-folder", help="Where work is kept and resumed; default: runs/NAME.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="Another engine than the file's: transformers, vllm, or a URL.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Another number of processes that sample than the file's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; missing values are null.")] = False,
+) -> None:
+    """Run a study from its TOML file: sample, judge, score, estimate; what is finished is kept and not done again."""
+    import sys
+
+    from forewarn.cli.estimate import cells_json, cells_text
+    from forewarn.study.from_file import load_study
+    from forewarn.study.run import run_study
+
+    loaded = load_study(study)
+    machine = replace(loaded.machine, engine=engine or loaded.machine.engine, workers=workers or loaded.machine.workers)
+    root = run_folder or Path("runs") / loaded.study.name
+    with progress_bars() as progress:
+        cells = run_study(
+            loaded.study, root, machine=machine, sandboxing=loaded.sandboxing, progress=progress, text=loaded.text
+        )
+    manifest = json.loads((root / "manifest.json").read_text())
+    if manifest["format"]["difference"]:
+        print(f"note: {manifest['format']['difference']}", file=sys.stderr)
+    print(json.dumps(cells_json(cells), indent=2, allow_nan=False) if as_json else cells_text(cells))
+    if not as_json:
+        print(f"Run folder: {root}")
+
+
+def train_donor(
+    study: Annotated[Path, typer.Argument(help="A study's TOML file with a [donors.training] table.")],
+    donor: Annotated[str | None, typer.Option("--donor", help="Only this donor; default: all of the file.")] = None,
+) -> None:
+    """Train the donors that a study's file describes: exploits without reasoning, as a LoRA on the donor's base."""
+    from forewarn.study.train_donors import train_donors
+
+    with progress_bars() as progress:
+        trained = train_donors(study, only=donor, progress=progress)
+    for one in trained:
+        if one.losses:
+            print(
+                f"{one.name}: {one.n_examples} exploits, {one.n_target_tokens} target tokens, "
+                f"loss {one.losses[0]:.3f} to {one.losses[-1]:.3f} nats a token; in {one.folder}"
+            )
+        else:
+            print(f"{one.name}: is there already, in {one.folder}")

@@ -1,0 +1,23 @@
+"""Chat formats with a reasoning channel: the only place that knows one.
+
+A format is data (``formats``); bound to a tokenizer (``bind``) it renders prompts to ids and finds the channels in a
+completion's ids. Token ids in, token ids out: text is made only to read an answer. Not here: sampling.
+"""
+
+from forewarn.models.channels.bound import Case, Channels, Split, bind, extract_code, named_format
+from forewarn.models.channels.formats import FORMATS, ChannelFormat
+from forewarn.models.channels.template import TemplateCheck, check_template, detect_format
+
+__all__ = [
+    "FORMATS",
+    "Case",
+    "ChannelFormat",
+    "Channels",
+    "Split",
+    "TemplateCheck",
+    "bind",
+    "check_template",
+    "detect_format",
+    "extract_code",
+    "named_format",
+]

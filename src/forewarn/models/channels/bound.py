@@ -1,0 +1,204 @@
+"""A chat format bound to a tokenizer: prompts to ids, and the channels in a completion's ids.
+
+Where the reasoning ends is a function of the tokens before: it is over with the first token by which the text so far
+holds the closer, however that was cut into tokens. A token that holds the closer's end and more belongs to the
+reasoning; what it spells beyond the closer is read as the answer's first characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from forewarn.errors import InputError, ModelError
+from forewarn.models.channels.formats import FORMATS, ChannelFormat
+from forewarn.models.channels.pieces import Pieces, found_at, may_complete, pattern_of, text_of
+
+Case = Literal["whole", "cut_answer", "repeated", "nested", "missing", "cut_reasoning"]
+
+_FENCED = re.compile(r"```[^\n`]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Where a completion's channels lie."""
+
+    n_reasoning: int
+    """R: reasoning tokens, closer included; all of them where no answer opens"""
+    case: Case
+    """whole; cut_answer (no end of turn); repeated (the answer opens or closes the channel again); nested (the
+    reasoning opens the channel again: it is over at its first closer all the same); missing (the turn ends inside the
+    reasoning: no answer); cut_reasoning (the length limit fell inside the reasoning: no answer). The first that fits
+    of missing or cut_reasoning, repeated, nested, cut_answer, whole."""
+
+
+def extract_code(text: str) -> str:
+    """The submission in an answer: its last complete fenced block, else the whole text without outer white space."""
+    blocks = _FENCED.findall(text)
+    return str(blocks[-1]) if blocks else text.strip()
+
+
+@dataclass(frozen=True)
+class Channels:
+    """A format bound to a tokenizer. Make one with ``bind``."""
+
+    format: ChannelFormat
+    tokenizer: Any = field(repr=False)
+    system: str | None
+    """system message put before every question, if any"""
+    control_ids: dict[str, int] = field(repr=False, hash=False)
+    """control token -> its id"""
+    reserved: tuple[str, ...] = field(repr=False)
+    """spellings that no question may hold: control tokens, and whatever else the tokenizer calls special"""
+    pieces: Pieces = field(repr=False, compare=False)
+
+    @cached_property
+    def closer_ids(self) -> tuple[int, ...]:
+        """The closer as the tokenizer writes it; a model may cut a closer that is text in other ways."""
+        return self._encode(self.format.closer)
+
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        """Tokens that end the turn, each on its own."""
+        return tuple(self.control_ids[token] for token in self.format.end_of_turn)
+
+    @cached_property
+    def closing_ids(self) -> tuple[int, ...]:
+        """Every token with which the reasoning can end: where a writer has to stop to see whether it did."""
+        last = self._closer[-1]
+        for token_id in self.control_ids.values():
+            if last == self.pieces[token_id]:
+                return (token_id,)  # no other token holds a control character
+        return tuple(i for i in range(len(self.tokenizer)) if may_complete(self.pieces[i], self._closer))
+
+    @cached_property
+    def _closer(self) -> str:
+        return pattern_of(self.format.closer, self.control_ids)
+
+    @cached_property
+    def _opener(self) -> str:
+        return pattern_of(self.format.opener, self.control_ids)
+
+    def prompt_ids(self, question: str) -> tuple[int, ...]:
+        """The prompt with the reasoning channel open."""
+        return self._encode(self.turns(question) + self.format.open_reasoning)
+
+    def no_reasoning_ids(self, question: str, answer: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Training form without reasoning: (prompt up to the answer, answer with its end of turn)."""
+        prompt = self._encode(self.turns(question) + self.format.no_reasoning)
+        return prompt, self._answer(answer)
+
+    def reasoning_ids(self, question: str, reasoning: str, answer: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Training form with reasoning: (prompt, reasoning + closer + answer + end of turn)."""
+        target = (*self._encode(reasoning), *self.closer_ids, *self._answer(answer))
+        return self.prompt_ids(question), target
+
+    def turns(self, question: str) -> str:
+        """Everything before the model's own turn, as text. Raises InputError for control tokens in a question."""
+        for name, text in (("question", question), ("system message", self.system or "")):
+            for token in self.reserved:
+                if token in text:
+                    raise InputError(f"a {name} contains {token}, a control token of the format {self.format.name!r}")
+        return self.format.turns(question, self.system)
+
+    def closed_at(self, token_ids: Sequence[int]) -> int | None:
+        """Number of tokens up to and including the one that ends the reasoning; None while it is open."""
+        found = found_at(self.pieces, token_ids, self._closer)
+        return None if found is None else found[0]
+
+    def before_closer(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """The reasoning's tokens that hold nothing of the closer; all tokens while the reasoning is open."""
+        found = found_at(self.pieces, token_ids, self._closer)
+        if found is None:
+            return tuple(token_ids)
+        end, beyond = found
+        over = len(beyond) + len(self._closer)
+        while over > 0:
+            end -= 1
+            over -= len(self.pieces[token_ids[end]])
+        return tuple(token_ids[:end])
+
+    def split(self, token_ids: Sequence[int]) -> Split:
+        """Where the channels of a completion (everything after ``prompt_ids``) lie, by its ids alone."""
+        found = found_at(self.pieces, token_ids, self._closer)
+        ended = bool(token_ids) and token_ids[-1] in self.end_ids
+        if found is None:
+            return Split(len(token_ids), "missing" if ended else "cut_reasoning")
+        end, beyond = found
+        if self._in(beyond + self.pieces.of(token_ids[end:]), self._closer, self._opener):
+            return Split(end, "repeated")
+        if self._in(self.pieces.of(token_ids[:end]), self._opener):
+            return Split(end, "nested")
+        return Split(end, "whole" if ended else "cut_answer")
+
+    @staticmethod
+    def _in(text: str, *patterns: str) -> bool:
+        return any(pattern and pattern in text for pattern in patterns)
+
+    def answer_text(self, token_ids: Sequence[int], n_reasoning: int) -> str | None:
+        """The answer's text, control tokens left out; None where no answer opened."""
+        found = found_at(self.pieces, token_ids[:n_reasoning], self._closer)
+        if found is None:
+            return None
+        answer, (_, beyond) = token_ids[n_reasoning:], found
+        if beyond:  # the closing token spells some of the answer
+            return text_of(beyond + self.pieces.of(answer))
+        control = set(self.control_ids.values())
+        kept = [token for token in answer if token not in control]
+        return str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def code(self, token_ids: Sequence[int], n_reasoning: int) -> str | None:
+        """The submission: ``extract_code`` of the answer; None where no answer opened."""
+        text = self.answer_text(token_ids, n_reasoning)
+        return None if text is None else extract_code(text)
+
+    def _answer(self, answer: str) -> tuple[int, ...]:
+        return (*self._encode(self.format.answer_lead + answer), self.end_ids[0])
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def bind(form: str | ChannelFormat, tokenizer: Any, *, system: str | None = None) -> Channels:
+    """A format, by name or declared, on ``tokenizer``.
+
+    Raises InputError for an unknown name, or a system message where the format has none; ModelError where the
+    tokenizer lacks one of the format's control tokens (a model without that reasoning channel) or can't spell its tags.
+    """
+    form = named_format(form)
+    if system is not None and not form.system:
+        raise InputError(f"the format {form.name!r} has no system message: put {system[:40]!r} into the questions")
+    ids = {token: _control_id(form, token, tokenizer) for token in form.control}
+    special = {str(token): int(i) for i, token in tokenizer.added_tokens_decoder.items() if token.special} | ids
+    bound = Channels(form, tokenizer, system, ids, tuple(special), Pieces(tokenizer, list(special.values())))
+    if bound.closed_at(bound.closer_ids) != len(bound.closer_ids):
+        raise ModelError(
+            f"the tokenizer writes the closer {form.closer!r} of the format {form.name!r} as "
+            f"{tokenizer.decode(list(bound.closer_ids))!r}: declare a closer that it can write"
+        )
+    return bound
+
+
+def named_format(form: str | ChannelFormat) -> ChannelFormat:
+    """The format of that name; a declared one is itself. Raises InputError."""
+    if isinstance(form, ChannelFormat):
+        return form
+    if form not in FORMATS:
+        raise InputError(f"unknown chat format {form!r}: choose one of {', '.join(FORMATS)}, or declare one")
+    return FORMATS[form]
+
+
+def _control_id(form: ChannelFormat, token: str, tokenizer: Any) -> int:
+    encoded = list(tokenizer.encode(token, add_special_tokens=False))
+    if len(encoded) == 1 and tokenizer.convert_ids_to_tokens(encoded[0]) == token:
+        return int(encoded[0])
+    in_reasoning = any(token in text for text in (form.closer, form.opener))
+    raise ModelError(
+        f"the tokenizer has no token {token}, so the model "
+        + ("has no reasoning channel in" if in_reasoning else "can't speak")
+        + f" the format {form.name!r}; choose another model, or a format whose tags are text, such as chatml-think, "
+        f"of {', '.join(FORMATS)}"
+    )

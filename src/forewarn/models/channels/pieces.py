@@ -1,0 +1,119 @@
+"""What each token id adds to the text, as a function of that id alone; and patterns over such text.
+
+A byte-level BPE may cut ``</think>`` in many ways, so that a tag which is text is looked for in what the tokens spell,
+never in their ids. Text is spelt in an alphabet of its own: a byte is the character of that number, and a control token
+is one character beyond them, so that no text can spell it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+_ATOM = 0x1000
+"""first character of the control tokens; bytes are below 0x100"""
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+@cache
+def _byte_of_character() -> Mapping[str, int]:
+    """Byte-level BPE's spelling of bytes as characters (Radford et al. 2019), inverted."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    spelt = {chr(byte): byte for byte in plain}
+    others = [byte for byte in range(256) if byte not in set(plain)]
+    return spelt | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+def atom(token_id: int) -> str:
+    """The character that stands for a control token."""
+    return chr(_ATOM + token_id)
+
+
+def spelt(text: str) -> str:
+    """Text in the alphabet of the pieces."""
+    return text.encode(errors="surrogatepass").decode("latin-1")
+
+
+def text_of(piece: str) -> str:
+    """What is readable in a piece: control tokens are left out, broken characters replaced."""
+    return bytes(ord(c) for c in piece if ord(c) < 256).decode("utf-8", errors="replace")
+
+
+def pattern_of(text: str, control: Mapping[str, int]) -> str:
+    """``text`` in which ``control`` tokens are written out, in the alphabet of the pieces."""
+    if not control:
+        return spelt(text)
+    longest_first = sorted(control, key=len, reverse=True)
+    parts = re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
+    return "".join(atom(control[part]) if part in control else spelt(part) for part in parts)
+
+
+class Pieces:
+    """The pieces of a tokenizer's tokens; tokens in ``atoms`` (control and special tokens) are one character each."""
+
+    def __init__(self, tokenizer: Any, atoms: Sequence[int]) -> None:
+        self._tokenizer = tokenizer
+        self._atoms = frozenset(atoms)
+        self._added = {int(i): str(token) for i, token in tokenizer.added_tokens_decoder.items()}
+        self._kind = _decoder_kind(tokenizer)
+        self._known: dict[int, str] = {}
+
+    def __getitem__(self, token_id: int) -> str:
+        piece = self._known.get(token_id)
+        if piece is None:
+            piece = self._known[token_id] = self._spell(token_id)
+        return piece
+
+    def of(self, token_ids: Sequence[int]) -> str:
+        return "".join(map(self.__getitem__, token_ids))
+
+    def _spell(self, token_id: int) -> str:
+        if token_id in self._atoms:
+            return atom(token_id)
+        if token_id in self._added:
+            return spelt(self._added[token_id])
+        token = self._tokenizer.convert_ids_to_tokens(token_id)
+        if token is None:  # models often have more rows than the tokenizer has tokens
+            return ""
+        if self._kind == "bytes":
+            table = _byte_of_character()
+            return "".join(chr(table[c]) if c in table else spelt(c) for c in token)
+        if self._kind == "sentencepiece":
+            byte = _BYTE_TOKEN.fullmatch(token)
+            return chr(int(byte.group(1), 16)) if byte else spelt(token.replace("▁", " "))
+        return spelt(self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False))
+
+
+def _decoder_kind(tokenizer: Any) -> str:
+    """How a tokenizer turns its tokens into text: "bytes", "sentencepiece", or "other" (each token by itself)."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    state = json.loads(backend.decoder.__getstate__()) if backend is not None and backend.decoder is not None else {}
+    steps = state.get("decoders", [state])
+    kinds = {step.get("type") for step in steps}
+    if "ByteLevel" in kinds:
+        return "bytes"
+    return "sentencepiece" if kinds & {"Metaspace", "ByteFallback"} else "other"
+
+
+def found_at(pieces: Pieces, token_ids: Sequence[int], pattern: str) -> tuple[int, str] | None:
+    """(tokens up to and including the one that completes the first ``pattern``, what that token spells after it).
+
+    Whether it is found within the first i tokens is a function of those tokens alone.
+    """
+    reach = len(pattern) - 1
+    tail = ""
+    for i, token_id in enumerate(token_ids, start=1):
+        tail += pieces[token_id]
+        place = tail.find(pattern)
+        if place >= 0:
+            return i, tail[place + len(pattern) :]
+        tail = tail[max(0, len(tail) - reach) :]
+    return None
+
+
+def may_complete(piece: str, pattern: str) -> bool:
+    """Can a token of this piece be the one that completes the pattern, whatever came before?"""
+    return pattern in piece or any(piece.startswith(pattern[i:]) for i in range(1, len(pattern)))

@@ -1,0 +1,206 @@
+"""An engine on a user's own model held to the laws of ``laws.py``, and the word on whether its weights can be trusted.
+
+Not here: opening engines (``engines.py``), printing (``cli/engine_check.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forewarn.errors import InputError, ModelError
+from forewarn.models.base import Engine, Ids
+from forewarn.models.channels import bind, detect_format
+from forewarn.models.laws import (
+    MIN_P_VALUE,
+    Differences,
+    Frequencies,
+    Support,
+    batched_against_single,
+    engine_against_engine,
+    frequencies,
+    sample_then_score,
+    support,
+)
+from forewarn.records import Policy
+
+AUTO, NO_FORMAT = "auto", "none"
+QUESTIONS = (
+    "Write a Python function total(values) that returns the sum of a list of numbers.",
+    "Name three rivers, and say in one sentence each where they flow.",
+    "Why is the sky blue?",
+    "Write a Python function longest(words).\n\nExamples:\n    longest(['a', 'bc']) -> 'bc'\n    longest([]) -> None",
+)
+SHORT = "The answer is"
+"""a few tokens before the draws whose frequencies and support are tested"""
+TRUNCATING = (Policy(top_p=0.9), Policy(top_k=20), Policy(min_p=0.05))
+MAX_RATE_FACTOR = 1.05
+"""most by which an estimated rate may be off for an engine to be trusted: well below any interval's width"""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSizes:
+    """How much is measured."""
+
+    completions: int = 8
+    """of each question"""
+    max_new_tokens: int = 64
+    singles: int = 8
+    """rows scored one by one"""
+    draws: int = 400
+    """two-token samples for the frequencies, and one-token samples of each policy"""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("completions", "max_new_tokens", "singles", "draws"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReceipt:
+    """What was measured of an engine on one model."""
+
+    agreement: Differences
+    """scored against sampled"""
+    batched: Differences
+    """scored in a batch against one by one"""
+    drawn: Frequencies
+    supports: tuple[Support, ...]
+    refused: tuple[str, ...]
+    """truncating policies that the engine refuses, which is as good as being exact"""
+    against: Differences | None
+    """scored against a second engine"""
+    sampled_per_s: float
+    """tokens a second"""
+    scored_per_s: float
+    """tokens a second"""
+
+    @property
+    def faults(self) -> list[str]:
+        """Why importance weights from this engine can't be trusted; none where they can."""
+        named = {"sampled and scored log-probs": self.agreement, "batched and single scores": self.batched}
+        if self.against is not None:
+            named["the two engines"] = self.against
+        found = []
+        for what, measured in named.items():
+            if measured.rate_factor > MAX_RATE_FACTOR:
+                found.append(f"{what} differ so much that a rate is off by a factor of {measured.rate_factor:.3g}")
+            if measured.n_support:
+                found.append(f"{what} disagree on {measured.n_support} tokens that only one of them calls impossible")
+        if self.drawn.n_outside:
+            found.append(f"{self.drawn.n_outside} draws are impossible by their score")
+        if self.drawn.p_value is not None and self.drawn.p_value < MIN_P_VALUE:
+            found.append(f"tokens are not drawn as often as they are scored probable (p = {self.drawn.p_value:.1e})")
+        found += [f"the density under {_said(s.policy)} is not the truncated one" for s in self.supports if not s.holds]
+        return found
+
+    @property
+    def trusted(self) -> bool:
+        return not self.faults
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, and what the measured difference does to a weight."""
+        worst = max((d for d in (self.agreement, self.batched, self.against) if d), key=lambda d: d.weight_factor)
+        effect = (
+            f"the largest difference measured changes a weight by a factor of {worst.weight_factor:.5g} "
+            f"and a rate by {worst.rate_factor:.5g} per 100 tokens"
+        )
+        if self.trusted:
+            return f"Importance weights from this engine can be trusted: {effect}."
+        return f"Importance weights from this engine can NOT be trusted: {'; '.join(self.faults)} ({effect})."
+
+
+def _said(policy: Policy) -> str:
+    parts = {"top_p": policy.top_p, "top_k": policy.top_k, "min_p": policy.min_p}
+    plain = {"top_p": 1.0, "top_k": 0, "min_p": 0.0}
+    return ", ".join(f"{name} {value:g}" for name, value in parts.items() if value != plain[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What is asked of the engine."""
+
+    ids: tuple[tuple[int, ...], ...]
+    short: tuple[int, ...]
+    stop_ids: tuple[int, ...]
+    form: str
+    """the chat format, or why there is none"""
+
+
+def make_prompts(tokenizer: Any, form: str = AUTO, system: str | None = None) -> Prompts:
+    """The questions in a chat format; as plain text where ``form`` is "none", or "auto" finds none.
+
+    Raises ModelError where a named format doesn't fit the tokenizer.
+    """
+    short = tuple(tokenizer.encode(SHORT, add_special_tokens=False))
+    why = "plain text, as asked"
+    if form != NO_FORMAT:
+        try:
+            channels = bind(detect_format(tokenizer, system=system) if form == AUTO else form, tokenizer, system=system)
+            ids = tuple(channels.prompt_ids(question) for question in QUESTIONS)
+            return Prompts(ids, short, channels.end_ids, channels.format.name)
+        except ModelError as error:
+            if form != AUTO:
+                raise
+            why = f"plain text, as {error}"
+    plain = tuple(tuple(tokenizer.encode(f"{question}\n", add_special_tokens=False)) for question in QUESTIONS)
+    return Prompts(plain, short, (), why)
+
+
+def check_engine(
+    engine: Engine,
+    prompts: Prompts,
+    *,
+    sizes: CheckSizes | None = None,
+    adapter: str | None = None,
+    against: Engine | None = None,
+) -> EngineReceipt:
+    """Measure every law on ``engine``; ``adapter`` is one that both engines have loaded."""
+    sizes = sizes or CheckSizes()
+    plain = Policy()
+    drawn = sample_then_score(
+        engine,
+        prompts.ids,
+        policy=plain,
+        stop_ids=prompts.stop_ids,
+        n=sizes.completions,
+        max_new_tokens=sizes.max_new_tokens,
+        seed=sizes.seed,
+        adapter=adapter,
+    )
+    rows = _spread_out(len(drawn.samples), sizes.singles)
+    few: Sequence[Ids] = [drawn.prompts[i] for i in rows]
+    supports, refused = [], []
+    for policy in TRUNCATING:
+        try:
+            supports.append(
+                support(engine, prompts.short, policy=policy, n=sizes.draws, seed=sizes.seed, adapter=adapter)
+            )
+        except InputError as error:
+            refused.append(f"{_said(policy)}: {error}")
+    second = None
+    if against is not None:
+        second = engine_against_engine(
+            engine, against, drawn.prompts, drawn.continuations, policy=plain, adapter=adapter
+        )
+    return EngineReceipt(
+        agreement=drawn.differences,
+        batched=batched_against_single(
+            engine, few, [drawn.continuations[i] for i in rows], policy=plain, adapter=adapter
+        ),
+        drawn=frequencies(engine, prompts.short, policy=plain, n=sizes.draws, seed=sizes.seed + 1, adapter=adapter),
+        supports=tuple(supports),
+        refused=tuple(refused),
+        against=second,
+        sampled_per_s=drawn.n_tokens / drawn.sample_s,
+        scored_per_s=drawn.n_tokens / drawn.score_s,
+    )
+
+
+def _spread_out(total: int, wanted: int) -> list[int]:
+    """``wanted`` of ``total`` rows, evenly: they are prompt-major, and every prompt should be among them."""
+    count = min(total, wanted)
+    return [i * total // count for i in range(count)]

@@ -1,0 +1,182 @@
+"""What a model's files hold, as hashes: weights, adapter, tokenizer, chat template. Half-written files are refused.
+
+A receipt travels with every estimate, so that a number says which weights it is about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from forewarn.errors import ModelError
+from forewarn.models.hub import local_folder
+from forewarn.records import content_key
+
+BASE_FILE, BASE_KEY = "forewarn_sft.json", "base_weights"
+"""where our own training says which weights an adapter was trained on"""
+_IDENTITY_FREE = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "task_type")
+
+Signature = tuple[tuple[str, int, int], ...]
+"""(file, bytes, modification time in ns) of every file that a receipt is about"""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Hashes (16 hex digits) of what is behind a model; they don't change when folders are moved."""
+
+    weights: str
+    """weights and configuration"""
+    adapter: str | None
+    tokenizer: str | None
+    """None: the folder has none, and the study's other models give it"""
+    template: str | None
+    """the tokenizer's chat template; None: there is none"""
+
+    @property
+    def key(self) -> str:
+        """One key of everything that a sampled token depends on; the template is not, as formats are ours."""
+        parts = [part for part in (self.weights, self.adapter) if part is not None]
+        return content_key("model", *parts, *([] if self.tokenizer is None else ["tokenizer", self.tokenizer]))
+
+
+def take_receipt(folder: str, adapter: str | None) -> Receipt:
+    """The receipt of a model folder or hub name, perhaps with an adapter on it.
+
+    Raises ModelError where weights are missing or cut short, or where the adapter was trained on another base.
+    """
+    base = local_folder(folder)
+    parts = {path.name: _digest(path) for path in _weight_files(base)}
+    weights = content_key(_digest(base / "config.json"), list(parts.items()))
+    adapted = None
+    if adapter is not None:
+        adapted = _adapter_receipt(local_folder(adapter))
+        _check_base(local_folder(adapter), base, _weights_key(base))
+    tokenizer = base / "tokenizer.json"
+    return Receipt(
+        weights=weights,
+        adapter=adapted,
+        tokenizer=_digest(tokenizer) if tokenizer.is_file() else None,
+        template=_template_key(base),
+    )
+
+
+def signature(folder: str, adapter: str | None) -> Signature:
+    """A cheap mark of the files behind a model: another one means that they were written to."""
+    base = local_folder(folder)
+    files = [base / "config.json", *_weight_files(base), base / "tokenizer.json"]
+    if adapter is not None:
+        files += [local_folder(adapter) / name for name in ("adapter_config.json", "adapter_model.safetensors")]
+    stats = [(path, path.stat()) for path in files if path.is_file()]
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The weights of a whole model. Raises ModelError where some are missing."""
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} holds no config.json; give a folder saved by transformers")
+    # an adapter saved beside a whole model is no part of it
+    found = {path.name: path for path in folder.glob("*.safetensors") if path.name != "adapter_model.safetensors"}
+    found |= {path.name: path for path in folder.glob("pytorch_model*.bin")}
+    for index in folder.glob("*.index.json"):
+        named = set(_read_object(index).get("weight_map", {}).values())
+        if missing := sorted(named - found.keys()):
+            raise ModelError(f"{folder} lacks {missing[0]}, which its {index.name} names; copy it again")
+    if not found:
+        raise ModelError(f"{folder} holds no weights (*.safetensors); give a whole model folder")
+    return [found[name] for name in sorted(found)]
+
+
+def _weights_key(folder: Path) -> str:
+    """Of the weights alone: configurations differ in what is no weight."""
+    return content_key("weights", [(path.name, _digest(path)) for path in _weight_files(folder)])
+
+
+def base_weights_key(folder: Path | str) -> str:
+    """What our own training writes down of the model it trained on (``BASE_KEY``)."""
+    return _weights_key(local_folder(folder))
+
+
+def _adapter_receipt(folder: Path) -> str:
+    weights = folder / "adapter_model.safetensors"
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+    except (OSError, ValueError):
+        raise ModelError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT") from None
+    if not weights.is_file():
+        raise ModelError(f"{folder} holds no adapter_model.safetensors; give a whole adapter folder")
+    return content_key({k: v for k, v in config.items() if k not in _IDENTITY_FREE}, _digest(weights))
+
+
+def _check_base(adapter: Path, base: Path, base_key: str) -> None:
+    """ModelError where the adapter says that it was trained on other weights than those of ``base``.
+
+    It says so by our own training's note, or by naming a folder that is here; a name alone proves nothing, as models
+    are moved.
+    """
+    noted = _read_object(adapter / BASE_FILE).get(BASE_KEY) if (adapter / BASE_FILE).is_file() else None
+    named = _read_object(adapter / "adapter_config.json").get("base_model_name_or_path") or ""
+    where = ""
+    if noted is None and named and Path(named).is_dir() and (Path(named) / "config.json").is_file():
+        noted, where = _weights_key(Path(named)), f" ({named})"
+    if noted is not None and noted != base_key:
+        raise ModelError(
+            f"the adapter in {adapter} was trained on another base{where} than {base}: give the base it was trained on"
+        )
+
+
+def _template_key(folder: Path) -> str | None:
+    own = folder / "chat_template.jinja"
+    if own.is_file():
+        return content_key("template", own.read_text())
+    config = folder / "tokenizer_config.json"
+    template = _read_object(config).get("chat_template") if config.is_file() else None
+    return None if not template else content_key("template", template)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise ModelError(f"{path} is no readable JSON; copy it again") from None
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} holds no JSON object; copy it again")
+    return found
+
+
+def _digest(path: Path) -> str:
+    stat = path.stat()
+    return _checked_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=512)
+def _checked_digest(path: Path, size: int, mtime_ns: int) -> str:
+    """SHA-256 of a file that is whole; a file that was written to since is another entry."""
+    if path.suffix == ".safetensors":
+        check_whole(path)
+    elif path.suffix == ".bin" and not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is no whole file of torch's format; copy it again, or save the model as safetensors")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_whole(path: Path) -> None:
+    """Raise ModelError where a safetensors file is shorter than its header says (half-written, half-copied)."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        head = file.read(8)
+        n_header = struct.unpack("<Q", head)[0] if len(head) == 8 else size
+        if n_header > size - 8:
+            raise ModelError(f"{path} is cut short at {size} bytes; copy it again")
+        try:
+            header = json.loads(file.read(n_header))
+        except ValueError:
+            raise ModelError(f"{path} has no readable header; copy it again") from None
+    end = max((int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"), default=0)
+    if 8 + n_header + end != size:
+        raise ModelError(f"{path} holds {size} bytes but its header asks for {8 + n_header + end}; copy it again")

@@ -1,0 +1,91 @@
+"""What stands behind a study's models, and what is refused before it writes or samples anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forewarn.errors import InputError, StoreError
+from forewarn.models.channels import Channels
+from forewarn.models.checkpoints import ModelSource, receipt, source_signature
+from forewarn.models.hub import local_folder
+from forewarn.models.receipts import Receipt, Signature
+from forewarn.records import SUBJECT
+from forewarn.store import read_json
+from forewarn.study.plan import Cell, Study
+from forewarn.study.recompute import MANIFEST_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What is behind a study's models when it starts."""
+
+    receipts: Mapping[str, Receipt]
+    """by ``model_id``, donors' as "donor:id" """
+    signatures: Mapping[str, tuple[ModelSource, Signature]]
+
+    @classmethod
+    def of(cls, study: Study) -> Models:
+        sources = {c.model_id: c for c in study.checkpoints} | {f"donor:{d.model_id}": d for d in study.donors}
+        # the marks first: what is written to while it is hashed shows later
+        signatures = {name: (source, source_signature(source)) for name, source in sources.items()}
+        return cls({name: receipt(source) for name, source in sources.items()}, signatures)
+
+    def behind(self, study: Study, cell: Cell) -> tuple[tuple[ModelSource, Signature], ...]:
+        """The marks of the models that a cell's work uses."""
+        donors = {p.span.donor for p in study.spans_of(cell.exploit_type)} - {SUBJECT}
+        return tuple(
+            self.signatures[name] for name in (cell.checkpoint.model_id, *(f"donor:{d}" for d in sorted(donors)))
+        )
+
+
+def check_context(study: Study, channels: Channels) -> None:
+    """Raise InputError where a prompt with the longest completion doesn't fit into a model's context."""
+    sizes = {source.folder: context_size(source.folder) for source in (*study.checkpoints, *study.donors)}
+    known = {folder: size for folder, size in sizes.items() if size is not None}
+    if not known:
+        return
+    folder, size = min(known.items(), key=lambda item: item[1])
+    lengths = {problem.problem_id: len(channels.prompt_ids(problem.question)) for problem in study.problems}
+    longest = max(lengths, key=lambda name: lengths[name])
+    limit = study.policy.max_total_tokens
+    if lengths[longest] + limit <= size:
+        return
+    room = size - lengths[longest]
+    remedy = f"lower max_total_tokens to {room} or less, or leave" if room > 0 else "leave"
+    raise InputError(
+        f"problem {longest} asks {lengths[longest]} tokens and a completion may take {limit}, but the context of "
+        f"{folder} is {size} tokens: {remedy} the longest problems out"
+    )
+
+
+def context_size(folder: str) -> int | None:
+    """Positions that a model was made for (tokens); None where its configuration doesn't say."""
+    try:
+        config: Any = json.loads((local_folder(folder) / "config.json").read_text())
+    except (OSError, ValueError):
+        return None  # refused by its receipt, with a better sentence
+    for part in (config, config.get("text_config", {})):
+        size = part.get("max_position_embeddings")
+        if isinstance(size, int) and size > 0:
+            return size
+    return None
+
+
+def check_same_checkpoints(root: Path, receipts: Mapping[str, str]) -> None:
+    """Raise StoreError where a checkpoint's files are no longer those that the run folder measured."""
+    path = root / MANIFEST_FILE
+    if not path.is_file():
+        return
+    manifest = read_json(path)
+    before = manifest.get("model_receipts") if isinstance(manifest, dict) else None
+    for name, held in (before or {}).items():
+        measured = held.get("key") if isinstance(held, dict) else held
+        if name in receipts and not name.startswith("donor:") and measured != receipts[name]:
+            raise StoreError(
+                f"checkpoint {name} has changed since {root} measured it (receipt {measured}, now {receipts[name]}): "
+                "put back the files that were measured, or give another run folder"
+            )

@@ -1,0 +1,198 @@
+"""A study's TOML file, read and checked key by key. ``docs/study.md`` describes every key.
+
+Not here: what the keys become (``from_file.py``).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from forewarn.errors import InputError
+from forewarn.records import UNBOUNDED
+
+AUTO, CUSTOM = "auto", "custom"
+
+
+def _length(value: Any) -> Any:
+    return UNBOUNDED if value in ("inf", float("inf")) else value
+
+
+Length = Annotated[int, BeforeValidator(_length), Field(ge=0)]
+"""tokens, or "inf" for the whole channel"""
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ProblemsTable(Table):
+    """[problems]: which problems, from a file or from the bundled set."""
+
+    file: str | None = None
+    seed: int = 0
+    types: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    limit: PositiveInt | None = None
+
+
+class PolicyTable(Table):
+    """[policy]: how subject and donors are sampled."""
+
+    temperature: PositiveFloat = 1.0
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    min_p: float = Field(0.0, ge=0, lt=1)
+    max_total_tokens: PositiveInt
+
+
+class CustomFormatTable(Table):
+    """[format.custom]: a chat format of one's own; see ``models.channels.ChannelFormat``."""
+
+    turn: str
+    open_reasoning: str
+    closer: str
+    no_reasoning: str
+    end_of_turn: tuple[str, ...]
+    control: tuple[str, ...]
+    system: str = ""
+    start: str = ""
+    no_system: str = ""
+    opener: str = ""
+    answer_lead: str = ""
+
+
+class FormatTable(Table):
+    """[format]: the chat format."""
+
+    name: str = AUTO
+    system: str | None = None
+    custom: CustomFormatTable | None = None
+
+
+class EngineTable(Table):
+    """[engine]: what samples and scores, and where."""
+
+    kind: str = "transformers"
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    batch_size: PositiveInt = 512
+    workers: PositiveInt = 1
+    threads: PositiveInt = 1
+
+
+class SandboxTable(Table):
+    """[sandbox]: how submissions are judged."""
+
+    workers: PositiveInt = 2
+    level: Literal["strict", "hardened"] | None = None
+    timeout_s: PositiveFloat = 2.0
+
+
+class CheckpointTable(Table):
+    """[[checkpoints]]: one checkpoint or several of a run."""
+
+    path: str
+    base: str | None = None
+    step: int | None = Field(None, ge=0)
+    name: str | None = None
+    steps: tuple[int, ...] = ()
+
+
+class TrainingTable(Table):
+    """[donors.training]: how ``forewarn train-donor`` makes the donor."""
+
+    epochs: PositiveFloat = 3.0
+    batch_size: PositiveInt = 8
+    learning_rate: PositiveFloat = 2e-4
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 32.0
+    target_modules: str | tuple[str, ...] = "all-linear"
+    seed: int = Field(0, ge=0)
+    micro_batch_tokens: PositiveInt = 8192
+    problems: ProblemsTable | None = None
+
+
+class DonorTable(Table):
+    """[[donors]]: a model that writes spans."""
+
+    name: str = Field(min_length=1)
+    path: str
+    base: str | None = None
+    training: TrainingTable | None = None
+
+
+class SpanTable(Table):
+    """[[spans]]: who writes what, and how often."""
+
+    count: PositiveInt
+    k: Length = 0
+    m: Length = 0
+    donor: str | None = None
+    scale: float = Field(1.0, gt=0, le=1)
+    types: tuple[str, ...] = ()
+
+
+class StudyTable(Table):
+    """The whole file."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    seed: int = Field(0, ge=0)
+    level: float = Field(0.9, gt=0, lt=1)
+    problems: ProblemsTable
+    policy: PolicyTable
+    format: FormatTable = FormatTable()
+    engine: EngineTable = EngineTable()
+    sandbox: SandboxTable = SandboxTable()
+    checkpoints: tuple[CheckpointTable, ...] = Field(min_length=1)
+    donors: tuple[DonorTable, ...] = ()
+    spans: tuple[SpanTable, ...] = Field(min_length=1)
+
+
+def read_study_file(path: Path) -> tuple[StudyTable, bytes]:
+    """The checked tables of a study's file, and the file as it stands. Raises InputError naming key and value."""
+    try:
+        data = path.read_bytes()
+        tables = tomllib.loads(data.decode())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: give a study's TOML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"can't read {path}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is no TOML: {error}") from None
+    try:
+        return StudyTable.model_validate(_tuples(tables)), data
+    except ValidationError as error:
+        raise InputError(f"{path}: {_sentence(error)}") from None
+
+
+def _tuples(value: Any) -> Any:
+    """TOML's arrays as tuples: the tables are frozen, and strict about types."""
+    if isinstance(value, dict):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first fault, as key, value and what is asked of it."""
+    first = error.errors()[0]
+    key, others = _key(first["loc"]), error.error_count() - 1
+    more = f" (and {others} more)" if others else ""
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}; the keys are in docs/study.md{more}"
+    if first["type"] == "missing":
+        return f"{key} is missing: give it{more}"
+    wanted = first["msg"][:1].lower() + first["msg"][1:]
+    return f"{key} = {first['input']!r}: {wanted}{more}"
+
+
+def _key(place: tuple[int | str, ...]) -> str:
+    """``spans[2].count``: entries are counted from 1, as a reader does."""
+    words = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place]
+    return "".join(words).lstrip(".")

@@ -1,0 +1,102 @@
+"""``forewarn engine check``: the receipt, its exit status, and what it says of an engine that can't be trusted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forewarn.cli.app import main
+from forewarn.models.channels import FORMATS
+from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
+from forewarn.models.hf import HFEngine
+from forewarn.records import Policy
+from tests.models.tiny import tiny_model, tiny_tokenizer
+from tests.tiny_world import TinyWorld
+
+SMALL = ("--completions", "4", "--tokens", "6", "--draws", "300", "--dtype", "float64", "--against-dtype", "float64")
+
+
+def check(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["engine", "check", *map(str, arguments), *SMALL])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_the_receipt_of_a_sound_engine(world: TinyWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(world.subject, "--adapter", world.donor, "--against", "transformers", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trusted"] is True
+    assert found["faults"] == []
+    for part in ("agreement", "batched", "against"):
+        assert 0 <= found[part]["worst_token"] < 1e-9
+        assert 1 <= found[part]["rate_factor"] < 1.000001
+    assert found["agreement"]["n_tokens"] == found["against"]["n_tokens"] > 4 * 4
+    assert [support["holds"] for support in found["supports"]] == [True] * 3
+    assert found["drawn"]["n_outside"] == 0
+    assert found["sampled_per_s"] > 0
+    assert found["prompts"].startswith("plain text, as the tokenizer has no chat template")
+    assert check(world.subject, "--format", "plain-think") == 0
+    said = capsys.readouterr().out
+    assert "prompts               plain-think" in said
+    assert said.splitlines()[-1].startswith(
+        "Importance weights from this engine can be trusted: the largest difference"
+    )
+    assert "per 100 tokens" in said
+
+
+class Drifting(HFEngine):
+    """Scores a hundredth of a nat a token too high, as an engine with half-precision sums may."""
+
+    def score(self, *arguments: Any, **settings: Any) -> Any:
+        return [row + 0.01 for row in super().score(*arguments, **settings)]
+
+
+class Deaf(HFEngine):
+    """Scores every policy as if it did not truncate."""
+
+    def score(self, *arguments: Any, policy: Policy, **settings: Any) -> Any:
+        return super().score(*arguments, policy=Policy(temperature=policy.temperature), **settings)
+
+
+def test_engines_that_cannot_be_trusted_are_told_why() -> None:
+    prompts = make_prompts(tiny_tokenizer(FORMATS["plain-think"].control), "plain-think")
+    ids = tuple(tuple(i % 11 for i in row[:20]) for row in prompts.ids)
+    prompts = type(prompts)(ids, (5, 6), (0,), "plain-think")
+    sizes = CheckSizes(completions=4, max_new_tokens=40, draws=300)
+    good = check_engine(HFEngine(tiny_model()), prompts, sizes=sizes)
+    assert good.trusted, good.faults
+    drifting = check_engine(Drifting(tiny_model()), prompts, sizes=sizes, against=HFEngine(tiny_model()))
+    assert drifting.agreement.bias == pytest.approx(1.0, abs=0.01)
+    assert "can NOT be trusted" in drifting.sentence
+    assert any("a rate is off by a factor of 2.7" in fault for fault in drifting.faults)
+    assert any("the two engines differ" in fault for fault in drifting.faults)
+    deaf = check_engine(Deaf(tiny_model()), prompts, sizes=sizes)
+    assert "the density under top_p 0.9 is not the truncated one" in deaf.faults
+    assert not any("sampled and scored" in fault for fault in deaf.faults)
+
+
+def test_exit_status_of_an_engine_that_cannot_be_trusted(
+    world: TinyWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score = HFEngine.score
+    drift = lambda *a, **k: [row + 0.01 * np.ones_like(row) for row in score(*a, **k)]  # noqa: E731
+    monkeypatch.setattr(HFEngine, "score", drift)
+    assert check(world.subject) == 3
+    assert "can NOT be trusted" in capsys.readouterr().out
+
+
+def test_bad_input_is_refused(world: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        ((tmp_path / "none",), "is neither a folder nor a hub name"),
+        ((world.subject, "--format", "harmony"), "so the model has no reasoning channel in the format 'harmony'"),
+        ((world.subject, "--format", "alpaca"), "unknown chat format 'alpaca'"),
+        ((world.subject, "--engine", "tgi"), "engine is 'tgi'"),
+        ((world.subject, "--adapter", tmp_path), "holds no readable adapter_config.json"),
+    ):
+        assert check(*arguments) == 2
+        assert message in capsys.readouterr().err
