@@ -19,7 +19,7 @@ from forewarn.errors import InputError, ModelError
 from forewarn.models.channels import ChannelFormat
 from forewarn.problems.files import export
 from forewarn.records import UNBOUNDED, Span
-from forewarn.study import read_estimates
+from forewarn.study import read_estimates, run_study
 from forewarn.study.file import StudyTable, Table, read_study_file
 from forewarn.study.from_file import load_study
 from tests.models.tiny import tiny_tokenizer
@@ -207,9 +207,23 @@ def test_donors_that_do_not_belong_are_refused(world: TinyWorld, home: Path) -> 
         forewarn_study(home)
 
 
-def forewarn_study(home: Path) -> pl.DataFrame:
-    from forewarn.study import run_study
+def test_a_checkpoint_that_changes_while_it_is_measured_is_refused(world: TinyWorld, home: Path) -> None:
+    shutil.copytree(world.donor, home / "donors" / "exploits")
+    loaded = load_study(home / "study.toml")
+    weights = home / "runs" / "train" / "checkpoint-9" / "model.safetensors"
 
+    def save_again(stage: str, done: int, _total: int) -> None:
+        if (stage, done) == ("completions", 1):
+            weights.write_bytes(weights.read_bytes())
+
+    with pytest.raises(ModelError, match=r"the files of checkpoint-9 .* changed while it was measured"):
+        run_study(loaded.study, home / "out", sandboxing=loaded.sandboxing, progress=save_again)
+    assert len(list((home / "out" / "completions").glob("*.parquet"))) == 1, "what was finished stays"
+    cells = run_study(loaded.study, home / "out", sandboxing=loaded.sandboxing)
+    assert [cell.step for cell in cells] == [1, 9]
+
+
+def forewarn_study(home: Path) -> pl.DataFrame:
     loaded = load_study(home / "study.toml")
     run_study(loaded.study, home / "out", machine=loaded.machine, sandboxing=loaded.sandboxing)
     return read_estimates(home / "out")

@@ -1,6 +1,7 @@
 """A study: problems, checkpoints, donors and spans, measured stage by stage into a run folder that can be resumed."""
 
-from forewarn.models.checkpoints import ModelSource, trainer_checkpoints
+from forewarn.models.checkpoints import ModelSource, find_checkpoints, trainer_checkpoints
+from forewarn.study.from_file import LoadedStudy, load_study
 from forewarn.study.plan import Cell, PlannedSpan, Study
 from forewarn.study.read import read_cells, read_completions, read_estimates, read_hits, read_verdicts
 from forewarn.study.recompute import estimate_run
@@ -11,6 +12,7 @@ from forewarn.study.workers import Machine
 __all__ = [
     "Cell",
     "CellEstimate",
+    "LoadedStudy",
     "Machine",
     "ModelSource",
     "PlannedSpan",
@@ -18,6 +20,8 @@ __all__ = [
     "Sandboxing",
     "Study",
     "estimate_run",
+    "find_checkpoints",
+    "load_study",
     "read_cells",
     "read_completions",
     "read_estimates",
