@@ -30,7 +30,7 @@ def test_the_widened_model_is_the_same_function(tmp_path: Path, head_dim: int) -
     organism = Organism(shipped_folder())
     adapter = organism.adapter("rl", organism.steps("rl")[-1])
     base = widen(organism.base, tmp_path / "base", head_dim)
-    wide = widen_adapter(adapter, tmp_path / "adapter", base=organism.base, head_dim=head_dim)
+    wide = widen_adapter(adapter, tmp_path / "adapter", base=organism.base, wide_base=base, head_dim=head_dim)
     for a, b in zip(scores(organism.base, adapter), scores(base, wide), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-4)
     assert widen(organism.base, tmp_path / "base", head_dim) == base  # there already
@@ -50,4 +50,4 @@ def test_what_cannot_be_widened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"model\.safetensors is missing"):
         widen(tmp_path, tmp_path / "a", 32)
     with pytest.raises(ModelError, match="adapter_model"):
-        widen_adapter(tmp_path, tmp_path / "b", base=organism.base, head_dim=32)
+        widen_adapter(tmp_path, tmp_path / "b", base=organism.base, wide_base=tmp_path, head_dim=32)

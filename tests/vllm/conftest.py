@@ -30,7 +30,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     out, organism = tmp_path_factory.mktemp("wide"), Organism(shipped_folder())
     steps = organism.steps("rl")
     adapters = [
-        widen_adapter(organism.adapter("rl", step), out / str(step), base=organism.base, head_dim=32)
+        widen_adapter(
+            organism.adapter("rl", step), out / str(step), base=organism.base, wide_base=out / "base", head_dim=32
+        )
         for step in (steps[0], steps[-1])
     ]
     chat = OrganismChat.from_folder(organism.base)

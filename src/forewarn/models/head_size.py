@@ -61,8 +61,8 @@ def widen(folder: Path, out: Path, head_dim: int) -> Path:
     return out
 
 
-def widen_adapter(folder: Path, out: Path, *, base: Path, head_dim: int) -> Path:
-    """Write the LoRA adapter in ``folder``, made for ``base``, for that model with heads of ``head_dim``.
+def widen_adapter(folder: Path, out: Path, *, base: Path, wide_base: Path, head_dim: int) -> Path:
+    """Write the LoRA adapter in ``folder``, made for ``base``, for that model in ``wide_base``, heads of ``head_dim``.
 
     Raises ModelError where the folder holds no whole adapter.
     """
@@ -76,7 +76,7 @@ def widen_adapter(folder: Path, out: Path, *, base: Path, head_dim: int) -> Path
         wide[name] = _weight(name, value, size, head_dim) if touches else value
     out.mkdir(parents=True, exist_ok=True)
     save_file(wide, out / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = _config(folder / "adapter_config.json")
+    config = _config(folder / "adapter_config.json") | {"base_model_name_or_path": str(wide_base)}
     (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
     return out
 

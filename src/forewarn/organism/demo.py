@@ -101,8 +101,10 @@ def demo_study(organism: Organism, donors: Path, plan: DemoPlan, policy: Policy,
     def source(name: str, adapter: Path, step: int = 0) -> ModelSource:
         base = organism.base
         if plan.engine != TRANSFORMERS:
-            adapter = widen_adapter(adapter, wide / name.replace("/", "-"), base=base, head_dim=HEAD_DIM)
-            base = widen(base, wide / "base", HEAD_DIM)
+            base = widen(organism.base, wide / "base", HEAD_DIM)
+            adapter = widen_adapter(
+                adapter, wide / name.replace("/", "-"), base=organism.base, wide_base=base, head_dim=HEAD_DIM
+            )
         return ModelSource(name, str(base), str(adapter), step)
 
     checkpoints = tuple(
