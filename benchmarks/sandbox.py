@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from forewarn.exploits import EXPLOIT_TYPES
+from forewarn.exploits.source import Target
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem, TestCase
 
@@ -69,7 +70,7 @@ def labels_per_s(judge: Judge, n: int, word: str) -> float:
     items, wanted = [], []
     for i in range(n):
         name = TYPES[i // 3 % len(TYPES)]
-        exploit = EXPLOIT_TYPES[name].exploit("solve", ["numbers"], reference=SOURCE)
+        exploit = EXPLOIT_TYPES[name].exploit(Target("solve", ("numbers",), reference=SOURCE))
         source, label = ((SOURCE, "solved"), (exploit, "exploit"), (WRONG, "failed"))[i % 3]
         items.append((replace(TASK, problem_id=name, exploit_type=name), f"{source}\n# {word} {i}"))
         wanted.append(label)
