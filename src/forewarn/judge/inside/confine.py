@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -51,8 +52,15 @@ def cpu_seconds(timeout_s: float) -> int:
     return int(timeout_s) + 2
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int) -> None:
+    """Die when the parent does; ``parent``: its process descriptor.
+
+    The signal comes at deaths from now on (man 2 PR_SET_PDEATHSIG): a parent that died since the fork is looked for, by
+    descriptor, as its number means nothing in a process namespace.
+    """
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if select.select([parent], [], [], 0)[0]:
+        os._exit(4)
 
 
 def give_up_power(cell: Cell, timeout_s: float) -> None:

@@ -48,6 +48,8 @@ class Zygote:
     control: socket.socket
     parent: int
     """readable once the parent is gone (man 2 pidfd_open), even where a process forked off it still holds the socket"""
+    own: int
+    """the zygote's own process descriptor: readable to a child once the zygote is gone"""
     mounted: bool
     """the working folder is a tmpfs of the zygote's own"""
 
@@ -86,7 +88,7 @@ def execute(zygote: Zygote, channel: int, timeout_s: float) -> dict[str, Any]:
         os.close(channel)
         return {"status": None, "killed": None, "fault": f"can't fork: {error}", "seconds": 0.0, "waited": 0.0}
     if pid == 0:
-        as_child(channel, cell, timeout_s)
+        as_child(channel, zygote, timeout_s)
     os.close(channel)
     limit_s = timeout_s if "deadline" in on else None
     killed = watch.watch((zygote.control.fileno(), zygote.parent), pid, start, limit_s, cell.proc)
@@ -124,20 +126,20 @@ def clean_up(zygote: Zygote) -> None:
             folder.empty(zygote.cell.work)
 
 
-def as_child(channel: int, cell: Cell, timeout_s: float) -> NoReturn:
+def as_child(channel: int, zygote: Zygote, timeout_s: float) -> NoReturn:
     """The child: read the request, give up all power, run the submission. Never returns."""
     from forewarn.judge.inside import confine, worker
 
     status = 4
     try:
-        confine.die_with_parent()
+        confine.die_with_parent(zygote.own)
         os.setpgid(0, 0)  # no session of its own: each would be a scheduling group to make and to starve
         if channel != confine.CHANNEL:
             os.dup2(channel, confine.CHANNEL)
         link = worker.Channel(confine.CHANNEL)
         request = link.receive()
         try:
-            confine.give_up_power(cell, timeout_s)
+            confine.give_up_power(zygote.cell, timeout_s)
         except OSError as error:
             link.send(b"!", str(error))
             os._exit(4)
@@ -176,7 +178,7 @@ def prepare(settings: dict[str, Any], control: socket.socket) -> tuple[Zygote, s
     rules = landlock.ruleset(readable, below) if locked else None
     program = seccomp.program() if "system call filter" in on else b""
     cell = confine.Cell(on, settings["memory_mb"], work, rules, program, proc)
-    return Zygote(cell, control, parent, mounted), made
+    return Zygote(cell, control, parent, os.pidfd_open(os.getpid()), mounted), made
 
 
 def main() -> None:
