@@ -5,6 +5,7 @@ Paths in a file are relative to the file's folder.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -139,14 +140,14 @@ def _checkpoints(tables: StudyTable, path: Path, home: Path) -> tuple[ModelSourc
 
 def placed(name: str, home: Path) -> str:
     """A path of the file: relative ones start at the file's folder; a hub name stays as it is."""
-    return name if is_hub_name(name, home) else str(home / name)
+    return name if is_hub_name(name, home) else os.path.normpath(home / name)
 
 
 def donor_source(table: DonorTable, home: Path) -> ModelSource:
     """A donor's model, or its adapter with the base. Raises InputError where there is nothing yet."""
     if table.name == SUBJECT:
         raise InputError(f"name = {table.name!r} is what the subject's own spans are called: give another")
-    where = str(home / table.path) if table.training else placed(table.path, home)
+    where = os.path.normpath(home / table.path) if table.training else placed(table.path, home)
     if not Path(where).is_dir() and not is_hub_name(where):
         remedy = "run `forewarn train-donor` on this file first" if table.training else "give a model or adapter folder"
         raise InputError(f"path = {table.path!r} is not there: {remedy}")

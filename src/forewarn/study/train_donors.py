@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def _train(
 ) -> TrainedDonor:
     table = donor.training
     assert table is not None
-    folder = home / donor.path
+    folder = Path(os.path.normpath(home / donor.path))
     if (folder / SETTINGS_FILE).exists():
         return TrainedDonor(donor.name, folder, 0, 0, ())
     if donor.base is None:
