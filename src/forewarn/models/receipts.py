@@ -28,7 +28,7 @@ Signature = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Hashes (16 hex digits) of what is behind a model; they don't change when folders are moved."""
+    """Hashes of what is behind a model; they don't change when folders are moved."""
 
     weights: str
     """weights and configuration"""
