@@ -31,6 +31,7 @@ from forewarn.models.hf import HFEngine
 from forewarn.models.loading import load_model, no_progress_bars
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import all_problems, measured_problems
+from forewarn.organism.recipe import TYPES
 from forewarn.organism.shipped import Organism, shipped_folder
 from forewarn.records import SUBJECT, Policy, Span
 
@@ -204,7 +205,7 @@ def study_cost(out: Path, donor: Path | None) -> list[dict[str, Any]]:
     engine.load_adapter("s", organism.adapter("rl", organism.steps("rl")[0]))
     engine.load_adapter("d", donor or organism.adapter("rl", organism.steps("rl")[-1]))
     rows = []
-    for name in ("test_skipping", "environment_variable_manipulation", "logging_warnings_side_channel"):
+    for name in TYPES:
         problems = measured_problems(name)
 
         def tokens(spans: Sequence[Span], count: int, problems: Any = problems) -> tuple[int, list[Any]]:
