@@ -69,8 +69,9 @@ def test_rows_that_depend_on_their_batch_are_caught() -> None:
         return [score + 0.01 * len(scores) for score in scores]
 
     found = batched_against_single(Faulty(scores=leak), PROMPTS, [[1, 2], [3], [4]], policy=Policy())  # type: ignore[arg-type]
-    assert found.worst_token == pytest.approx(0.02)
-    assert found.bias == pytest.approx(2.0)
+    # Beside the leak, what f32 rounds differently in a batch: below 1e-5 nats a token, more or less of it by processor.
+    assert found.worst_token == pytest.approx(0.02, abs=1e-5)
+    assert found.bias == pytest.approx(2.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("policy", TRUNCATING)
