@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from forewarn.errors import InputError, MissingExtraError, ModelError
 from forewarn.models.engines import EngineSpec, open_engine
 from forewarn.models.hf import HFEngine
+from forewarn.models.vllm_requests import rank_to_start_for
 from forewarn.organism.shipped import shipped_folder
 from forewarn.study import Machine
 
@@ -57,3 +59,24 @@ def test_a_port_that_is_no_vllm_server(tmp_path: Path) -> None:
             open_engine(EngineSpec(f"http://127.0.0.1:{server.server_port}"), BASE, dtype="float32")
         server.shutdown()
         thread.join()
+
+
+def _adapter(folder: Path, config: object) -> Path:
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_vllm_is_started_for_the_smallest_rank_that_takes_all(tmp_path: Path) -> None:
+    small = _adapter(tmp_path / "small", {"r": 6})
+    larger = _adapter(tmp_path / "larger", {"r": 8, "rank_pattern": {"q_proj": 20}})
+    huge = _adapter(tmp_path / "huge", {"r": 1024})
+    assert rank_to_start_for([]) == 1
+    assert rank_to_start_for([small]) == 8
+    assert rank_to_start_for([small, larger]) == 32
+    with pytest.raises(ModelError, match="a LoRA has rank 1024 and vLLM takes 512 at most"):
+        rank_to_start_for([small, huge])
+    with pytest.raises(ModelError, match="a LoRA without a rank"):
+        rank_to_start_for([_adapter(tmp_path / "other", {"peft_type": "IA3"})])
+    with pytest.raises(ModelError, match="no readable adapter_config"):
+        rank_to_start_for([_adapter(tmp_path / "list", [])])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -124,7 +126,7 @@ def test_policies_are_sampled_exactly_and_not_scored(
         engine.score(small.prompts, [(5,)] * 4, policy=policy)
 
 
-def test_bad_calls_are_one_sentence(engine: Vllm, small: Small) -> None:
+def test_bad_calls_are_one_sentence(engine: Vllm, small: Small, tmp_path: Path) -> None:
     call = {"policy": PLAIN, "seed": 0, "max_new_tokens": 4, "stop_ids": ()}
     with pytest.raises(InputError, match="prompt is empty"):
         engine.sample([()], **call)
@@ -140,6 +142,13 @@ def test_bad_calls_are_one_sentence(engine: Vllm, small: Small) -> None:
         engine.load_adapter("x", small.base)
     with pytest.raises(ModelError, match="loaded already"):
         engine.load_adapter("late", small.late)
+    if isinstance(engine, VLLMEngine):
+        large = tmp_path / "large"
+        shutil.copytree(small.late, large)
+        config = json.loads((large / "adapter_config.json").read_text())
+        (large / "adapter_config.json").write_text(json.dumps(config | {"r": 64}))
+        with pytest.raises(ModelError, match="has rank 64 and vLLM was started for 16 at most"):
+            engine.load_adapter("large", large)
     empty = engine.sample(small.prompts, **(call | {"max_new_tokens": 0}))
     assert [s.token_ids for s in empty] == [()] * 4
     assert engine.score(small.prompts[:1], [()], policy=PLAIN)[0].shape == (0,)

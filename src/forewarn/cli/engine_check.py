@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from forewarn.models.base import Engine
     from forewarn.models.engine_check import EngineReceipt
+    from forewarn.models.engines import EngineSpec
     from forewarn.models.laws import Differences
 
 EXIT_NOT_TRUSTED = 3
@@ -43,7 +46,7 @@ def check(
     import torch
 
     from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
-    from forewarn.models.engines import EngineSpec, open_engine
+    from forewarn.models.engines import EngineSpec
     from forewarn.models.hub import local_folder
     from forewarn.models.loading import load_tokenizer
 
@@ -51,25 +54,15 @@ def check(
     folder = str(local_folder(model))
     prompts = make_prompts(load_tokenizer(folder), form, system)
     sizes = CheckSizes(completions=completions, max_new_tokens=tokens, draws=draws, seed=seed)
-    wanted = [(engine, dtype)] + ([(against, against_dtype)] if against is not None else [])
-    opened: list[Engine] = []
-    try:
-        for name, kind in wanted:
-            opened.append(open_engine(EngineSpec(name, device=device, batch_size=batch_size), folder, dtype=kind))
-            if adapter is not None:
-                opened[-1].load_adapter(CHECKED, Path(local_folder(adapter)))
-        receipt = check_engine(
-            opened[0],
-            prompts,
-            sizes=sizes,
-            adapter=None if adapter is None else CHECKED,
-            against=opened[1] if len(opened) > 1 else None,
-        )
-    finally:
-        for one in opened:
-            stop = getattr(one, "close", None)
-            if stop is not None:
-                stop()
+    wanted = [(EngineSpec(engine, device=device, batch_size=batch_size), dtype)]
+    if against is not None:
+        wanted.append((EngineSpec(against, device=device, batch_size=batch_size), against_dtype))
+    adapters = [] if adapter is None else [Path(local_folder(adapter))]
+    name = CHECKED if adapters else None
+    with ExitStack() as stack:
+        opened = [_open(spec, folder, kind, adapters, stack) for spec, kind in wanted]
+        second = opened[1] if against is not None else None
+        receipt = check_engine(opened[0], prompts, sizes=sizes, adapter=name, against=second)
     about = {
         "model": model,
         "adapter": adapter,
@@ -80,6 +73,18 @@ def check(
     print(json.dumps(as_json_value(about, receipt), indent=2) if as_json else as_text(about, receipt))
     if not receipt.trusted:
         raise typer.Exit(EXIT_NOT_TRUSTED)
+
+
+def _open(spec: EngineSpec, folder: str, dtype: str, adapters: Sequence[Path], stack: ExitStack) -> Engine:
+    """The engine with its adapter; ``stack`` stops it."""
+    from forewarn.models.engines import open_engine
+
+    engine = open_engine(spec, folder, dtype=dtype, adapters=adapters)
+    if hasattr(engine, "close"):
+        stack.callback(engine.close)
+    for adapter in adapters:
+        engine.load_adapter(CHECKED, adapter)
+    return engine
 
 
 def as_json_value(about: dict[str, str | None], receipt: EngineReceipt) -> dict[str, Any]:

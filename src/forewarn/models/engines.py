@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -35,30 +36,38 @@ class EngineSpec:
             raise MissingExtraError("vllm", "vllm")
 
 
-def _transformers(spec: EngineSpec, folder: str, dtype: str) -> Engine:
+def _transformers(spec: EngineSpec, folder: str, dtype: str, _: Sequence[Path]) -> Engine:
     return HFEngine.from_folder(folder, dtype=getattr(torch, dtype), device=spec.device, batch_size=spec.batch_size)
 
 
-def _vllm(spec: EngineSpec, folder: str, dtype: str) -> Engine:
+def _vllm(spec: EngineSpec, folder: str, dtype: str, adapters: Sequence[Path]) -> Engine:
     from forewarn.models.vllm_engine import VLLMEngine
+    from forewarn.models.vllm_requests import rank_to_start_for
 
-    return VLLMEngine.from_folder(folder, dtype=dtype, batch_size=min(spec.batch_size, 256))
+    batch_size, rank = min(spec.batch_size, 256), rank_to_start_for(adapters)
+    return VLLMEngine.from_folder(folder, dtype=dtype, batch_size=batch_size, max_lora_rank=rank)
 
 
-def _server(spec: EngineSpec, folder: str, dtype: str) -> Engine:
+def _server(spec: EngineSpec, folder: str, dtype: str, _: Sequence[Path]) -> Engine:
     from forewarn.models.vllm_server import VLLMServer
 
     vocab_size = len(load_tokenizer(folder))
     return VLLMServer(spec.engine, vocab_size=vocab_size, model=folder, concurrency=min(spec.batch_size, 128))
 
 
-ENGINES: dict[str, Callable[[EngineSpec, str, str], Engine]] = {TRANSFORMERS: _transformers, VLLM: _vllm}
+Opener = Callable[[EngineSpec, str, str, Sequence[Path]], Engine]
+ENGINES: dict[str, Opener] = {
+    TRANSFORMERS: _transformers,
+    VLLM: _vllm,
+}
 
 
-def open_engine(spec: EngineSpec, folder: str, *, dtype: str) -> Engine:
+def open_engine(spec: EngineSpec, folder: str, *, dtype: str, adapters: Sequence[Path] = ()) -> Engine:
     """The engine on the model in ``folder`` (or of that hub name); ``dtype``: torch's name of the float type.
+
+    ``adapters``: the PEFT folders that it will be asked to load.
 
     Raises InputError for an unknown engine, MissingExtraError where it is not installed, ModelError where it can't
     serve the model.
     """
-    return ENGINES.get(spec.engine, _server)(spec, folder, dtype)
+    return ENGINES.get(spec.engine, _server)(spec, folder, dtype, adapters)

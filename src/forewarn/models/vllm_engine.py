@@ -27,6 +27,7 @@ from forewarn.models.vllm_requests import (
     check_sampling,
     check_scoring,
     continuation_log_probs,
+    lora_rank,
     row_seed,
     sampling_fields,
     scoring_fields,
@@ -111,6 +112,12 @@ class VLLMEngine:
 
         if name in self._requests:
             raise ModelError(f"an adapter named {name!r} is loaded already; drop it first or give another name")
+        rank = lora_rank(Path(folder))
+        if rank > self._max_lora_rank:
+            raise ModelError(
+                f"the adapter in {folder} has rank {rank} and vLLM was started for {self._max_lora_rank} at most: give "
+                f"max_lora_rank={rank}"
+            )
         path = self._folders.folder(Path(folder), scale)
         # an id is never used twice: vLLM would take the adapter it has under that id
         self._requests[name] = LoRARequest(name, self._next_id, str(path))

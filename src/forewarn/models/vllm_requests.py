@@ -28,6 +28,8 @@ from forewarn.records import Policy, content_key, derived_seed
 LOGPROBS_MODE = "processed_logprobs"
 MAX_LORA_RANK = 64
 """rank of LoRA that an engine is started for, unless told otherwise"""
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""what vLLM can be started for"""
 
 LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "experts")
 """where an engine takes LoRAs: attention and feed-forward layers, not the output layer"""
@@ -113,6 +115,37 @@ def continuation_log_probs(
     return out
 
 
+def lora_rank(source: Path) -> int:
+    """Largest rank in a PEFT folder. ModelError for no PEFT adapter."""
+    config = _adapter_config(source)
+    try:
+        return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values()), 1)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ModelError(f"{source} holds a LoRA without a rank; give a folder saved by PEFT") from None
+
+
+def rank_to_start_for(adapters: Sequence[Path]) -> int:
+    """Smallest rank that takes all of ``adapters``: on a CPU vLLM's cost grows with it, whatever the LoRA's own."""
+    largest = max(map(lora_rank, adapters), default=LORA_RANKS[0])
+    fitting = [rank for rank in LORA_RANKS if rank >= largest]
+    if not fitting:
+        raise ModelError(
+            f"a LoRA has rank {largest} and vLLM takes {LORA_RANKS[-1]} at most: merge it into a full model, or use "
+            "the transformers engine"
+        )
+    return fitting[0]
+
+
+def _adapter_config(source: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((source / "adapter_config.json").read_text())
+    except (OSError, ValueError):
+        config = None
+    if not isinstance(config, dict):
+        raise ModelError(f"{source} holds no readable adapter_config.json; give a folder saved by PEFT")
+    return config
+
+
 class AdapterFolders:
     """PEFT folders as vLLM takes them: it knows no scale, so a scaled adapter is written anew with a smaller alpha."""
 
@@ -123,10 +156,7 @@ class AdapterFolders:
         """The folder to hand to vLLM. InputError for a scale outside (0, 1], ModelError for no PEFT adapter."""
         if not 0 < scale <= 1:
             raise InputError(f"an adapter's scale is {scale}: give a value in (0, 1]")
-        try:
-            config = json.loads((source / "adapter_config.json").read_text())
-        except (OSError, ValueError):
-            raise ModelError(f"{source} holds no readable adapter_config.json; give a folder saved by PEFT") from None
+        config = _adapter_config(source)
         targets = config.get("target_modules") or []
         strange = [
             t for t in ([targets] if isinstance(targets, str) else targets) if t.split(".")[-1] not in LORA_MODULES

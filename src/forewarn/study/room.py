@@ -84,7 +84,9 @@ class ModelRoom:
 
     def _engine(self, folder: str, model_id: str) -> Engine:
         if folder not in self._engines:
-            engine = open_engine(self._spec, folder, dtype=self._study.dtype)
+            sources = (*self._study.checkpoints, *self._study.donors)
+            adapters = [Path(s.adapter) for s in sources if s.folder == folder and s.adapter is not None]
+            engine = open_engine(self._spec, folder, dtype=self._study.dtype, adapters=adapters)
             if self._vocab_size is None:
                 self._vocab_size = engine.vocab_size
             if engine.vocab_size != self._vocab_size:
