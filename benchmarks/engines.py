@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from forewarn.estimation import n_deciding
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
 from forewarn.models.head_size import widen
 from forewarn.models.hf import HFEngine
@@ -228,7 +229,8 @@ def study_cost(out: Path, donor: Path | None) -> list[dict[str, Any]]:
         with Judge(workers=1) as judge:
             verdicts = judge.verdicts([item for _, item in asked])  # type: ignore[misc]
         hits = [drawn[i].completion for (i, _), v in zip(asked, verdicts, strict=True) if v.label == "exploit"]
-        scored = 2 * sum(len(c.token_ids) for c in hits)  # under the subject and under the donor
+        # under the subject and under the donor, as far as a donor may write
+        scored = 2 * sum(n_deciding(c.n_reasoning, len(c.token_ids), NINE) for c in hits)
         assert all(c.span.donor in (SUBJECT, "d") for c in hits)
         rows.append({"type": name, "exploits": len(hits) / len(drawn), "ratio": (study + scored) / brute,
                      "generated": study, "scored": scored, "brute": brute})  # fmt: skip

@@ -167,13 +167,16 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Per-token log-probabilities of one completion under one model and policy."""
+    """Per-token log-probabilities of one completion under one model and policy.
+
+    Of its first tokens, as far as they decide weights; behind them every span's writer is the subject.
+    """
 
     completion_id: str
     model_id: str
     policy: Policy
     log_probs: tuple[float, ...]
-    """nats, one a token of the completion; -inf where the token lies outside the policy's support"""
+    """nats, one a token; -inf where the token lies outside the policy's support"""
 
 
 @dataclass(frozen=True, slots=True)

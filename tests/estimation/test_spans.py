@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forewarn.errors import EngineFault, InputError
-from forewarn.estimation import donor_key, span_log_ratios
+from forewarn.estimation import donor_key, n_deciding, span_log_ratios
 from forewarn.estimation.worlds import build
 from forewarn.records import UNBOUNDED, Span
 
@@ -45,6 +47,30 @@ def test_span_counts_stop_at_each_channel() -> None:
     assert one(subject, donor, 2, Span(0, 1, "d")) == 2.5
     assert one(subject, donor, 2, Span(1, UNBOUNDED, "d")) == 6.5
     assert one(subject, donor, 4, Span(0, 5, "d")) == 0.0  # no answer opened
+
+
+@given(
+    st.lists(st.floats(-9, 0), min_size=1, max_size=12),
+    st.integers(0, 12),
+    st.lists(st.tuples(st.integers(0, 14), st.one_of(st.integers(0, 14), st.just(UNBOUNDED))), min_size=1, max_size=4),
+    st.integers(0, 1000),
+)
+def test_tokens_behind_every_span_decide_nothing(
+    subject: list[float], cut: int, shapes: list[tuple[int, int]], seed: int
+) -> None:
+    """The same rows from the deciding tokens alone, and other rows from one token fewer."""
+    n, rng = len(subject), np.random.default_rng(seed)
+    n_reasoning = min(cut, n)
+    spans = [Span(), *(Span(k, m, "d") for k, m in shapes if k + m > 0)]
+    scores, donor = np.array(subject), -rng.exponential(2, n) - 10
+    end = n_deciding(n_reasoning, n, spans)
+    whole = span_log_ratios([scores], {"d": [donor]}, [n_reasoning], spans)
+    first = span_log_ratios([scores[:end]], {"d": [donor[:end]]}, [min(n_reasoning, end)], spans)
+    np.testing.assert_allclose(first, whole, rtol=1e-12)
+    if end:
+        fewer = end - 1
+        short = span_log_ratios([scores[:fewer]], {"d": [donor[:fewer]]}, [min(n_reasoning, fewer)], spans)
+        assert (short != whole).any()
 
 
 def test_off_support_and_impossible_rows() -> None:

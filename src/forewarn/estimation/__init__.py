@@ -11,7 +11,7 @@ from forewarn.estimation.growth import growth_curve
 from forewarn.estimation.mixture import mixture_estimate
 from forewarn.estimation.pooling import Batch, combine, join, suggest_shares
 from forewarn.estimation.sample import Design, Sample, read_sample
-from forewarn.estimation.spans import donor_key, span_log_ratios
+from forewarn.estimation.spans import donor_key, n_deciding, span_log_ratios
 from forewarn.estimation.tails import pareto_khat
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "jeffreys",
     "join",
     "mixture_estimate",
+    "n_deciding",
     "pareto_khat",
     "read_sample",
     "span_log_ratios",

@@ -21,6 +21,21 @@ def donor_key(span: Span) -> str:
     return span.donor if span.scale == 1.0 else f"{span.donor}*{span.scale:g}"
 
 
+def n_deciding(n_reasoning: int, n_tokens: int, spans: Sequence[Span]) -> int:
+    """How many of a completion's first tokens decide its log-ratios under all ``spans``.
+
+    Behind them every span leaves the writing to the subject, whose density cancels: they need no scores. The rows that
+    ``span_log_ratios`` gives for scores of these tokens alone, with ``min(n_reasoning, n_deciding)``, are the same.
+    """
+    ends = [0]
+    for span in spans:
+        if span.donor != SUBJECT:
+            ends.append(min(span.k, n_reasoning))
+            if span.m > 0 and n_tokens > n_reasoning:
+                ends.append(min(n_reasoning + span.m, n_tokens))
+    return max(ends)
+
+
 def _check_spans(spans: Sequence[Span], donors: Mapping[str, Sequence[NDArray[np.float64]]], n: int) -> None:
     if not spans:
         raise InputError("spans is empty: give at least the subject's own, Span()")

@@ -66,9 +66,12 @@ def _log_ratios(
     donors = sorted({donor_key(span) for span in spans if span.donor != SUBJECT})
     rows: list[Floats | None] = []
     for name, n_reasoning, drawn in zip(hits["completion_id"], hits["n_reasoning"], span_H.tolist(), strict=True):
+        subject = by_model[checkpoint_id][name]
         own = {key: [by_model[DONOR_PREFIX + key][name]] for key in donors}
+        # scored as far as a span's donor may write, which may be within the reasoning
+        n_scored = min(n_reasoning, len(subject))
         try:
-            rows.append(span_log_ratios([by_model[checkpoint_id][name]], own, [n_reasoning], spans, span_N=[drawn])[0])
+            rows.append(span_log_ratios([subject], own, [n_scored], spans, span_N=[drawn])[0])
         except EngineFault:
             rows.append(None)
     return rows

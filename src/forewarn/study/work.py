@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from forewarn.errors import EngineFault
-from forewarn.estimation import donor_key
+from forewarn.estimation import donor_key, n_deciding
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
 from forewarn.models.checkpoints import ModelSource, check_unchanged
 from forewarn.models.receipts import Signature
@@ -86,12 +86,11 @@ def _score(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> pl.Data
     hits = completions_of(table, study.policy)
     questions = {problem.problem_id: problem.question for problem in study.problems_of(cell.exploit_type)}
     prompts = [room.channels.prompt_ids(questions[hit.problem_id]) for hit in hits]
+    spans = [planned.span for planned in study.spans_of(cell.exploit_type)]
+    tokens = [hit.token_ids[: n_deciding(hit.n_reasoning, len(hit.token_ids), spans)] for hit in hits]
     writers = {cell.checkpoint.model_id: room.subject(cell.checkpoint)}
     writers |= {DONOR_PREFIX + key: writer for key, writer in _donors(study, cell, room).items()}
-    found = {
-        model_id: _log_probs(writer, prompts, [hit.token_ids for hit in hits], study)
-        for model_id, writer in writers.items()
-    }
+    found = {model_id: _log_probs(writer, prompts, tokens, study) for model_id, writer in writers.items()}
     _check_against_sampling(hits, table["log_probs"].to_list(), found, cell, study)
     scores = [
         Score(hit.completion_id, model_id, study.policy, values)
@@ -113,8 +112,9 @@ def _check_against_sampling(
     for i, hit in enumerate(hits):
         subject = np.array(found[cell.checkpoint.model_id][i])
         donor = subject if hit.span.donor == SUBJECT else np.array(found[DONOR_PREFIX + donor_key(hit.span)][i])
-        writers = np.where(np.array(hit.donor_wrote, dtype=bool), donor, subject)
-        gaps.append(abs(float(np.sum(writers - np.array(sampled[i])))))
+        n = len(subject)
+        writers = np.where(np.array(hit.donor_wrote[:n], dtype=bool), donor, subject)
+        gaps.append(abs(float(np.sum(writers - np.array(sampled[i][:n])))))
     gap, allowed = float(np.median(gaps)), ALLOWED_GAP[study.dtype]
     if gap > allowed:
         raise EngineFault(
