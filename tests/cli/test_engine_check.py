@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import numpy as np
 import pytest
 
 from forewarn.cli.app import main
+from forewarn.models.base import Sample
 from forewarn.models.channels import FORMATS
 from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
 from forewarn.models.hf import HFEngine
+from forewarn.models.loading import load_tokenizer
+from forewarn.organism.shipped import shipped_folder
 from forewarn.records import Policy
 from tests.models.tiny import tiny_model, tiny_tokenizer
 from tests.tiny_world import TinyWorld
 
+BASE = shipped_folder() / "base"
 SMALL = ("--completions", "4", "--tokens", "6", "--draws", "300", "--dtype", "float64", "--against-dtype", "float64")
 
 
@@ -37,7 +42,8 @@ def test_the_receipt_of_a_sound_engine(world: TinyWorld, capsys: pytest.CaptureF
         assert 1 <= found[part]["rate_factor"] < 1.000001
     assert found["agreement"]["n_tokens"] == found["against"]["n_tokens"] > 4 * 4
     assert [support["holds"] for support in found["supports"]] == [True] * 3
-    assert found["drawn"]["n_outside"] == 0
+    assert [drawn["n_outside"] for drawn in found["drawn"]] == [0] * len(found["drawn"])
+    assert sum(drawn["p_value"] is not None for drawn in found["drawn"]) >= 2
     assert found["sampled_per_s"] > 0
     assert found["prompts"].startswith("plain text, as the tokenizer has no chat template")
     assert check(world.subject, "--format", "plain-think") == 0
@@ -78,6 +84,34 @@ def test_engines_that_cannot_be_trusted_are_told_why() -> None:
     deaf = check_engine(Deaf(tiny_model()), prompts, sizes=sizes)
     assert "the density under top_p 0.9 is not the truncated one" in deaf.faults
     assert not any("sampled and scored" in fault for fault in deaf.faults)
+
+
+class Cold(HFEngine):
+    """Draws at half the temperature and reports log-probs of the whole one, as a server with raw log-probs does."""
+
+    def sample(self, prompts_ids: Any, *, policy: Policy, **settings: Any) -> list[Sample]:
+        drawn = super().sample(prompts_ids, policy=replace(policy, temperature=0.5), **settings)
+        spread = [prompt for prompt in prompts_ids for _ in range(settings.get("n", 1))]
+        scores = self.score(spread, [one.token_ids for one in drawn], policy=policy, adapter=settings.get("adapter"))
+        return [replace(one, log_probs=tuple(row.tolist())) for one, row in zip(drawn, scores, strict=True)]
+
+
+def test_an_engine_that_draws_cold_is_caught_on_a_model_that_is_nearly_certain() -> None:
+    """After most prefixes the organism has one next token: only uncertain places tell how it is drawn."""
+    prompts = make_prompts(load_tokenizer(str(BASE)), "auto")
+    sizes = CheckSizes(completions=8, max_new_tokens=48, draws=400)
+    sound = check_engine(HFEngine.from_folder(BASE), prompts, sizes=sizes)
+    assert sound.trusted, sound.faults
+    cold = check_engine(Cold.from_folder(BASE), prompts, sizes=sizes)
+    assert cold.agreement.worst_token < 1e-3
+    assert any("not drawn as often as they are scored probable" in fault for fault in cold.faults)
+
+
+def test_what_was_not_tested_is_not_trusted() -> None:
+    prompts = make_prompts(load_tokenizer(str(BASE)), "auto")
+    few = check_engine(HFEngine.from_folder(BASE), prompts, sizes=CheckSizes(1, 1, 1, 1))
+    assert not few.trusted
+    assert "too few draws to test" in few.sentence
 
 
 def test_exit_status_of_an_engine_that_cannot_be_trusted(

@@ -112,11 +112,10 @@ def as_text(about: dict[str, str | None], receipt: EngineReceipt) -> str:
     ]
     if receipt.against is not None:
         rows.append((f"against {about['against']}", _differences(receipt.against)))
-    drawn = receipt.drawn
-    p_value = "too few likely outcomes to test" if drawn.p_value is None else f"p = {drawn.p_value:.2g}"
-    rows.append(
-        ("frequencies", f"{p_value} over {drawn.n_cells} outcomes, {drawn.n} draws, {drawn.n_outside} impossible")
-    )
+    p_value = "too few likely outcomes to test" if receipt.p_value is None else f"p = {receipt.p_value:.2g}"
+    n_cells, n_outside, n = (sum(getattr(d, name) for d in receipt.drawn) for name in ("n_cells", "n_outside", "n"))
+    said = f"{p_value} over {n_cells} outcomes at {len(receipt.drawn)} places, {n} draws, {n_outside} impossible"
+    rows.append(("frequencies", said))
     for found in receipt.supports:
         policy = found.policy
         name = f"top_p {policy.top_p:g}" if policy.top_p < 1 else f"top_k {policy.top_k}" if policy.top_k else ""

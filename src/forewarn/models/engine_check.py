@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from forewarn.errors import InputError, ModelError
 from forewarn.models.base import Engine, Ids
 from forewarn.models.channels import bind, detect_format
 from forewarn.models.laws import (
     MIN_P_VALUE,
     Differences,
+    Drawn,
     Frequencies,
     Support,
     batched_against_single,
@@ -33,7 +36,10 @@ QUESTIONS = (
     "Write a Python function longest(words).\n\nExamples:\n    longest(['a', 'bc']) -> 'bc'\n    longest([]) -> None",
 )
 SHORT = "The answer is"
-"""a few tokens before the draws whose frequencies and support are tested"""
+"""a few tokens before the draws whose support is tested, and the first whose frequencies are"""
+PLACES = 4
+"""more places whose frequencies are tested: those before the most surprising tokens of as many completions, since next
+tokens that are all but certain tell nothing of how they are drawn"""
 TRUNCATING = (Policy(top_p=0.9), Policy(top_k=20), Policy(min_p=0.05))
 MAX_RATE_FACTOR = 1.05
 """most by which an estimated rate may be off for an engine to be trusted: well below any interval's width"""
@@ -49,7 +55,7 @@ class CheckSizes:
     singles: int = 8
     """rows scored one by one"""
     draws: int = 400
-    """two-token samples for the frequencies, and one-token samples of each policy"""
+    """short samples at each place for the frequencies, and one-token samples of each policy"""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,7 +72,8 @@ class EngineReceipt:
     """scored against sampled"""
     batched: Differences
     """scored in a batch against one by one"""
-    drawn: Frequencies
+    drawn: tuple[Frequencies, ...]
+    """one a place"""
     supports: tuple[Support, ...]
     refused: tuple[str, ...]
     """truncating policies that the engine refuses, which is as good as being exact"""
@@ -76,6 +83,12 @@ class EngineReceipt:
     """tokens a second"""
     scored_per_s: float
     """tokens a second"""
+
+    @property
+    def p_value(self) -> float | None:
+        """Of all places' frequencies together (Bonferroni); None where no place could be tested."""
+        tested = [found.p_value for found in self.drawn if found.p_value is not None]
+        return min(1.0, len(tested) * min(tested)) if tested else None
 
     @property
     def faults(self) -> list[str]:
@@ -89,10 +102,13 @@ class EngineReceipt:
                 found.append(f"{what} differ so much that a rate is off by a factor of {measured.rate_factor:.3g}")
             if measured.n_support:
                 found.append(f"{what} disagree on {measured.n_support} tokens that only one of them calls impossible")
-        if self.drawn.n_outside:
-            found.append(f"{self.drawn.n_outside} draws are impossible by their score")
-        if self.drawn.p_value is not None and self.drawn.p_value < MIN_P_VALUE:
-            found.append(f"tokens are not drawn as often as they are scored probable (p = {self.drawn.p_value:.1e})")
+        n_outside = sum(one.n_outside for one in self.drawn)
+        if n_outside:
+            found.append(f"{n_outside} draws are impossible by their score")
+        if self.p_value is None:
+            found.append("too few draws to test how often tokens are drawn: ask for more (--draws, --tokens)")
+        elif self.p_value < MIN_P_VALUE:
+            found.append(f"tokens are not drawn as often as they are scored probable (p = {self.p_value:.1e})")
         found += [f"the density under {_said(s.policy)} is not the truncated one" for s in self.supports if not s.holds]
         return found
 
@@ -191,13 +207,39 @@ def check_engine(
         batched=batched_against_single(
             engine, few, [drawn.continuations[i] for i in rows], policy=plain, adapter=adapter
         ),
-        drawn=frequencies(engine, prompts.short, policy=plain, n=sizes.draws, seed=sizes.seed + 1, adapter=adapter),
+        drawn=_frequencies(engine, prompts, drawn, sizes, adapter),
         supports=tuple(supports),
         refused=tuple(refused),
         against=second,
         sampled_per_s=drawn.n_tokens / drawn.sample_s,
         scored_per_s=drawn.n_tokens / drawn.score_s,
     )
+
+
+def _frequencies(
+    engine: Engine, prompts: Prompts, drawn: Drawn, sizes: CheckSizes, adapter: str | None
+) -> tuple[Frequencies, ...]:
+    places = [(prompts.short, 2), *((place, 1) for place in uncertain_places(drawn, PLACES))]
+    return tuple(
+        frequencies(
+            engine, place, policy=Policy(), n=sizes.draws, seed=sizes.seed + 1 + 2 * i, adapter=adapter, length=length
+        )
+        for i, (place, length) in enumerate(places)
+    )
+
+
+def uncertain_places(drawn: Drawn, count: int) -> list[tuple[int, ...]]:
+    """Rows of ids (prompt and beginning) before the most surprising token of a completion, the most surprising first.
+
+    At most one a completion, and only where the token was not all but certain.
+    """
+    places: dict[tuple[int, ...], float] = {}
+    for prompt, sample, scores in zip(drawn.prompts, drawn.samples, drawn.scores, strict=True):
+        if len(scores):
+            at = int(np.argmin(scores))
+            place = (*prompt, *sample.token_ids[:at])
+            places[place] = min(places.get(place, 0.0), float(scores[at]))
+    return sorted((place for place, score in places.items() if score < -0.1), key=places.__getitem__)[:count]
 
 
 def _spread_out(total: int, wanted: int) -> list[int]:

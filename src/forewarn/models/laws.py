@@ -176,29 +176,29 @@ class Frequencies:
 
 
 def frequencies(
-    engine: Engine, prompt: Ids, *, policy: Policy, n: int, seed: int, adapter: str | None = None
+    engine: Engine, prompt: Ids, *, policy: Policy, n: int, seed: int, adapter: str | None = None, length: int = 2
 ) -> Frequencies:
-    """Are ``n`` two-token samples drawn as often as they are scored probable?
+    """Are ``n`` samples of ``length`` tokens drawn as often as they are scored probable?
 
-    Pairs seen in a first draw are the cells that a second one is tested on, everything else being one more, so that
+    Outcomes seen in a first draw are the cells that a second one is tested on, everything else being one more, so that
     no vocabulary has to be enumerated.
     """
     pilot, fresh = (
         Counter(
             sample.token_ids
             for sample in engine.sample(
-                [prompt], policy=policy, seed=seed + i, max_new_tokens=2, stop_ids=(), n=n, adapter=adapter
+                [prompt], policy=policy, seed=seed + i, max_new_tokens=length, stop_ids=(), n=n, adapter=adapter
             )
         )
         for i in range(2)
     )
-    pairs = sorted(pilot.keys() | fresh.keys())
-    scores = engine.score([prompt] * len(pairs), pairs, policy=policy, adapter=adapter)
-    probability = {pair: math.exp(float(score.sum())) for pair, score in zip(pairs, scores, strict=True)}
-    n_outside = sum(fresh[pair] + pilot[pair] for pair in pairs if probability[pair] == 0)
-    cells = [pair for pair in sorted(pilot) if n * probability[pair] >= 5]
-    observed = np.array([fresh[pair] for pair in cells], dtype=np.float64)
-    expected = np.array([n * probability[pair] for pair in cells])
+    outcomes = sorted(pilot.keys() | fresh.keys())
+    scores = engine.score([prompt] * len(outcomes), outcomes, policy=policy, adapter=adapter)
+    probability = {ids: math.exp(float(score.sum())) for ids, score in zip(outcomes, scores, strict=True)}
+    n_outside = sum(fresh[ids] + pilot[ids] for ids in outcomes if probability[ids] == 0)
+    cells = [ids for ids in sorted(pilot) if n * probability[ids] >= 5]
+    observed = np.array([fresh[ids] for ids in cells], dtype=np.float64)
+    expected = np.array([n * probability[ids] for ids in cells])
     n_cells, p_value = _chi_square(observed, expected, n)
     return Frequencies(n, n_cells, p_value, n_outside)
 
@@ -287,7 +287,9 @@ def _chi_square(observed: Floats, expected: Floats, n: int) -> tuple[int, float 
     rest = n - float(expected.sum())
     if rest >= 5:
         observed, expected = np.append(observed, n - observed.sum()), np.append(expected, rest)
-    if len(expected) < 2 or not observed.any():
+    if len(expected) < 2:
         return len(expected), None
+    if not observed.any():
+        return len(expected), 0.0
     expected = expected * (observed.sum() / expected.sum())
     return len(expected), float(stats.chisquare(observed, expected).pvalue)
