@@ -89,6 +89,14 @@ def test_the_documented_example_runs(
     assert forewarn("run", home / "study.toml", "--run-folder", root) == 2
     assert "checkpoint checkpoint-9 has changed since" in capsys.readouterr().err
     assert_frame_equal(read_estimates(root), estimates)
+    # as a run leaves it that stops because the files changed under it: nothing of that checkpoint was kept
+    for cell in manifest["cells"]:
+        if cell["checkpoint_id"] == "checkpoint-9":
+            (root / "completions" / f"{cell['key']}.parquet").unlink()
+    assert forewarn("run", home / "study.toml", "--run-folder", root) == 0
+    now = read_estimates(root)
+    assert_frame_equal(now[:1], estimates[:1])
+    assert now["model_receipt"][1] != receipts["checkpoint-9"]
 
 
 def changed(home: Path, *edits: tuple[str, str]) -> Path:

@@ -14,9 +14,10 @@ from forewarn.models.checkpoints import ModelSource, receipt, source_signature
 from forewarn.models.hub import local_folder
 from forewarn.models.receipts import Receipt, Signature
 from forewarn.records import SUBJECT
-from forewarn.store import read_json
+from forewarn.store import RunFolder, read_json
 from forewarn.study.plan import Cell, Study
 from forewarn.study.recompute import MANIFEST_FILE
+from forewarn.study.work import COMPLETIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,21 @@ def context_size(folder: str) -> int | None:
 
 
 def check_same_checkpoints(root: Path, receipts: Mapping[str, str]) -> None:
-    """Raise StoreError where a checkpoint's files are no longer those that the run folder measured."""
+    """Raise StoreError where a checkpoint's files are no longer those that the run folder measured.
+
+    One of which nothing was kept yet, as it changed under its first measurement, was not measured.
+    """
     path = root / MANIFEST_FILE
     if not path.is_file():
         return
-    manifest = read_json(path)
-    before = manifest.get("model_receipts") if isinstance(manifest, dict) else None
-    for name, held in (before or {}).items():
+    manifest: Any = read_json(path)
+    if not isinstance(manifest, dict):
+        return
+    done = RunFolder(root).shards(COMPLETIONS)
+    kept = {cell["checkpoint_id"] for cell in manifest.get("cells", ()) if done.has(str(cell["key"]))}
+    for name, held in (manifest.get("model_receipts") or {}).items():
         measured = held.get("key") if isinstance(held, dict) else held
-        if name in receipts and not name.startswith("donor:") and measured != receipts[name]:
+        if name in receipts and name in kept and measured != receipts[name]:
             raise StoreError(
                 f"checkpoint {name} has changed since {root} measured it (receipt {measured}, now {receipts[name]}): "
                 "put back the files that were measured, or give another run folder"
