@@ -131,6 +131,9 @@ def serving(state: FakeVLLM) -> Iterator[FakeVLLM]:
         request_queue_size = 256
         daemon_threads = True
 
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass  # a client that went away
+
     with Server(("127.0.0.1", 0), Handler) as server:
         state.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, daemon=True)
