@@ -5,22 +5,25 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.models import vllm_line
 from forewarn.models.checkpoints import ModelSource
+from forewarn.models.serve import ServeSettings, check_port_free
 from forewarn.models.vllm_server import VLLMServer
-from forewarn.records import Policy, Span
+from forewarn.records import Completion, Policy, Span
 from forewarn.study import Machine, PlannedSpan, Study, read_estimates, run_study
 from forewarn.study.checks import check_context
 from forewarn.study.room import ModelRoom, study_channels
 from forewarn.study.work import COMPLETIONS as SAMPLING
-from forewarn.study.work import Task
+from forewarn.study.work import Task, _check_against_sampling
 from forewarn.study.workers import _work
 from tests.models.fake_vllm import COMPLETIONS, UNLOAD, Answer, FakeVLLM, serving
 from tests.study_runner import tiny_study
@@ -161,3 +164,33 @@ def test_an_adapters_own_tokenizer_must_be_the_studys(study: Study, world: TinyW
     tokenizer.save_pretrained(str(folder))
     with pytest.raises(ModelError, match=r"the adapter of donor \(.*\) brings another tokenizer than"):
         study_channels(with_its_own)
+
+
+def test_scores_that_are_no_numbers_do_not_agree_with_what_was_sampled(study: Study) -> None:
+    cell = next(iter(study.cells()))
+    hit = Completion(
+        completion_id="a",
+        problem_id=study.problems[0].problem_id,
+        checkpoint_id=cell.checkpoint.model_id,
+        span=Span(),
+        token_ids=(5,),
+        n_reasoning=1,
+        donor_wrote=(False,),
+        finish_reason="length",
+        trace_id="a",
+        policy=study.policy,
+        seed=0,
+    )
+    _check_against_sampling([hit], [(-1.0,)], {cell.checkpoint.model_id: [(-1.0,)]}, cell, study)
+    with pytest.raises(EngineFault, match="differ from what was sampled by nan nats"):
+        _check_against_sampling([hit], [(-1.0,)], {cell.checkpoint.model_id: [(np.nan,)]}, cell, study)
+
+
+def test_hosts_and_ports_to_listen_on() -> None:
+    with pytest.raises(InputError, match="host 'no such host' is no address"):
+        check_port_free(ServeSettings("m", host="no such host"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is taken"):
+            check_port_free(ServeSettings("m", port=port))
+    check_port_free(ServeSettings("m", port=port))
