@@ -90,10 +90,11 @@ class Server:
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
+        command = serve_command(self.settings)
         check_port_free(self.settings)
         self._file = open(self._log, "wb")
         self._process = subprocess.Popen(
-            serve_command(self.settings),
+            command,
             env=serve_environment(self.settings),
             stdout=self._file,
             stderr=subprocess.STDOUT,
@@ -149,8 +150,13 @@ class Server:
 
 
 def check_port_free(settings: ServeSettings) -> None:
-    """InputError where something listens on the port already."""
-    with socket.socket() as probe:
-        probe.settimeout(2)
-        if probe.connect_ex((settings.host, settings.port)) == 0:
-            raise InputError(f"port {settings.port} of {settings.host} is taken; give another with --port")
+    """InputError where something listens on the port already, or the host is no address."""
+    try:
+        socket.create_connection((settings.host, settings.port), timeout=2).close()
+    except (socket.gaierror, UnicodeError) as error:
+        raise InputError(
+            f"host {settings.host!r} is no address ({error}): give one of this machine, such as 127.0.0.1"
+        ) from None
+    except OSError:
+        return
+    raise InputError(f"port {settings.port} of {settings.host} is taken; give another with --port")

@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from forewarn.errors import EngineFault, InputError, MissingExtraError, ModelError
 from forewarn.models.base import Ids, Sample
 from forewarn.models.checks import check_rows, pairs_of, row_limits
+from forewarn.models.vllm_answers import as_sample, continuation_log_probs
 from forewarn.models.vllm_requests import (
     LOGPROBS_MODE,
     LORA_MODULES,
     MAX_LORA_RANK,
     AdapterFolders,
-    as_sample,
     check_sampling,
     check_scoring,
-    continuation_log_probs,
     lora_rank,
     row_seed,
     sampling_fields,
@@ -160,7 +159,14 @@ class VLLMEngine:
         for i, output in zip(asked, outputs, strict=True):
             one = output.outputs[0]
             log_probs = [at[token].logprob for at, token in zip(one.logprobs, one.token_ids, strict=True)]
-            results[i] = as_sample(one.token_ids, log_probs, one.finish_reason, stop_ids)
+            results[i] = as_sample(
+                one.token_ids,
+                log_probs,
+                one.finish_reason,
+                stop_ids=stop_ids,
+                limit=rows[i][1],
+                vocab_size=self.vocab_size,
+            )
         return results
 
     def score(

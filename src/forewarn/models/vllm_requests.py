@@ -1,28 +1,26 @@
-"""What vLLM is asked and what it answers, as plain data: shared by the engine in process and the client of a server.
+"""What vLLM is asked, as plain data: shared by the engine in process and the client of a server.
 
 What is known of vLLM and matters here: log-probs of sampled tokens are those of the policy only in the mode
 "processed_logprobs"; those of prompt tokens are always at temperature 1 without truncation; prompt log-probs have
 depended on what the prefix cache held, so the cache stays off (vllm#42019); a server may add stop tokens of its own; a
-LoRA on the output layer breaks or is left out of prompt log-probs (vllm#16668, vllm#51594), so that layer takes none.
+LoRA on the output layer breaks or is left out of prompt log-probs (vllm#16668, vllm#51594), so that layer takes none; a
+server fills in fields that a request leaves open from the model's generation_config.json. Not here: what it answers
+(``vllm_answers.py``).
 """
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from forewarn.errors import EngineFault, InputError, ModelError
-from forewarn.models.base import Ids, Sample
+from forewarn.errors import InputError, ModelError
 from forewarn.records import Policy, content_key, derived_seed
 
 LOGPROBS_MODE = "processed_logprobs"
@@ -62,6 +60,10 @@ def sampling_fields(policy: Policy, *, seed: int, limit: int, stop_ids: Sequence
         "top_p": policy.top_p,
         "top_k": policy.top_k if policy.top_k > 0 else -1,
         "min_p": policy.min_p,
+        # said although they change nothing: left open, a server takes them from the model's generation_config.json
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
         "seed": seed,
         "max_tokens": limit,
         "stop_token_ids": list(stop_ids),
@@ -72,47 +74,20 @@ def sampling_fields(policy: Policy, *, seed: int, limit: int, stop_ids: Sequence
 
 
 def scoring_fields() -> dict[str, Any]:
-    """Fields of a scoring request; one token is drawn because vLLM draws at least one."""
+    """Fields of a scoring request; one token is drawn because vLLM draws at least one. Nothing that shapes a policy
+    touches prompt log-probs, so penalties are left open."""
     return {"temperature": 1.0, "max_tokens": 1, "prompt_logprobs": 0, "ignore_eos": True, "skip_special_tokens": False}
+
+
+def probe_fields(temperature: float) -> dict[str, Any]:
+    """Fields of a request for the log-probs of the likeliest first tokens at a temperature."""
+    plain = sampling_fields(Policy(temperature=temperature), seed=0, limit=1, stop_ids=())
+    return plain | {"logprobs": 5, "return_tokens_as_token_ids": True}
 
 
 def row_seed(seed: int, row: int) -> int:
     """Every row has a seed of its own: equal prompts under one seed would give equal completions."""
     return derived_seed("vllm", seed, row)
-
-
-def as_sample(
-    token_ids: Sequence[int], log_probs: Sequence[float], reason: str | None, stop_ids: Sequence[int]
-) -> Sample:
-    """A completion as vLLM gave it. EngineFault where its parts contradict each other or what was asked."""
-    if len(token_ids) != len(log_probs):
-        raise EngineFault(f"vLLM gave {len(log_probs)} log-probs for {len(token_ids)} tokens; update it")
-    if any(math.isnan(value) for value in log_probs):
-        raise EngineFault("vLLM gave NaN log-probabilities while sampling; the weights may be damaged")
-    if reason == "stop" and (not token_ids or token_ids[-1] not in stop_ids):
-        raise EngineFault(
-            f"vLLM stopped after token {token_ids[-1] if token_ids else None}, which was not asked for; start the "
-            "server with --generation-config vllm"
-        )
-    if reason not in ("stop", "length"):
-        raise EngineFault(f"vLLM ended a completion with {reason!r}; look into the server's log")
-    return Sample(tuple(token_ids), tuple(log_probs), "stop" if reason == "stop" else "length")
-
-
-def continuation_log_probs(
-    prompt_log_probs: Sequence[Mapping[Any, Any] | None], row: Ids, n_prompt: int
-) -> NDArray[np.float64]:
-    """Log-probs (nats) of ``row[n_prompt:]`` from vLLM's prompt log-probs: one mapping of token to entry a position."""
-    if len(prompt_log_probs) != len(row):
-        raise EngineFault(f"vLLM gave prompt log-probs of {len(prompt_log_probs)} tokens for a row of {len(row)}")
-    out = np.empty(len(row) - n_prompt)
-    for i in range(n_prompt, len(row)):
-        entry = (prompt_log_probs[i] or {}).get(row[i], (prompt_log_probs[i] or {}).get(str(row[i])))
-        value = entry.get("logprob") if isinstance(entry, Mapping) else getattr(entry, "logprob", None)
-        if value is None or math.isnan(value):
-            raise EngineFault(f"vLLM gave no log-prob of token {row[i]} at position {i} of a row")
-        out[i - n_prompt] = min(float(value), 0.0)
-    return out
 
 
 def lora_rank(source: Path) -> int:

@@ -6,37 +6,46 @@ here: starting a server (``serve.py``), vLLM in this process (``vllm_engine.py``
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.errors import EngineFault, InputError, ModelError
+from forewarn.errors import EngineFault, ModelError
 from forewarn.models.base import Ids, Sample
 from forewarn.models.checks import check_rows, pairs_of, row_limits
+from forewarn.models.vllm_answers import (
+    choice_of,
+    continuation_log_probs,
+    follow_temperature,
+    sample_of,
+    served_model,
+    top_log_probs,
+)
+from forewarn.models.vllm_line import Line, said
 from forewarn.models.vllm_requests import (
+    LOGPROBS_MODE,
     AdapterFolders,
-    as_sample,
     check_sampling,
     check_scoring,
-    continuation_log_probs,
+    probe_fields,
     row_seed,
     sampling_fields,
     scoring_fields,
 )
-from forewarn.records import Policy, content_key
+from forewarn.records import Policy
 
 T = TypeVar("T")
-RETRIES = 4
-"""tries after the first, for a broken line or a status of 5xx"""
-FIRST_PAUSE_S = 0.5
-"""before the first retry; doubled at each"""
+CLOSE_S = 10.0
+"""how long the server may take to unload an adapter when the end has come"""
+PROBES, PROBE_TEMPERATURE = 4, 0.5
+"""prompts and temperature with which a server's log-probs are tried"""
 
 
 class VLLMServer:
@@ -44,7 +53,8 @@ class VLLMServer:
 
     ``url``: its root, such as http://127.0.0.1:8000. ``model``: the folder or hub name it must be serving; None takes
     what it serves. ``vocab_size``: of the model's tokenizer. ``concurrency``: most requests in flight. ``timeout_s``:
-    for one request. Raises ModelError where no server answers or it serves another model.
+    for one request. Raises InputError for what is no URL; ModelError where no server answers, it serves another model,
+    or its log-probs are not those of the policy.
     """
 
     def __init__(
@@ -56,16 +66,20 @@ class VLLMServer:
         concurrency: int = 64,
         timeout_s: float = 600.0,
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise InputError(f"engine URL is {url!r}: give one that starts with http:// or https://")
-        self.url = url.rstrip("/")
+        self._line = Line(url, concurrency=concurrency, timeout_s=timeout_s)
+        self.url = self._line.url
         self.vocab_size = vocab_size
-        limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-        self._client = httpx2.Client(base_url=self.url, timeout=timeout_s, limits=limits)
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="vllm")
         self._folders = AdapterFolders()
         self._adapters: dict[str, str] = {}
-        self._model, self.max_len = self._served(model)
+        opened = False
+        try:
+            self._model, self.max_len = self._served(model)
+            self._check_log_probs()
+            opened = True
+        finally:
+            if not opened:
+                self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -76,54 +90,66 @@ class VLLMServer:
         self.close()
 
     def close(self) -> None:
-        """Unload what was loaded here and end the connections; the server goes on."""
+        """Unload what was loaded here and end the connections; the server goes on, or is gone, which is no error."""
         for name in list(self._adapters):
-            self._post("/v1/unload_lora_adapter", {"lora_name": self._adapters.pop(name)}, tries=1, check=False)
+            with suppress(EngineFault):  # the work is done, and must not be lost for this
+                body = {"lora_name": self._adapters.pop(name)}
+                self._line.send("/v1/unload_lora_adapter", body, tries=1, timeout_s=CLOSE_S)
         self._folders.close()
         self._pool.shutdown(cancel_futures=True)
-        self._client.close()
+        self._line.close()
 
     def healthy(self) -> bool:
         """Does the server say that it is well?"""
-        try:
-            return bool(self._client.get("/health", timeout=10).status_code == 200)
-        except httpx2.HTTPError:
-            return False
+        return self._line.healthy()
 
     def _served(self, wanted: str | None) -> tuple[str, int]:
         """Name and longest row of the model served."""
-        try:
-            answer = self._client.get("/v1/models", timeout=10)
-            answer.raise_for_status()
-            models = [m for m in answer.json()["data"] if m.get("parent") is None]
-            name, root, max_len = models[0]["id"], models[0].get("root"), int(models[0]["max_model_len"])
-        except httpx2.HTTPError as error:
-            raise ModelError(
-                f"no vLLM server answers at {self.url} ({type(error).__name__}); start one with `forewarn engine serve`"
-            ) from None
-        except (KeyError, IndexError, TypeError, ValueError):
-            raise ModelError(f"{self.url} answers, but not as a vLLM server does; give the root of one") from None
+        served = served_model(self._line.models())
+        if served is None:
+            raise ModelError(f"{self.url} answers, but not as a vLLM server does; give the root of one")
+        name, root, max_len = served
         if wanted is not None and not _same_model(wanted, (name, root)):
-            raise ModelError(f"the server at {self.url} serves {root or name}, not {wanted}; start one for that model")
+            remedy = "start one for that model"
+            if root and not Path(root).is_absolute() and wanted.endswith(f"/{root}"):
+                remedy = f"if it is that one, started from another folder, start it with --model {wanted}"
+            raise ModelError(f"the server at {self.url} serves {root or name}, not {wanted}; {remedy}")
         return name, max_len
+
+    def _check_log_probs(self) -> None:
+        """ModelError unless log-probs are those of the policy: vLLM's default is the untouched model's."""
+        prompts = [[self.vocab_size * (i + 1) // (PROBES + 1)] for i in range(PROBES)]
+
+        def one(i: int) -> dict[str, float]:
+            fields = probe_fields(PROBE_TEMPERATURE if i % 2 else 1.0)
+            return top_log_probs(self._complete({"model": self._model, "prompt": prompts[i // 2], **fields}))
+
+        found = self._each(one, 2 * PROBES)
+        if not follow_temperature(list(zip(found[::2], found[1::2], strict=True)), PROBE_TEMPERATURE):
+            raise ModelError(
+                f"the server at {self.url} gives log-probs that are not those of the policy: start it with "
+                f"`forewarn engine serve`, or with --logprobs-mode {LOGPROBS_MODE}"
+            )
 
     def load_adapter(self, name: str, folder: Path, *, scale: float = 1.0) -> None:
         """Make the PEFT adapter in ``folder`` available as ``name``. The server must see the same file system."""
         if name in self._adapters:
             raise ModelError(f"an adapter named {name!r} is loaded already; drop it first or give another name")
         path = self._folders.folder(Path(folder), scale)
-        # named by content: the server keeps adapters by name, perhaps another client's
-        served = f"{name}-{content_key(str(path), scale, path.stat().st_mtime_ns, id(self))}"
-        answer = self._post("/v1/load_lora_adapter", {"lora_name": served, "lora_path": str(path)}, check=False)
-        if answer.status_code != 200:
-            raise ModelError(f"the server at {self.url} can't load the adapter in {folder}: {_said(answer)}")
+        # a name of our own: the server keeps adapters by name, another client's too, and those of runs before
+        served = f"{name}-{uuid.uuid4().hex}"
+        answer, tries = self._line.send("/v1/load_lora_adapter", {"lora_name": served, "lora_path": str(path)})
+        # where an answer was lost the name, which is ours alone, is taken: by the try before
+        done = tries > 1 and answer.status_code == 400 and served in answer.text and "already" in answer.text
+        if answer.status_code != 200 and not done:
+            raise ModelError(f"the server at {self.url} can't load the adapter in {folder}: {said(answer)}")
         self._adapters[name] = served
 
     def drop_adapter(self, name: str) -> None:
         """Forget an adapter; ModelError if it isn't loaded."""
         if name not in self._adapters:
             raise ModelError(f"no adapter named {name!r} is loaded; loaded are {sorted(self._adapters) or 'none'}")
-        self._post("/v1/unload_lora_adapter", {"lora_name": self._adapters.pop(name)}, check=False)
+        self._line.send("/v1/unload_lora_adapter", {"lora_name": self._adapters.pop(name)})
 
     def sample(
         self,
@@ -149,8 +175,7 @@ class VLLMServer:
                 return Sample((), (), "length")
             fields = sampling_fields(policy, seed=row_seed(seed, i) >> 1, limit=limit, stop_ids=stop_ids)
             choice = self._complete({"model": model, "prompt": list(prompt), "return_token_ids": True, **fields})
-            log_probs = choice["logprobs"]["token_logprobs"] if choice["token_ids"] else []
-            return as_sample(choice["token_ids"], log_probs, choice["finish_reason"], stop_ids)
+            return sample_of(choice, stop_ids=stop_ids, limit=limit, vocab_size=self.vocab_size)
 
         return self._each(one, len(rows))
 
@@ -173,7 +198,7 @@ class VLLMServer:
             if not continuations_ids[i]:
                 return np.empty(0)
             choice = self._complete({"model": model, "prompt": list(rows[i]), **scoring_fields()})
-            return continuation_log_probs(choice["prompt_logprobs"], rows[i], len(prompts_ids[i]))
+            return continuation_log_probs(choice.get("prompt_logprobs"), rows[i], len(prompts_ids[i]))
 
         return self._each(one, len(rows))
 
@@ -192,33 +217,12 @@ class VLLMServer:
             raise ModelError(f"no adapter named {adapter!r} is loaded; loaded are {sorted(self._adapters) or 'none'}")
         return self._adapters[adapter]
 
-    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        answer = self._post("/v1/completions", body)
-        try:
-            choice: dict[str, Any] = answer.json()["choices"][0]
-        except (KeyError, IndexError, ValueError):
-            raise EngineFault(f"the server at {self.url} gave no completion: {_said(answer)}") from None
+    def _complete(self, body: dict[str, Any]) -> Mapping[str, Any]:
+        answer = self._line.complete(body)
+        choice = choice_of(answer)
+        if choice is None:
+            raise EngineFault(f"the server at {self.url} gave no completion but {str(answer)[:200]}")
         return choice
-
-    def _post(
-        self, path: str, body: dict[str, Any], *, tries: int = 1 + RETRIES, check: bool = True
-    ) -> httpx2.Response:
-        """POST, again after a pause where the line broke or the server says 5xx or 429. EngineFault in the end."""
-        trouble = ""
-        for attempt in range(tries):
-            if attempt:
-                time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
-            try:
-                answer = self._client.post(path, json=body)
-            except httpx2.HTTPError as error:
-                trouble = f"{type(error).__name__}: {error}"
-                continue
-            if answer.status_code < 500 and answer.status_code != 429:
-                if check and answer.status_code != 200:
-                    raise EngineFault(f"the server at {self.url} refused a request: {_said(answer)}")
-                return answer
-            trouble = _said(answer)
-        raise EngineFault(f"the server at {self.url} broke {tries} times in a row ({trouble}); look into its log")
 
 
 def _same_model(wanted: str, served: Sequence[str | None]) -> bool:
@@ -226,7 +230,3 @@ def _same_model(wanted: str, served: Sequence[str | None]) -> bool:
     if wanted in names:
         return True
     return Path(wanted).exists() and any(Path(n).exists() and Path(n).samefile(wanted) for n in names)
-
-
-def _said(answer: httpx2.Response) -> str:
-    return f"status {answer.status_code}, {' '.join(answer.text.split())[:200]}"

@@ -11,8 +11,11 @@ from typing import Any
 from forewarn.errors import InputError, StoreError
 from forewarn.models.channels import Channels
 from forewarn.models.checkpoints import ModelSource, receipt, source_signature
+from forewarn.models.engines import TRANSFORMERS, VLLM
 from forewarn.models.hub import local_folder
 from forewarn.models.receipts import Receipt, Signature
+from forewarn.models.vllm_line import check_url
+from forewarn.models.vllm_requests import check_sampling, check_scoring
 from forewarn.records import SUBJECT
 from forewarn.store import RunFolder, read_json
 from forewarn.study.plan import Cell, Study
@@ -43,7 +46,17 @@ class Models:
         )
 
 
-def check_context(study: Study, channels: Channels) -> None:
+def check_engine(study: Study, engine: str) -> None:
+    """Raise InputError where ``engine`` (see ``Machine``) can't sample and score the study's policy, or is no URL."""
+    if engine == TRANSFORMERS:
+        return
+    if engine != VLLM:
+        check_url(engine)
+    check_sampling(study.policy)
+    check_scoring(study.policy)
+
+
+def check_context(study: Study, channels: Channels, engine: str = TRANSFORMERS) -> None:
     """Raise InputError where a prompt with the longest completion doesn't fit into a model's context."""
     sizes = {source.folder: context_size(source.folder) for source in (*study.checkpoints, *study.donors)}
     known = {folder: size for folder, size in sizes.items() if size is not None}
@@ -53,13 +66,14 @@ def check_context(study: Study, channels: Channels) -> None:
     lengths = {problem.problem_id: len(channels.prompt_ids(problem.question)) for problem in study.problems}
     longest = max(lengths, key=lambda name: lengths[name])
     limit = study.policy.max_total_tokens
-    if lengths[longest] + limit <= size:
+    spare = 0 if engine == TRANSFORMERS else 1  # vLLM scores a row only where it can draw one token more
+    room = size - spare - lengths[longest]
+    if limit <= room:
         return
-    room = size - lengths[longest]
     remedy = f"lower max_total_tokens to {room} or less, or leave" if room > 0 else "leave"
     raise InputError(
         f"problem {longest} asks {lengths[longest]} tokens and a completion may take {limit}, but the context of "
-        f"{folder} is {size} tokens: {remedy} the longest problems out"
+        f"{folder} is {size} tokens{', of which vLLM needs one' if spare else ''}: {remedy} the longest problems out"
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from forewarn.errors import ModelError
+from forewarn.errors import EngineFault, ModelError
 from forewarn.interpolation.sampler import Writer
 from forewarn.models.base import Engine
 from forewarn.models.channels import Channels, bind
@@ -15,16 +16,18 @@ from forewarn.models.loading import load_tokenizer
 from forewarn.records import SUBJECT
 from forewarn.study.plan import Study
 
+TOKENIZER = "tokenizer.json"
+
 
 def study_channels(study: Study) -> Channels:
     """The study's chat format on its models' common tokenizer.
 
-    Raises ModelError where two models have different tokenizers (token ids would mean different things), where none
-    has one, or where it lacks the format's reasoning channel.
+    Raises ModelError where two models have different tokenizers (token ids would mean different things), where an
+    adapter brings another one, where none has one, or where it lacks the format's reasoning channel.
     """
     first: tuple[str, Any] | None = None
     for source in (*study.checkpoints, *study.donors):
-        if Path(source.folder).is_dir() and not (Path(source.folder) / "tokenizer.json").exists():
+        if Path(source.folder).is_dir() and not (Path(source.folder) / TOKENIZER).exists():
             continue  # a bare checkpoint: its vocabulary size is checked when it is loaded
         if first is not None and first[0] == source.folder:
             continue
@@ -38,7 +41,23 @@ def study_channels(study: Study) -> Channels:
             )
     if first is None:
         raise ModelError(f"no model of the study has a tokenizer; save one in {study.checkpoints[0].folder}")
+    _check_adapters(study, *first)
     return bind(study.channel_format, first[1], system=study.system)
+
+
+def _check_adapters(study: Study, folder: str, tokenizer: Any) -> None:
+    """Raise ModelError where an adapter's folder holds a tokenizer with another vocabulary."""
+    seen: set[bytes] = set()  # a run's checkpoints hold the same file again and again
+    for source in (*study.checkpoints, *study.donors):
+        if source.adapter is None or not (path := Path(source.adapter) / TOKENIZER).is_file():
+            continue
+        content = path.read_bytes()
+        if content not in seen and load_tokenizer(source.adapter).get_vocab() != tokenizer.get_vocab():
+            raise ModelError(
+                f"the adapter of {source.model_id} ({source.adapter}) brings another tokenizer than {folder} has: give "
+                "one trained with that tokenizer, or take its tokenizer files away if it was"
+            )
+        seen.add(content)
 
 
 class ModelRoom:
@@ -75,12 +94,13 @@ class ModelRoom:
         return Writer(engine, name)
 
     def close(self) -> None:
-        """Stop what engines run beside this process."""
+        """Stop what engines run beside this process, and take from servers what was loaded there. Goes through where
+        an engine breaks: what was measured must not be lost for it."""
         for engine in self._engines.values():
-            stop = getattr(engine, "close", None)
-            if stop is not None:
-                stop()
+            _close(engine)
         self._engines.clear()
+        self._loaded.clear()
+        self._subject = None
 
     def _engine(self, folder: str, model_id: str) -> Engine:
         if folder not in self._engines:
@@ -104,4 +124,11 @@ class ModelRoom:
         elif all(donor.folder != source.folder for donor in self._study.donors) and not any(
             c.folder == source.folder for c in self._study.checkpoints if c != source
         ):
-            del self._engines[source.folder]
+            _close(self._engines.pop(source.folder))
+
+
+def _close(engine: Engine) -> None:
+    stop = getattr(engine, "close", None)
+    if stop is not None:
+        with suppress(EngineFault, RuntimeError, OSError):
+            stop()

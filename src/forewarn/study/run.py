@@ -25,7 +25,7 @@ from forewarn.judge.judge import Judge
 from forewarn.models.channels import TemplateCheck, check_template
 from forewarn.records import Problem, Verdict, content_key
 from forewarn.store import RunFolder, write_json, write_whole
-from forewarn.study.checks import Models, check_context, check_same_checkpoints
+from forewarn.study.checks import Models, check_context, check_engine, check_same_checkpoints
 from forewarn.study.plan import Cell, Keys, Study, problem_key
 from forewarn.study.recompute import (
     MANIFEST_FILE,
@@ -69,15 +69,17 @@ def run_study(
 ) -> list[CellEstimate]:
     """Do what is missing of ``study`` in the run folder ``root`` and return every cell's estimate.
 
-    ``text``: the study's file, kept as ``study.toml``. Raises InputError (a prompt that doesn't fit into a context),
-    ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be written, is
-    full, or holds another study), EngineFault (an engine or every isolation level broke).
+    ``text``: the study's file, kept as ``study.toml``. Raises InputError (a prompt that doesn't fit into a context, a
+    policy that the engine can't score), ModelError (damaged models, another tokenizer, no reasoning channel),
+    StoreError (a folder that can't be written, is full, or holds another study), EngineFault (an engine or every
+    isolation level broke).
     """
     machine, sandboxing = machine or Machine(), sandboxing or Sandboxing()
     tell = progress or (lambda stage, done, total: None)
     # everything that can be refused is, before anything is written
+    check_engine(study, machine.engine)
     channels = study_channels(study)
-    check_context(study, channels)
+    check_context(study, channels, machine.engine)
     models = Models.of(study)
     keys = Keys(study, {name: held.key for name, held in models.receipts.items()})
     run = RunFolder(root)

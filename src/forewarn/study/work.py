@@ -116,7 +116,7 @@ def _check_against_sampling(
         writers = np.where(np.array(hit.donor_wrote[:n], dtype=bool), donor, subject)
         gaps.append(abs(float(np.sum(writers - np.array(sampled[i][:n])))))
     gap, allowed = float(np.median(gaps)), ALLOWED_GAP[study.dtype]
-    if gap > allowed:
+    if not gap <= allowed:  # NaN is no agreement
         raise EngineFault(
             f"scores at {cell.checkpoint.model_id} differ from what was sampled by {gap:.3g} nats a completion "
             f"(allowed: {allowed:g}); the engine scores another distribution than it samples from"

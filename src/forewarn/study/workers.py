@@ -7,6 +7,9 @@ when their parent does. Not here: what a task is (``work.py``).
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +27,11 @@ from forewarn.store import RunFolder
 from forewarn.study.plan import Study
 from forewarn.study.room import ModelRoom
 from forewarn.study.work import Task, do
+
+ENDED = 128 + signal.SIGTERM
+"""exit status of a worker that was told to end"""
+IDLE_S, CLOSING_S = 1.0, 15.0
+"""how long a worker may take to leave when it has nothing to do, and to close its models when it is told to"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +141,22 @@ class Workers:
                 f"a worker process was killed by signal {-code}, often for want of memory; "
                 "give fewer workers or a smaller batch size and run the same command again"
             )
+        if code == ENDED:
+            return EngineFault("a worker process was told to end (SIGTERM); run the same command again")
         return EngineFault(f"a worker process ended with status {code}; its own message is above")
 
     def close(self) -> None:
-        """End the worker processes. May be called twice."""
+        """End the worker processes, each after it has closed its models. May be called twice."""
         for connection in self._processes:
             connection.close()  # an idle worker reads the end of its pipe and leaves
+        for end in (SpawnProcess.terminate, SpawnProcess.kill):
+            deadline = time.monotonic() + (IDLE_S if end is SpawnProcess.terminate else CLOSING_S)
+            for process in self._processes.values():
+                process.join(max(0.0, deadline - time.monotonic()))
+                if process.is_alive():
+                    end(process)
         for process in self._processes.values():
-            process.join(1)
-            if process.is_alive():
-                process.terminate()
-                process.join()
+            process.join()
         self._processes.clear()
         if self._room is not None:
             self._room.close()
@@ -165,25 +178,38 @@ def _make_room(study: Study, machine: Machine) -> ModelRoom:
 
 
 def _worker(connection: Connection, study: Study, root: Path, machine: Machine) -> None:
-    """A worker's life: tasks in, None (done) or (error class, message) out."""
+    """A worker's life. At its end, whatever brings it, it closes its models: a server keeps what was loaded there."""
     torch.set_num_threads(machine.threads)
-    room: ModelRoom | None = None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ENDED))  # from ``Workers.close``, in the middle of a task
+    rooms: list[ModelRoom] = []
+    try:
+        _work(connection, study, root, machine, rooms)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for room in rooms:
+            room.close()
+
+
+def _work(connection: Connection, study: Study, root: Path, machine: Machine, rooms: list[ModelRoom]) -> None:
+    """Tasks in, None (done) or (error class, message) out, until one fails or the other end of the pipe is closed."""
     while True:
         try:
             task = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+        except (EOFError, ConnectionError):
             return
+        answer: tuple[str, str] | None = None
         try:
-            if room is None:
-                room = _make_room(study, machine)
-            do(task, study, room, RunFolder(root))
+            if not rooms:
+                rooms.append(_make_room(study, machine))
+            do(task, study, rooms[0], RunFolder(root))
         except ForewarnError as error:
             kind = type(error).__name__
-            connection.send((kind if kind != "MissingExtraError" else "ForewarnError", str(error)))
-            return
-        except KeyboardInterrupt:
-            return
+            answer = (kind if kind != "MissingExtraError" else "ForewarnError", str(error))
         try:
-            connection.send(None)
-        except BrokenPipeError:
+            connection.send(answer)
+        except ConnectionError:
+            return
+        if answer is not None:
             return
