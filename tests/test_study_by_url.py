@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import shutil
 import socket
@@ -160,8 +161,14 @@ def test_an_adapters_own_tokenizer_must_be_the_studys(study: Study, world: TinyW
     tokenizer = make_tokenizer()
     tokenizer.save_pretrained(str(folder))
     study_channels(with_its_own)
-    tokenizer.add_tokens(["more"])
+    tokenizer.add_tokens(["<|padding|>"])
     tokenizer.save_pretrained(str(folder))
+    study_channels(with_its_own)  # a token behind the vocabulary changes no id
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    one, other = content["added_tokens"][5:7]
+    one["content"], other["content"] = other["content"], one["content"]
+    path.write_text(json.dumps(content))
     with pytest.raises(ModelError, match=r"the adapter of donor \(.*\) brings another tokenizer than"):
         study_channels(with_its_own)
 

@@ -46,13 +46,18 @@ def study_channels(study: Study) -> Channels:
 
 
 def _check_adapters(study: Study, folder: str, tokenizer: Any) -> None:
-    """Raise ModelError where an adapter's folder holds a tokenizer with another vocabulary."""
+    """Raise ModelError where an adapter's folder holds a tokenizer to which the models' token ids mean something else.
+
+    Tokens added behind the vocabulary, as trainers do for padding, change no id.
+    """
+    ours = tokenizer.get_vocab()
     seen: set[bytes] = set()  # a run's checkpoints hold the same file again and again
     for source in (*study.checkpoints, *study.donors):
         if source.adapter is None or not (path := Path(source.adapter) / TOKENIZER).is_file():
             continue
         content = path.read_bytes()
-        if content not in seen and load_tokenizer(source.adapter).get_vocab() != tokenizer.get_vocab():
+        theirs = ours if content in seen else load_tokenizer(source.adapter).get_vocab()
+        if any(theirs.get(token) != token_id for token, token_id in ours.items()):
             raise ModelError(
                 f"the adapter of {source.model_id} ({source.adapter}) brings another tokenizer than {folder} has: give "
                 "one trained with that tokenizer, or take its tokenizer files away if it was"
