@@ -23,6 +23,7 @@ def _length(value: Any) -> Any:
 
 Length = Annotated[int, BeforeValidator(_length), Field(ge=0)]
 """tokens, or "inf" for the whole channel"""
+Finite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Table(BaseModel):
@@ -108,13 +109,13 @@ class CheckpointTable(Table):
 class TrainingTable(Table):
     """[donors.training]: how ``forewarn train-donor`` makes the donor."""
 
-    epochs: PositiveFloat = 3.0
+    epochs: Finite = 3.0
     batch_size: PositiveInt = 8
-    learning_rate: PositiveFloat = 2e-4
+    learning_rate: Finite = 2e-4
     rank: PositiveInt = 16
-    alpha: PositiveFloat = 32.0
+    alpha: Finite = 32.0
     target_modules: str | tuple[str, ...] = "all-linear"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     micro_batch_tokens: PositiveInt = 8192
     problems: ProblemsTable | None = None
 
