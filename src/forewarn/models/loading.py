@@ -35,9 +35,11 @@ def no_progress_bars() -> Iterator[None]:
 
 @contextmanager
 def peft_calls() -> Iterator[None]:
-    """Around calls of PEFT that touch a model: PEFT reads an attribute that transformers has deprecated."""
+    """Around calls of PEFT that touch a model: no warning about what it does itself, or what we refuse anyhow."""
     with warnings.catch_warnings():
+        # PEFT reads an attribute that transformers has deprecated
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*tie_word_embeddings=True.*", category=UserWarning)
         yield
 
 

@@ -20,6 +20,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from forewarn.errors import InputError, ModelError, StoreError
+from forewarn.models.adapters import tied_layer
 from forewarn.models.channels import Channels
 from forewarn.models.loading import no_progress_bars, peft_calls
 from forewarn.models.receipts import BASE_FILE, BASE_KEY, base_weights_key
@@ -218,13 +219,20 @@ def _with_lora(model: Any, lora: LoraSettings) -> PeftModel:
     )
     try:
         with peft_calls():
-            return get_peft_model(model, config)
+            wrapped = get_peft_model(model, config)
     except re.error as error:
         raise InputError(
             f"target_modules = {lora.target_modules!r} is no pattern: {error}; give names of layers"
         ) from None
     except ValueError as error:
         raise ModelError(f"no LoRA fits this model: {' '.join(str(error).split())}") from None
+    if layer := tied_layer(wrapped):
+        wrapped.unload()
+        raise ModelError(
+            f"target_modules = {lora.target_modules!r} takes in {layer}, whose weight this model shares between its "
+            "input and its output: merged, the LoRA would change both; name other layers"
+        )
+    return wrapped
 
 
 def _schedule(step: int, steps: int, warmup: float) -> float:
