@@ -181,15 +181,16 @@ def test_adapters_whose_weights_do_not_fit_are_refused(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*tie_word_embeddings.*", "ignore:.*save_embedding_layers.*")
 @pytest.mark.parametrize("layer", ["lm_head", "embed_tokens"])
 def test_adapters_of_a_tied_weight_are_refused(layer: str, tmp_path: Path) -> None:
-    model = tiny_model(tied=True)
-    with peft_calls():
-        get_peft_model(model, LoraConfig(r=2, target_modules=[layer])).save_pretrained(str(tmp_path))
+    for tied in (True, False):
+        with peft_calls():
+            adapted = get_peft_model(tiny_model(tied=tied), LoraConfig(r=2, target_modules=[layer]))
+            adapted.save_pretrained(str(tmp_path / str(tied)))
     engine = HFEngine(tiny_model(tied=True))
     names = list(engine.model.state_dict())
     with pytest.raises(ModelError, match=f"changes .*{layer}, whose weight this model shares between"):
-        engine.load_adapter("a", tmp_path)
+        engine.load_adapter("a", tmp_path / "True")
     assert list(engine.model.state_dict()) == names
-    HFEngine(tiny_model()).load_adapter("a", tmp_path)
+    HFEngine(tiny_model()).load_adapter("a", tmp_path / "False")
 
 
 @pytest.mark.filterwarnings("ignore:.*save_embedding_layers.*")
