@@ -119,6 +119,13 @@ def changed(home: Path, *edits: tuple[str, str]) -> Path:
         ('name = "plain-think"', 'name = "auto"', "has no chat template, so its format can't be told"),
         ('name = "plain-think"', 'name = "custom"', r"needs a \[format.custom\]"),
         ('kind = "transformers"', 'kind = "tgi"', "engine: engine is 'tgi'"),
+        ('device = "cpu"', 'device = "banana"', "engine: device is 'banana': give cpu, cuda, or cuda:N"),
+        (
+            'device = "cpu"',
+            'device = "cuda:99"',
+            "engine: device is 'cuda:99', but torch .* here: give one that is there",
+        ),
+        ('device = "cpu"', 'device = "meta"', "engine: device is 'meta', which torch can't use here"),
         ('file = "problems.parquet"', 'file = "gone.parquet"', r"problems: .*gone.parquet is missing"),
         (
             'file = "problems.parquet"',

@@ -136,6 +136,12 @@ def test_values_that_cannot_be_trained_with(
     assert not (home / "donor").exists()
 
 
+def test_a_device_that_is_not_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(home, ("[[checkpoints]]", '[engine]\ndevice = "cuda:99"\n[[checkpoints]]')) == 2
+    assert "engine: device is 'cuda:99', but torch" in capsys.readouterr().err
+    assert not (home / "donor").exists()
+
+
 def test_a_problem_longer_than_the_context_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = json.loads((home / "base" / "config.json").read_text())
     (home / "base" / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 8}))

@@ -96,6 +96,8 @@ def test_bad_input_is_refused(world: TinyWorld, tmp_path: Path, capsys: pytest.C
         ((world.subject, "--format", "harmony"), "so the model has no reasoning channel in the format 'harmony'"),
         ((world.subject, "--format", "alpaca"), "unknown chat format 'alpaca'"),
         ((world.subject, "--engine", "tgi"), "engine is 'tgi'"),
+        ((world.subject, "--device", "banana"), "device is 'banana': give cpu, cuda, or cuda:N"),
+        ((world.subject, "--device", "cuda:99"), "device is 'cuda:99', but torch"),
         ((world.subject, "--adapter", tmp_path), "holds no readable adapter_config.json"),
     ):
         assert check(*arguments) == 2

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from forewarn.errors import ModelError
+from forewarn.errors import InputError, ModelError
 from forewarn.models.hub import local_folder
 
 
@@ -43,12 +43,31 @@ def peft_calls() -> Iterator[None]:
         yield
 
 
+def check_device(device: str) -> None:
+    """Raise InputError where torch has no such device here. CUDA is asked, not started: workers start it themselves."""
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device is {device!r}: give cpu, cuda, or cuda:N") from None
+    if wanted.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (wanted.index or 0) >= count:
+            there = f"has {count} CUDA devices" if count else "sees no CUDA device"
+            raise InputError(f"device is {device!r}, but torch {there} here: give one that is there, or cpu")
+    elif wanted.type != "cpu":
+        try:
+            torch.zeros(1, device=wanted).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError):
+            raise InputError(f"device is {device!r}, which torch can't use here: give cpu, cuda, or cuda:N") from None
+
+
 def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
     """A causal LM in eval mode from a folder in transformers' format, or by hub name (``org/name@revision``).
 
-    Raises ModelError where files are missing, cut short, or lack weights that the model needs: transformers would
-    fill those with random numbers and carry on.
+    Raises InputError for a device that isn't there, and ModelError where files are missing, cut short, or lack weights
+    that the model needs: transformers would fill those with random numbers and carry on.
     """
+    check_device(device)
     folder = local_folder(folder)
     try:
         with no_progress_bars():

@@ -17,7 +17,7 @@ from forewarn.errors import InputError, ModelError, StoreError
 from forewarn.models.channels import bind
 from forewarn.models.checkpoints import ModelSource
 from forewarn.models.hub import local_folder
-from forewarn.models.loading import load_model, load_tokenizer
+from forewarn.models.loading import check_device, load_model, load_tokenizer
 from forewarn.store import read_json
 from forewarn.study.checks import context_size
 from forewarn.study.file import DonorTable, StudyTable, TrainingTable, read_study_file
@@ -50,6 +50,10 @@ def train_donors(
     if not wanted:
         names = ", ".join(d.name for d in tables.donors if d.training is not None) or "none"
         raise InputError(f"{path} has no donor {only or 'with a [donors.training] table'} to train; it has {names}")
+    try:
+        check_device(tables.engine.device)
+    except InputError as error:
+        raise InputError(f"{path}: engine: {error}") from None
     torch.set_num_threads(tables.engine.threads)
     return [_train(tables, donor, path, home, progress or (lambda stage, done, total: None)) for donor in wanted]
 
