@@ -49,9 +49,11 @@ def check(
     from forewarn.models.engines import EngineSpec
     from forewarn.models.hub import local_folder
     from forewarn.models.loading import load_tokenizer
+    from forewarn.models.receipts import take_receipt
 
     torch.set_num_threads(1)
     folder = str(local_folder(model))
+    take_receipt(folder, adapter)  # whole files, and an adapter of this base: as a study asks it
     prompts = make_prompts(load_tokenizer(folder), form, system)
     sizes = CheckSizes(completions=completions, max_new_tokens=tokens, draws=draws, seed=seed)
     wanted = [(EngineSpec(engine, device=device, batch_size=batch_size), dtype)]
