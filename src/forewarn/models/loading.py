@@ -15,10 +15,18 @@ from transformers.utils import logging
 
 from forewarn.errors import InputError, ModelError
 from forewarn.models.hub import local_folder
+from forewarn.models.receipts import whole_folder
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""what transformers raises over files that are missing, or are JSON of another shape"""
 
 
 def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _remedy(folder: Path) -> str:
+    return f"copy it again, or give {whole_folder(folder)}"
 
 
 @contextmanager
@@ -69,11 +77,13 @@ def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
     """
     check_device(device)
     folder = local_folder(folder)
+    if not (folder / "config.json").is_file():  # transformers would take an adapter for its base
+        raise ModelError(f"{folder} holds no config.json; give {whole_folder(folder)}")
     try:
         with no_progress_bars():
             model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
-    except (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError) as error:
-        raise ModelError(f"can't load a model from {folder}: {_reason(error)}; give a whole model folder") from None
+    except (*_DAMAGED, RuntimeError, EOFError, SafetensorError) as error:
+        raise ModelError(f"can't load a model from {folder}: {_reason(error)}; {_remedy(folder)}") from None
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lacking:
         raise ModelError(
@@ -87,5 +97,9 @@ def load_tokenizer(folder: Path | str) -> Any:
     folder = local_folder(folder)
     try:
         return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"can't load a tokenizer from {folder}: {_reason(error)}") from None
+    except (*_DAMAGED, RuntimeError) as error:
+        raise ModelError(f"can't load a tokenizer from {folder}: {_reason(error)}; {_remedy(folder)}") from None
+    except Exception as error:
+        if type(error) is not Exception:  # the tokenizers library raises no class of its own
+            raise
+        raise ModelError(f"can't load a tokenizer from {folder}: {_reason(error)}; {_remedy(folder)}") from None
