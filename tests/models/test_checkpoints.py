@@ -125,7 +125,7 @@ def test_what_cannot_be_loaded_comes_with_a_remedy(world: TinyWorld, tmp_path: P
     ):
         shutil.copytree(world.subject, copy)
         (copy / name).write_text(content)
-        with pytest.raises(ModelError, match=r"can't load a tokenizer .*; copy it again, or give a folder saved by"):
+        with pytest.raises(ModelError, match=r"; copy it again"):
             load_tokenizer(copy)
         if name == "config.json":
             with pytest.raises(ModelError, match=r"can't load a model .*; copy it again, or give a folder saved by"):

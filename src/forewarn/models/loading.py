@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from forewarn.errors import InputError, ModelError
 from forewarn.models.hub import local_folder
-from forewarn.models.receipts import whole_folder
+from forewarn.models.receipts import read_object, whole_folder
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """what transformers raises over files that are missing, or are JSON of another shape"""
@@ -95,11 +95,10 @@ def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
 def load_tokenizer(folder: Path | str) -> Any:
     """The tokenizer in a folder, or by hub name. Raises ModelError."""
     folder = local_folder(folder)
+    # the tokenizers library raises a bare Exception over JSON of another shape, which can't be told from a bug
+    if (file := folder / "tokenizer.json").is_file() and not isinstance(read_object(file).get("model"), dict):
+        raise ModelError(f"{file} holds no tokenizer; {_remedy(folder)}")
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (*_DAMAGED, RuntimeError) as error:
-        raise ModelError(f"can't load a tokenizer from {folder}: {_reason(error)}; {_remedy(folder)}") from None
-    except Exception as error:
-        if type(error) is not Exception:  # the tokenizers library raises no class of its own
-            raise
         raise ModelError(f"can't load a tokenizer from {folder}: {_reason(error)}; {_remedy(folder)}") from None

@@ -83,12 +83,12 @@ def _weight_files(folder: Path) -> list[Path]:
     """The weights of a whole model. Raises ModelError where some are missing."""
     if not (folder / "config.json").is_file():
         raise HalfWrittenError(f"{folder} holds no config.json; give {whole_folder(folder)}")
-    _read_object(folder / "config.json")
+    read_object(folder / "config.json")
     # an adapter saved beside a whole model is no part of it
     found = {path.name: path for path in folder.glob("*.safetensors") if path.name != "adapter_model.safetensors"}
     found |= {path.name: path for path in folder.glob("pytorch_model*.bin")}
     for index in folder.glob("*.index.json"):
-        parts = _read_object(index).get("weight_map", {})
+        parts = read_object(index).get("weight_map", {})
         if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
             raise HalfWrittenError(f"{index} names no files in its weight_map; copy it again")
         named = set(parts.values())
@@ -118,7 +118,7 @@ def base_weights_key(folder: Path | str) -> str:
 def _adapter_receipt(folder: Path) -> str:
     weights = folder / "adapter_model.safetensors"
     try:
-        config = _read_object(folder / "adapter_config.json")
+        config = read_object(folder / "adapter_config.json")
     except ModelError:
         raise HalfWrittenError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT") from None
     if not weights.is_file():
@@ -132,8 +132,8 @@ def _check_base(adapter: Path, base: Path, base_key: str) -> None:
     It says so by our own training's note, or by naming a folder that is here; a name alone proves nothing, as models
     are moved.
     """
-    noted = _read_object(adapter / BASE_FILE).get(BASE_KEY) if (adapter / BASE_FILE).is_file() else None
-    named = _read_object(adapter / "adapter_config.json").get("base_model_name_or_path") or ""
+    noted = read_object(adapter / BASE_FILE).get(BASE_KEY) if (adapter / BASE_FILE).is_file() else None
+    named = read_object(adapter / "adapter_config.json").get("base_model_name_or_path") or ""
     where = ""
     if (
         noted is None
@@ -154,11 +154,12 @@ def _template_key(folder: Path) -> str | None:
     if own.is_file():
         return content_key("template", own.read_text())
     config = folder / "tokenizer_config.json"
-    template = _read_object(config).get("chat_template") if config.is_file() else None
+    template = read_object(config).get("chat_template") if config.is_file() else None
     return None if not template else content_key("template", template)
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a model's file. Raises HalfWrittenError where there is none."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
