@@ -84,10 +84,13 @@ def test_nothing_of_others_is_written_over(
     assert {**listing(home), "study.toml": b""} == {**before, "study.toml": b""}
 
 
+@pytest.mark.parametrize("there", [True, False])
 def test_an_empty_folder_is_filled_and_a_cut_short_training_leaves_nothing(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, there: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (home / "donor").mkdir()
+    names = ["base", "problems.jsonl", "study.toml"]
+    if there:
+        (home / "donor" / ".donor.unfinished-1").mkdir(parents=True)  # a crash left it
     with monkeypatch.context() as patched:
 
         def out_of_disk(*_: object, **__: object) -> None:
@@ -96,11 +99,29 @@ def test_an_empty_folder_is_filled_and_a_cut_short_training_leaves_nothing(
         patched.setattr("peft.PeftModel.save_pretrained", out_of_disk)
         assert train(home) == 2
     assert "No space left on device" in capsys.readouterr().err
-    assert sorted(p.name for p in home.iterdir()) == ["base", "donor", "problems.jsonl", "study.toml"]
-    assert not any((home / "donor").iterdir())
+    assert sorted(p.name for p in home.iterdir()) == sorted([*names, *(["donor"] if there else [])])
+    assert not listing(home / "donor")
     assert train(home) == 0
-    assert (home / "donor" / "adapter_model.safetensors").is_file()
-    assert sorted(p.name for p in home.iterdir()) == ["base", "donor", "problems.jsonl", "study.toml"]
+    assert {"adapter_model.safetensors", "forewarn_sft.json"} <= set(listing(home / "donor"))
+    assert sorted(p.name for p in home.iterdir()) == sorted([*names, "donor"])
+
+
+def test_what_comes_while_it_trains_is_not_written_over(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def save(result: object, folder: Path, *_: object, **__: object) -> None:
+        (home / "donor").mkdir(exist_ok=True)
+        (home / "donor" / "forewarn_sft.json").write_text("another's")
+        (folder / "forewarn_sft.json").write_text("ours")
+
+    monkeypatch.setattr("forewarn.study.train_donors.save", save)
+    for there in (True, False):
+        shutil.rmtree(home / "donor", ignore_errors=True)
+        if there:
+            (home / "donor").mkdir()
+        assert train(home) == 2
+        assert "can't write" in capsys.readouterr().err
+        assert listing(home / "donor") == {"forewarn_sft.json": b"another's"}
 
 
 def test_other_settings_than_those_it_was_trained_with_are_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

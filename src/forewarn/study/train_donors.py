@@ -79,7 +79,7 @@ def _train(
     problems = chosen_problems(table.problems or tables.problems, home)
     examples = donor_examples(problems, channels)
     check_lengths(examples, context_size(str(base)), [f"problem {problem.problem_id}" for problem in problems])
-    with _beside(folder) as unfinished:
+    with _set_aside(folder) as unfinished:
         model = load_model(base, device=tables.engine.device)
         result = sft(
             model, examples, settings, progress=lambda step, steps, _: progress(f"donor {donor.name}", step, steps)
@@ -110,7 +110,7 @@ def _check_place(where: str, folder: Path, home: Path, base: str) -> None:
         raise InputError(f"{where}: path and base are both {folder}: give the donor a folder of its own")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{where}: path {folder} is a file: give a new folder")
-    if folder.is_dir() and not (folder / SETTINGS_FILE).exists() and (held := sorted(folder.iterdir())):
+    if folder.is_dir() and not (folder / SETTINGS_FILE).exists() and (held := _others(real)):
         raise InputError(
             f"{where}: {folder} holds other things ({held[0].name}) and no donor with its {SETTINGS_FILE}: "
             "give a new folder, or empty this one"
@@ -140,23 +140,42 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != "lora"} | (lora if isinstance(lora, dict) else {})
 
 
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """A new folder beside ``folder`` that becomes it at the end, or goes where the work within fails.
+def _unfinished(final: Path) -> str:
+    """What the name of a donor's folder begins with until it is whole; one that a crash left behind is no obstacle."""
+    return f".{final.name}.unfinished-"
 
-    Raises StoreError where nothing can be written there, which is so before the work begins.
+
+def _others(folder: Path) -> list[Path]:
+    """What is in a folder that is not ours."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(_unfinished(folder)))
+
+
+@contextmanager
+def _set_aside(folder: Path) -> Iterator[Path]:
+    """A new folder whose files become those of ``folder`` at the end, or go where the work within fails.
+
+    It is beside ``folder``, or in it where that is there already (it may be a mount). Raises StoreError where nothing
+    can be written there, which is so before the work begins.
     """
     final = folder.resolve()
-    unfinished = final.parent / f".{final.name}.unfinished-{os.getpid()}"
+    there = final.is_dir()
+    unfinished = (final if there else final.parent) / f"{_unfinished(final)}{os.getpid()}"
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
         unfinished.mkdir()
     except OSError as error:
         raise StoreError(f"can't write {folder}: {error.strerror or error}; give a path that can be written") from None
     try:
         yield unfinished
         try:
-            unfinished.rename(final)  # refused where somebody has put something there meanwhile
+            if there and _others(final):
+                raise OSError(f"something was put there meanwhile ({_others(final)[0].name})")
+            if there:
+                # the settings last: a folder without them was cut short
+                for path in sorted(unfinished.iterdir(), key=lambda path: path.name == SETTINGS_FILE):
+                    path.rename(final / path.name)
+            else:
+                unfinished.rename(final)  # refused where something was put there meanwhile
         except OSError as error:
             raise StoreError(
                 f"can't write {folder}: {error.strerror or error}; give a new path and run the same command again"

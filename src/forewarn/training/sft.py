@@ -221,15 +221,13 @@ def _with_lora(model: Any, lora: LoraSettings) -> PeftModel:
         with peft_calls():
             wrapped = get_peft_model(model, config)
     except re.error as error:
-        raise InputError(
-            f"target_modules = {lora.target_modules!r} is no pattern: {error}; give names of layers"
-        ) from None
+        raise InputError(f"target_modules = {targets!r} is no pattern: {error}; give names of layers") from None
     except ValueError as error:
         raise ModelError(f"no LoRA fits this model: {' '.join(str(error).split())}") from None
     if layer := tied_layer(wrapped):
         wrapped.unload()
         raise ModelError(
-            f"target_modules = {lora.target_modules!r} takes in {layer}, whose weight this model shares between its "
+            f"target_modules = {targets!r} takes in {layer}, whose weight this model shares between its "
             "input and its output: merged, the LoRA would change both; name other layers"
         )
     return wrapped
