@@ -26,5 +26,9 @@ class ModelError(ForewarnError):
     """A model, tokenizer or adapter can't be loaded or doesn't fit the others."""
 
 
+class HalfWrittenError(ModelError):
+    """A model's files are missing, cut short or unreadable, as they are while they are being written or copied."""
+
+
 class EngineFault(ForewarnError):  # noqa: N818  "fault" is the method's word: work it touches is invalid, not wrong
     """An engine or sandbox broke while working. It marks work invalid; it never becomes a verdict of "no"."""

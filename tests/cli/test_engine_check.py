@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,21 @@ def test_exit_status_of_an_engine_that_cannot_be_trusted(
 
 
 def test_bad_input_is_refused(world: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut = tmp_path / "cut"
+    shutil.copytree(world.subject, cut)
+    (cut / "model.safetensors").write_bytes((cut / "model.safetensors").read_bytes()[:100])
     for arguments, message in (
         ((tmp_path / "none",), "is neither a folder nor a hub name"),
         ((world.subject, "--format", "harmony"), "so the model has no reasoning channel in the format 'harmony'"),
         ((world.subject, "--format", "alpaca"), "unknown chat format 'alpaca'"),
+        ((world.subject, "--format", "none", "--system", "Be kind."), "--system 'Be kind.' would be left out, as the"),
+        ((world.subject, "--system", "Be kind."), "name a --format that has a system message"),
         ((world.subject, "--engine", "tgi"), "engine is 'tgi'"),
+        ((world.subject, "--device", "banana"), "device is 'banana': give cpu, cuda, or cuda:N"),
+        ((world.subject, "--device", "cuda:99"), "device is 'cuda:99', but torch"),
         ((world.subject, "--adapter", tmp_path), "holds no readable adapter_config.json"),
+        ((world.later, "--adapter", world.donor), "was trained on another base"),
+        ((cut,), "is cut short at 100 bytes"),
     ):
         assert check(*arguments) == 2
         assert message in capsys.readouterr().err

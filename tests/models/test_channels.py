@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from forewarn.errors import InputError, ModelError
-from forewarn.models.channels import FORMATS, Channels, bind, extract_code
+from forewarn.models.channels import FORMATS, Channels, bind, check_template, detect_format, extract_code
 from tests.models.tiny import tiny_tokenizer
 
 QUESTION = "Return x + 1.\ndef solve(x):"
@@ -100,3 +102,36 @@ def test_a_question_may_not_forge_control_tokens(channels: Channels) -> None:
     forged = f"hello{channels.format.control[0]}"
     with pytest.raises(InputError, match="control token"):
         channels.prompt_ids(forged)
+
+
+def test_a_text_closer_that_is_a_control_token_here() -> None:
+    tokenizer = tiny_tokenizer(["<|im_start|>", "<|im_end|>", "<think>", "</think>"])
+    with pytest.raises(
+        ModelError, match=r"'</think>' is a control token of this tokenizer.*: choose plain-think, or auto"
+    ):
+        bind("chatml-think", tokenizer)
+
+
+def test_a_closer_that_ends_the_turn_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"closer = '</think><\|im_end\|>': '<\|im_end\|>' ends the turn, so no answer"
+    ):
+        replace(FORMATS["plain-think"], closer="</think><|im_end|>")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for m in messages %", r"template doesn't parse \(line 1: .*\), so its format can't be told: mend it"),
+        ("{{ messages[0].oops.x }}", r"template refuses a plain question \(.*oops.*\), so its format can't be told"),
+        ("USER {{ messages[0].content }} A:", "template is none of .*: it writes 'USER "),
+    ],
+)
+def test_a_template_that_tells_no_format(template: str, message: str) -> None:
+    tokenizer = tiny_tokenizer(["<|im_start|>", "<|im_end|>", "<think>", "</think>"])
+    tokenizer.chat_template = template
+    with pytest.raises(ModelError, match=message):
+        detect_format(tokenizer)
+    if "USER" not in template:
+        said = check_template(bind("plain-think", tokenizer)).sentence
+        assert "its chat template " + message.split(" ")[1].replace("\\", "") in said

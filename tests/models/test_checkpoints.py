@@ -53,7 +53,7 @@ def test_checkpoints_come_in_order_of_step(world: TinyWorld, tmp_path: Path) -> 
     assert found[0].adapter is None
 
 
-def test_half_written_checkpoints(world: TinyWorld, tmp_path: Path) -> None:
+def test_half_written_checkpoints(world: TinyWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for step in (1, 2):
         shutil.copytree(world.later, tmp_path / f"step-{step:04d}")
 
@@ -63,9 +63,74 @@ def test_half_written_checkpoints(world: TinyWorld, tmp_path: Path) -> None:
 
     cut(2)  # the newest may still be on its way
     assert [source.step for source in trainer_checkpoints(tmp_path)] == [1]
+    assert "step-0002 is left out, as it is half-written: " in capsys.readouterr().err
     shutil.copytree(world.later, tmp_path / "step-0003")
     with pytest.raises(ModelError, match=r"step-0002.*(cut short|header)"):
         trainer_checkpoints(tmp_path)
+
+
+def test_a_lasting_fault_of_the_newest_is_refused(world: TinyWorld, tmp_path: Path) -> None:
+    for step in (1, 2):
+        shutil.copytree(world.donor, tmp_path / f"step-{step:04d}")
+    notes = json.loads((tmp_path / "step-0002" / "forewarn_sft.json").read_text())
+    (tmp_path / "step-0002" / "forewarn_sft.json").write_text(json.dumps(notes | {"base_weights": "0" * 16}))
+    with pytest.raises(ModelError, match=r"step-0002 was trained on another base"):
+        trainer_checkpoints(tmp_path, base=str(world.subject))
+    (tmp_path / "step-0002" / "adapter_config.json").unlink()
+    assert [source.step for source in trainer_checkpoints(tmp_path, base=str(world.subject))] == [1]
+
+
+def header(text: bytes) -> bytes:
+    return len(text).to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", header(b"[]"), "model.safetensors has no readable header; copy it again"),
+        ("model.safetensors", header(b'{"a":1}'), "model.safetensors has no readable header; copy it again"),
+        ("model.safetensors", header(b'{"a":{"data_offsets":[0]}}'), "model.safetensors has no readable header"),
+        ("model.safetensors.index.json", b'{"weight_map": [1]}', "names no files in its weight_map; copy it again"),
+        ("config.json", b"[1]", "config.json holds no JSON object; copy it again"),
+        ("config.json", b'{"archi', "config.json is no readable JSON; copy it again"),
+    ],
+)
+def test_json_of_another_shape_is_damage(
+    world: TinyWorld, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(world.later, copy)
+    (copy / name).write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        receipt(ModelSource("a", str(copy)))
+
+
+def test_what_cannot_be_loaded_comes_with_a_remedy(world: TinyWorld, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    shutil.copytree(world.donor, adapter)
+    remedy = "give the base model's folder, as this one holds an adapter"
+    for load in (load_model, load_tokenizer, lambda folder: receipt(ModelSource("a", str(folder)))):
+        with pytest.raises(ModelError, match=remedy):
+            load(adapter)
+    (adapter / "adapter_config.json").write_text("[1]")
+    with pytest.raises(ModelError, match=r"holds no readable adapter_config\.json"):
+        receipt(ModelSource("a", str(world.subject), str(adapter)))
+    with pytest.raises(ModelError, match=r"adapter_config\.json is no JSON object; copy it again"):
+        find_checkpoints(str(adapter), step=1)
+    copy = tmp_path / "model"
+    for name, content in (
+        ("tokenizer.json", '{"model": 1'),
+        ("tokenizer.json", '{"model": 1}'),
+        ("config.json", "[1]"),
+    ):
+        shutil.copytree(world.subject, copy)
+        (copy / name).write_text(content)
+        with pytest.raises(ModelError, match=r"; copy it again"):
+            load_tokenizer(copy)
+        if name == "config.json":
+            with pytest.raises(ModelError, match=r"can't load a model .*; copy it again, or give a folder saved by"):
+                load_model(copy)
+        shutil.rmtree(copy)
 
 
 def test_folders_without_checkpoints_are_refused(tmp_path: Path) -> None:

@@ -24,7 +24,13 @@ from transformers import (
 VOCAB = 11
 
 
-def tiny_model(kind: str = "qwen3", seed: int = 0, dtype: torch.dtype = torch.float32, vocab_size: int = VOCAB) -> Any:
+def tiny_model(
+    kind: str = "qwen3",
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    vocab_size: int = VOCAB,
+    tied: bool = False,
+) -> Any:
     """A model of a few thousand weights whose next-token distributions are far from uniform."""
     shape = {
         "vocab_size": vocab_size,
@@ -38,6 +44,7 @@ def tiny_model(kind: str = "qwen3", seed: int = 0, dtype: torch.dtype = torch.fl
         "pad_token_id": None,
         "bos_token_id": None,
         "eos_token_id": None,
+        "tie_word_embeddings": tied,
     }
     torch.manual_seed(seed)
     if kind == "qwen3":

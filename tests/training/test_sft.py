@@ -91,6 +91,7 @@ def test_bad_input_is_refused() -> None:
         ([([1], [])], "example 0 has an empty target"),
         ([([], [1])], "example 0 has an empty prompt"),
         ([([1], [11])], "vocabulary of 11 tokens"),
+        ([([1], [2]), ([1] * 60, [2] * 69)], "example 1 takes 129 tokens .* context is 128 tokens: leave out the 1 "),
     ):
         with pytest.raises(InputError, match=message):
             sft(tiny_model(), examples, FULL)
@@ -100,5 +101,9 @@ def test_bad_input_is_refused() -> None:
         SFTSettings(seed=1, warmup=1)
     with pytest.raises(ModelError, match="no LoRA fits"):
         sft(tiny_model(), EXAMPLES, SFTSettings(seed=1, lora=LoraSettings(target_modules=("nowhere",))))
+    for layer in ("lm_head", "embed_tokens"):
+        lora = SFTSettings(seed=1, lora=LoraSettings(target_modules=(layer,)))
+        with pytest.raises(ModelError, match=f"takes in .*{layer}, whose weight this model shares"):
+            sft(tiny_model(tied=True), EXAMPLES, lora)
     with pytest.raises(ModelError, match="the loss is nan at step"):
         sft(tiny_model(), EXAMPLES, SFTSettings(seed=1, epochs=9, batch_size=1, learning_rate=1e30, max_grad_norm=1e30))

@@ -45,14 +45,22 @@ def check(
     """Measure whether importance weights from an engine can be trusted on your model; exit with 3 where they can't."""
     import torch
 
+    from forewarn.errors import InputError
     from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
     from forewarn.models.engines import EngineSpec
     from forewarn.models.hub import local_folder
     from forewarn.models.loading import load_tokenizer
+    from forewarn.models.receipts import take_receipt
 
     torch.set_num_threads(1)
     folder = str(local_folder(model))
+    take_receipt(folder, adapter)  # whole files, and an adapter of this base: as a study asks it
     prompts = make_prompts(load_tokenizer(folder), form, system)
+    if system is not None and prompts.form.startswith("plain text"):
+        raise InputError(
+            f"--system {system[:40]!r} would be left out, as the prompts are {prompts.form}: "
+            "name a --format that has a system message, or leave --system out"
+        )
     sizes = CheckSizes(completions=completions, max_new_tokens=tokens, draws=draws, seed=seed)
     wanted = [(EngineSpec(engine, device=device, batch_size=batch_size), dtype)]
     if against is not None:

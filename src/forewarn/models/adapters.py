@@ -8,13 +8,15 @@ copying, never by subtraction, so that no rounding is left behind.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import PeftConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from forewarn.errors import InputError, ModelError
 from forewarn.models.loading import peft_calls
@@ -79,39 +81,127 @@ class Adapters:
 
     def _merge(self, folder: Path) -> Weights:
         """The weights the adapter touches, with it merged in. The model itself is left as it was."""
-        _check_kind(folder)
-        try:
-            with peft_calls():
-                wrapped = PeftModel.from_pretrained(self._model, str(folder), adapter_name="merging")
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(
-                f"can't load the adapter in {folder} onto this model: {reason}; give the base that it was trained on"
-            ) from None
+        wrapped = self._wrapped(folder, _read_config(folder))
         try:
             touched = _touched(wrapped.get_base_model())
             for key, weight in touched.items():
                 if key not in self._base:
                     self._base[key] = weight.detach().clone()
-            wrapped.merge_adapter(["merging"])
-            merged = {key: weight.detach().clone() for key, weight in touched.items()}
-            with torch.no_grad():
-                for key, weight in touched.items():
-                    weight.copy_(self._base[key])
+            try:
+                if layer := tied_layer(wrapped):
+                    raise ModelError(f"the adapter in {folder} changes {layer}, {_TIED}")
+                self._fill(wrapped, folder)
+                if any(not weight.equal(self._base[key]) for key, weight in touched.items()):
+                    raise ModelError(f"the adapter in {folder} {_WHOLE}")
+                wrapped.merge_adapter(["merging"])
+                merged = {key: weight.detach().clone() for key, weight in touched.items()}
+            finally:
+                with torch.no_grad():
+                    for key, weight in touched.items():
+                        weight.copy_(self._base[key])
         finally:
             wrapped.unload()
         return merged
 
+    def _wrapped(self, folder: Path, config: Any) -> PeftModel:
+        """The model with the adapter's layers in it, without their weights."""
+        try:
+            with peft_calls():
+                return PeftModel(self._model, config, "merging")
+        except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
+            raise _unfit(folder, error) from None
 
-def _check_kind(folder: Path) -> None:
+    def _fill(self, wrapped: PeftModel, folder: Path) -> None:
+        """Load the adapter's weights. ModelError where they are not those, and only those, of its layers on this model.
+
+        PEFT leaves layers without weights as they were, and drops weights without a layer: the base would be measured
+        under the adapter's name.
+        """
+        own = dict(wrapped.get_base_model().named_parameters())
+        try:
+            with safe_open(folder / "adapter_model.safetensors", "pt") as file:
+                for key in file.keys():  # noqa: SIM118  it can't be iterated
+                    weight = own.get(key.removeprefix(_PREFIX))
+                    if weight is not None and not weight.equal(file.get_tensor(key).to(weight)):
+                        raise ModelError(f"the adapter in {folder} {_WHOLE}")
+            with peft_calls():
+                found = wrapped.load_adapter(str(folder), "merging")
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise _unfit(folder, error) from None
+        faults = [
+            f"{what} weights for {_layers(keys)}"
+            for what, keys in (("no", found.missing_keys), ("extra", found.unexpected_keys))
+            if keys
+        ]
+        if faults:
+            raise ModelError(
+                f"the adapter in {folder} has {' and '.join(faults)}; give the base it was trained on, "
+                "or copy the adapter again"
+            )
+
+
+_PREFIX = "base_model.model."
+"""of the names of weights in PEFT's files"""
+_WHOLE = (
+    "also holds whole weights that are not this model's (PEFT saves embeddings so); "
+    "give the base it was trained on, or merge it into a full model first"
+)
+_TIED = (
+    "whose weight this model shares between its input and its output: merged, it would change both; "
+    "give an adapter of other layers, or a model with the two untied"
+)
+
+
+def tied_layer(wrapped: PeftModel) -> str | None:
+    """The name of an adapted layer whose weight is both the model's input embedding and its output, if there is one."""
+    model = wrapped.get_base_model()
+    ends = [
+        layer.weight for layer in (model.get_input_embeddings(), model.get_output_embeddings()) if layer is not None
+    ]
+    if len(ends) < 2 or ends[0] is not ends[1]:
+        return None
+    for name, module in model.named_modules():
+        if isinstance(module, BaseTunerLayer) and getattr(module.get_base_layer(), "weight", None) is ends[0]:
+            return str(name)
+    return None
+
+
+def _unfit(folder: Path, error: BaseException) -> ModelError:
+    reason = " ".join(str(error).split())[:300]
+    return ModelError(
+        f"can't load the adapter in {folder} onto this model: {reason}; give the base that it was trained on"
+    )
+
+
+def _layers(keys: Sequence[str]) -> str:
+    """The first layer that weights belong to, and how many more."""
+    names = list(dict.fromkeys(re.sub(r"\.lora_.*$", "", key.removeprefix(_PREFIX)) for key in keys))
+    return names[0] + (f" (and {len(names) - 1} layers more)" if len(names) > 1 else "")
+
+
+def _read_config(folder: Path) -> Any:
+    """The adapter's configuration. Raises ModelError where it is unreadable, or holds more than changes of layers."""
     try:
         config = json.loads((folder / "adapter_config.json").read_text())
     except (OSError, ValueError):
-        raise ModelError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT") from None
+        config = None
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT")
     if config.get("modules_to_save") or config.get("bias", "none") != "none":
         raise ModelError(
             f"the adapter in {folder} also holds whole modules or biases; merge it into a full model first"
         )
+    try:
+        with peft_calls():
+            read = PeftConfig.from_pretrained(str(folder))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unfit(folder, error) from None
+    if read.is_prompt_learning:
+        raise ModelError(
+            f"the adapter in {folder} is of type {config.get('peft_type')}: give a LoRA, or a merged model"
+        )
+    read.inference_mode = True
+    return read
 
 
 def _touched(model: Any) -> Weights:

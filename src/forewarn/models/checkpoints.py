@@ -10,12 +10,13 @@ import glob
 import json
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from forewarn.errors import InputError, ModelError
+from forewarn.errors import HalfWrittenError, InputError, ModelError
 from forewarn.models.hub import is_hub_name, local_folder
 from forewarn.models.receipts import Receipt, Signature, signature, take_receipt
 
@@ -136,18 +137,19 @@ def _one(folder: Path, base: str | None, step: int | None, name: str) -> ModelSo
 
 
 def _ordered(folders: Sequence[Path], base: str | None) -> tuple[ModelSource, ...]:
-    """Sources by step; the newest is left out where it is half-written."""
+    """Sources by step; the newest is left out, with a note on stderr, where it is half-written."""
     # trainers write their state last: where the others have one, a folder without one is still being written
     has_state = any((folder / TRAINER_STATE).is_file() for folder in folders)
     sources = []
     for i, folder in enumerate(by_age := sorted(folders, key=_age)):
         try:
             if has_state and not (folder / TRAINER_STATE).is_file():
-                raise ModelError(f"{folder} lacks {TRAINER_STATE}, which the others have: it is half-written")
+                raise HalfWrittenError(f"{folder} lacks {TRAINER_STATE}, which the others have: it is half-written")
             sources.append(_one(folder, base, None, folder.name))
-        except ModelError:
+        except HalfWrittenError as error:
             if i + 1 < len(by_age) or i == 0:
                 raise
+            print(f"note: {folder} is left out, as it is half-written: {error}", file=sys.stderr)
     return tuple(sorted(sources, key=lambda source: source.step))
 
 
@@ -165,7 +167,7 @@ def _step_of(folder: Path, name: str) -> int | None:
             found = json.loads(state.read_text())
             return int(found["global_step"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise ModelError(
+            raise HalfWrittenError(
                 f"{state} doesn't tell its global_step: it is half-written; wait or copy it again"
             ) from None
     named = _STEP.search(name)
@@ -182,9 +184,9 @@ def _source(folder: Path, step: int, base: str | None) -> ModelSource:
     if base is None:
         try:
             base = json.loads(config.read_text()).get("base_model_name_or_path")
-        except ValueError:
-            raise ModelError(f"{config} is no JSON; copy it again") from None
-    if not base:
+        except (OSError, ValueError, AttributeError):
+            raise HalfWrittenError(f"{config} is no JSON object; copy it again") from None
+    if not isinstance(base, str) or not base:
         raise InputError(f"{folder} holds an adapter that doesn't name its base model: give the base")
     return ModelSource(folder.name, str(_base_folder(folder, base)), adapter=str(folder), step=step)
 

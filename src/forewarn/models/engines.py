@@ -12,7 +12,7 @@ import torch
 from forewarn.errors import InputError, MissingExtraError
 from forewarn.models.base import Engine
 from forewarn.models.hf import HFEngine
-from forewarn.models.loading import load_tokenizer
+from forewarn.models.loading import check_device, load_tokenizer
 
 TRANSFORMERS, VLLM = "transformers", "vllm"
 
@@ -32,6 +32,8 @@ class EngineSpec:
             raise InputError(
                 f"engine is {self.engine!r}: choose {', '.join(ENGINES)}, or give the URL of a vLLM server"
             )
+        if self.engine == TRANSFORMERS:
+            check_device(self.device)
         if self.engine == VLLM and importlib.util.find_spec("vllm") is None:
             raise MissingExtraError("vllm", "vllm")
 

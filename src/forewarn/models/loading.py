@@ -13,12 +13,20 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from forewarn.errors import ModelError
+from forewarn.errors import InputError, ModelError
 from forewarn.models.hub import local_folder
+from forewarn.models.receipts import read_object, whole_folder
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""what transformers raises over files that are missing, or are JSON of another shape"""
 
 
 def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _remedy(folder: Path) -> str:
+    return f"copy it again, or give {whole_folder(folder)}"
 
 
 @contextmanager
@@ -35,24 +43,47 @@ def no_progress_bars() -> Iterator[None]:
 
 @contextmanager
 def peft_calls() -> Iterator[None]:
-    """Around calls of PEFT that touch a model: PEFT reads an attribute that transformers has deprecated."""
+    """Around calls of PEFT that touch a model: no warning about what it does itself, or what we refuse anyhow."""
     with warnings.catch_warnings():
+        # PEFT reads an attribute that transformers has deprecated
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*tie_word_embeddings=True.*", category=UserWarning)
         yield
+
+
+def check_device(device: str) -> None:
+    """Raise InputError where torch has no such device here. CUDA is asked, not started: workers start it themselves."""
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device is {device!r}: give cpu, cuda, or cuda:N") from None
+    if wanted.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (wanted.index or 0) >= count:
+            there = f"has {count} CUDA devices" if count else "sees no CUDA device"
+            raise InputError(f"device is {device!r}, but torch {there} here: give one that is there, or cpu")
+    elif wanted.type != "cpu":
+        try:
+            torch.zeros(1, device=wanted).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError):
+            raise InputError(f"device is {device!r}, which torch can't use here: give cpu, cuda, or cuda:N") from None
 
 
 def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
     """A causal LM in eval mode from a folder in transformers' format, or by hub name (``org/name@revision``).
 
-    Raises ModelError where files are missing, cut short, or lack weights that the model needs: transformers would
-    fill those with random numbers and carry on.
+    Raises InputError for a device that isn't there, and ModelError where files are missing, cut short, or lack weights
+    that the model needs: transformers would fill those with random numbers and carry on.
     """
+    check_device(device)
     folder = local_folder(folder)
+    if not (folder / "config.json").is_file():  # transformers would take an adapter for its base
+        raise ModelError(f"{folder} holds no config.json; give {whole_folder(folder)}")
     try:
         with no_progress_bars():
             model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
-    except (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError) as error:
-        raise ModelError(f"can't load a model from {folder}: {_reason(error)}; give a whole model folder") from None
+    except (*_DAMAGED, RuntimeError, EOFError, SafetensorError) as error:
+        raise ModelError(f"can't load a model from {folder}: {_reason(error)}; {_remedy(folder)}") from None
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lacking:
         raise ModelError(
@@ -64,7 +95,10 @@ def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
 def load_tokenizer(folder: Path | str) -> Any:
     """The tokenizer in a folder, or by hub name. Raises ModelError."""
     folder = local_folder(folder)
+    # the tokenizers library raises a bare Exception over JSON of another shape, which can't be told from a bug
+    if (file := folder / "tokenizer.json").is_file() and not isinstance(read_object(file).get("model"), dict):
+        raise ModelError(f"{file} holds no tokenizer; {_remedy(folder)}")
     try:
         return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"can't load a tokenizer from {folder}: {_reason(error)}") from None
+    except (*_DAMAGED, RuntimeError) as error:
+        raise ModelError(f"can't load a tokenizer from {folder}: {_reason(error)}; {_remedy(folder)}") from None

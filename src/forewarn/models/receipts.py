@@ -14,13 +14,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from forewarn.errors import ModelError
+from forewarn.errors import HalfWrittenError, ModelError
 from forewarn.models.hub import local_folder
 from forewarn.records import content_key
 
 BASE_FILE, BASE_KEY = "forewarn_sft.json", "base_weights"
 """where our own training says which weights an adapter was trained on"""
 _IDENTITY_FREE = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "task_type")
+
+_METADATA = "__metadata__"
+"""the entry of a safetensors header that is no tensor"""
 
 Signature = tuple[tuple[str, int, int], ...]
 """(file, bytes, modification time in ns) of every file that a receipt is about"""
@@ -79,17 +82,27 @@ def signature(folder: str, adapter: str | None) -> Signature:
 def _weight_files(folder: Path) -> list[Path]:
     """The weights of a whole model. Raises ModelError where some are missing."""
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} holds no config.json; give a folder saved by transformers")
+        raise HalfWrittenError(f"{folder} holds no config.json; give {whole_folder(folder)}")
+    read_object(folder / "config.json")
     # an adapter saved beside a whole model is no part of it
     found = {path.name: path for path in folder.glob("*.safetensors") if path.name != "adapter_model.safetensors"}
     found |= {path.name: path for path in folder.glob("pytorch_model*.bin")}
     for index in folder.glob("*.index.json"):
-        named = set(_read_object(index).get("weight_map", {}).values())
+        parts = read_object(index).get("weight_map", {})
+        if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
+            raise HalfWrittenError(f"{index} names no files in its weight_map; copy it again")
+        named = set(parts.values())
         if missing := sorted(named - found.keys()):
-            raise ModelError(f"{folder} lacks {missing[0]}, which its {index.name} names; copy it again")
+            raise HalfWrittenError(f"{folder} lacks {missing[0]}, which its {index.name} names; copy it again")
     if not found:
-        raise ModelError(f"{folder} holds no weights (*.safetensors); give a whole model folder")
+        raise HalfWrittenError(f"{folder} holds no weights (*.safetensors); give a whole model folder")
     return [found[name] for name in sorted(found)]
+
+
+def whole_folder(folder: Path) -> str:
+    """What to give instead of a model folder that can't be used."""
+    adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+    return "the base model's folder, as this one holds an adapter" if adapter else "a folder saved by transformers"
 
 
 def _weights_key(folder: Path) -> str:
@@ -105,11 +118,11 @@ def base_weights_key(folder: Path | str) -> str:
 def _adapter_receipt(folder: Path) -> str:
     weights = folder / "adapter_model.safetensors"
     try:
-        config = json.loads((folder / "adapter_config.json").read_text())
-    except (OSError, ValueError):
-        raise ModelError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT") from None
+        config = read_object(folder / "adapter_config.json")
+    except ModelError:
+        raise HalfWrittenError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT") from None
     if not weights.is_file():
-        raise ModelError(f"{folder} holds no adapter_model.safetensors; give a whole adapter folder")
+        raise HalfWrittenError(f"{folder} holds no adapter_model.safetensors; give a whole adapter folder")
     return content_key({k: v for k, v in config.items() if k not in _IDENTITY_FREE}, _digest(weights))
 
 
@@ -119,10 +132,16 @@ def _check_base(adapter: Path, base: Path, base_key: str) -> None:
     It says so by our own training's note, or by naming a folder that is here; a name alone proves nothing, as models
     are moved.
     """
-    noted = _read_object(adapter / BASE_FILE).get(BASE_KEY) if (adapter / BASE_FILE).is_file() else None
-    named = _read_object(adapter / "adapter_config.json").get("base_model_name_or_path") or ""
+    noted = read_object(adapter / BASE_FILE).get(BASE_KEY) if (adapter / BASE_FILE).is_file() else None
+    named = read_object(adapter / "adapter_config.json").get("base_model_name_or_path") or ""
     where = ""
-    if noted is None and named and Path(named).is_dir() and (Path(named) / "config.json").is_file():
+    if (
+        noted is None
+        and isinstance(named, str)
+        and named
+        and Path(named).is_dir()
+        and (Path(named) / "config.json").is_file()
+    ):
         noted, where = _weights_key(Path(named)), f" ({named})"
     if noted is not None and noted != base_key:
         raise ModelError(
@@ -135,17 +154,18 @@ def _template_key(folder: Path) -> str | None:
     if own.is_file():
         return content_key("template", own.read_text())
     config = folder / "tokenizer_config.json"
-    template = _read_object(config).get("chat_template") if config.is_file() else None
+    template = read_object(config).get("chat_template") if config.is_file() else None
     return None if not template else content_key("template", template)
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a model's file. Raises HalfWrittenError where there is none."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
-        raise ModelError(f"{path} is no readable JSON; copy it again") from None
+        raise HalfWrittenError(f"{path} is no readable JSON; copy it again") from None
     if not isinstance(found, dict):
-        raise ModelError(f"{path} holds no JSON object; copy it again")
+        raise HalfWrittenError(f"{path} holds no JSON object; copy it again")
     return found
 
 
@@ -160,7 +180,9 @@ def _checked_digest(path: Path, size: int, mtime_ns: int) -> str:
     if path.suffix == ".safetensors":
         check_whole(path)
     elif path.suffix == ".bin" and not zipfile.is_zipfile(path):
-        raise ModelError(f"{path} is no whole file of torch's format; copy it again, or save the model as safetensors")
+        raise HalfWrittenError(
+            f"{path} is no whole file of torch's format; copy it again, or save the model as safetensors"
+        )
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -172,11 +194,11 @@ def check_whole(path: Path) -> None:
         head = file.read(8)
         n_header = struct.unpack("<Q", head)[0] if len(head) == 8 else size
         if n_header > size - 8:
-            raise ModelError(f"{path} is cut short at {size} bytes; copy it again")
+            raise HalfWrittenError(f"{path} is cut short at {size} bytes; copy it again")
         try:
             header = json.loads(file.read(n_header))
-        except ValueError:
-            raise ModelError(f"{path} has no readable header; copy it again") from None
-    end = max((int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"), default=0)
+            end = max((int(entry["data_offsets"][1]) for name, entry in header.items() if name != _METADATA), default=0)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):  # no JSON, or of another shape
+            raise HalfWrittenError(f"{path} has no readable header; copy it again") from None
     if 8 + n_header + end != size:
-        raise ModelError(f"{path} holds {size} bytes but its header asks for {8 + n_header + end}; copy it again")
+        raise HalfWrittenError(f"{path} holds {size} bytes but its header asks for {8 + n_header + end}; copy it again")

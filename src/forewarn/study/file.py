@@ -9,20 +9,44 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from forewarn.errors import InputError
 from forewarn.records import UNBOUNDED
 
 AUTO, CUSTOM = "auto", "custom"
+MIN_TEMPERATURE = 1e-3
+"""logits divided by less overflow, and every weight but the largest is 0"""
 
 
 def _length(value: Any) -> Any:
     return UNBOUNDED if value in ("inf", float("inf")) else value
 
 
+def _warm(value: float) -> float:
+    if value < MIN_TEMPERATURE:
+        raise ValueError(f"that is greedy decoding, which has no density: give {MIN_TEMPERATURE:g} or more")
+    return value
+
+
+def _folder_name(value: str) -> str:
+    if not value.strip("."):
+        raise ValueError("it names the run folder too: give a plain name")
+    return value
+
+
 Length = Annotated[int, BeforeValidator(_length), Field(ge=0)]
 """tokens, or "inf" for the whole channel"""
+Finite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Table(BaseModel):
@@ -45,7 +69,7 @@ class ProblemsTable(Table):
 class PolicyTable(Table):
     """[policy]: how subject and donors are sampled."""
 
-    temperature: PositiveFloat = 1.0
+    temperature: Annotated[Finite, AfterValidator(_warm)] = 1.0
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0)
     min_p: float = Field(0.0, ge=0, lt=1)
@@ -108,13 +132,13 @@ class CheckpointTable(Table):
 class TrainingTable(Table):
     """[donors.training]: how ``forewarn train-donor`` makes the donor."""
 
-    epochs: PositiveFloat = 3.0
+    epochs: Finite = 3.0
     batch_size: PositiveInt = 8
-    learning_rate: PositiveFloat = 2e-4
+    learning_rate: Finite = 2e-4
     rank: PositiveInt = 16
-    alpha: PositiveFloat = 32.0
+    alpha: Finite = 32.0
     target_modules: str | tuple[str, ...] = "all-linear"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     micro_batch_tokens: PositiveInt = 8192
     problems: ProblemsTable | None = None
 
@@ -142,7 +166,7 @@ class SpanTable(Table):
 class StudyTable(Table):
     """The whole file."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$"), AfterValidator(_folder_name)]
     seed: int = Field(0, ge=0)
     level: float = Field(0.9, gt=0, lt=1)
     problems: ProblemsTable
@@ -188,7 +212,8 @@ def _sentence(error: ValidationError) -> str:
         return f"unknown key {key}; the keys are in docs/study.md{more}"
     if first["type"] == "missing":
         return f"{key} is missing: give it{more}"
-    wanted = first["msg"][:1].lower() + first["msg"][1:]
+    said = first["msg"].removeprefix("Value error, ")
+    wanted = said[:1].lower() + said[1:]
     return f"{key} = {first['input']!r}: {wanted}{more}"
 
 

@@ -66,7 +66,7 @@ def load_study(path: Path) -> LoadedStudy:
             problems=problems,
             checkpoints=checkpoints,
             donors=tuple(donors),
-            spans=tuple(_span(span, f"spans[{i}]", tables) for i, span in enumerate(tables.spans, 1)),
+            spans=tuple(_span(span, f"spans[{i}]", tables, problems) for i, span in enumerate(tables.spans, 1)),
             policy=policy_of(tables),
             seed=tables.seed,
             channel_format=form,
@@ -174,7 +174,7 @@ def chosen_format(tables: StudyTable, sources: Sequence[ModelSource]) -> str | C
     raise ModelError("no model of the study has a tokenizer to tell the format by: name it")
 
 
-def _span(table: SpanTable, where: str, tables: StudyTable) -> PlannedSpan:
+def _span(table: SpanTable, where: str, tables: StudyTable, problems: Sequence[Problem]) -> PlannedSpan:
     """Raises InputError for a span without a donor where the file has several, and for types without problems."""
     subjects_own = table.k == table.m == 0
     donor = table.donor
@@ -188,6 +188,17 @@ def _span(table: SpanTable, where: str, tables: StudyTable) -> PlannedSpan:
             raise InputError(f"{where}.donor is missing: the file has {len(names)} donors, name one")
     if unknown := [name for name in table.types if name not in EXPLOIT_TYPES]:
         raise InputError(f"{where}.types names {unknown[0]!r}; the exploit types are {', '.join(EXPLOIT_TYPES)}")
+    there = {problem.exploit_type for problem in problems}
+    if table.types and not there & set(table.types):
+        raise InputError(
+            f"{where}.types names {', '.join(table.types)}, of which the study has no problem, so that the span would "
+            f"never be drawn; the study has {', '.join(sorted(there))}"
+        )
+    if subjects_own and donor == SUBJECT and table.scale != 1.0:
+        raise InputError(
+            f"{where}.scale = {table.scale}: a span without k and m is the subject's own, with no donor to scale; "
+            "leave scale out, or give k or m"
+        )
     try:
         span = Span(min(table.k, UNBOUNDED), min(table.m, UNBOUNDED), donor, table.scale)
     except InputError as error:

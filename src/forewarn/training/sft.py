@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from forewarn.errors import InputError, ModelError, StoreError
+from forewarn.models.adapters import tied_layer
 from forewarn.models.channels import Channels
 from forewarn.models.loading import no_progress_bars, peft_calls
 from forewarn.models.receipts import BASE_FILE, BASE_KEY, base_weights_key
@@ -38,7 +40,12 @@ class LoraSettings:
     rank: int = 16
     alpha: float = 32.0
     target_modules: tuple[str, ...] | str = "all-linear"
-    """names of the layers it adapts, or PEFT's "all-linear" """
+    """names of the layers it adapts, a pattern of them, or PEFT's "all-linear" """
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "alpha"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"the LoRA's {name} is {getattr(self, name)}: give a finite value above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,10 @@ class SFTSettings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "micro_batch_tokens", "learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}: give a value above 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}: give a finite value above 0")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}: give a value from 0 to 2**63 - 1")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is {self.warmup}: give a share of the steps in [0, 1)")
 
@@ -97,7 +106,8 @@ def sft(
     """Train ``model`` (a transformers causal LM) on the targets of ``examples``, on the device it is on.
 
     The same model, examples, settings and number of torch threads give the same weights. ``progress(step, steps,
-    loss)``. Raises InputError for empty targets and ModelError where the loss is no longer a number.
+    loss)``. Raises InputError for empty targets and examples longer than the model's context, and ModelError where the
+    loss or the weights are no longer numbers.
     """
     _check(examples, model)
     with _seeded(settings.seed):
@@ -124,6 +134,7 @@ def sft(
             if progress is not None:
                 progress(step + 1, steps, loss)
         trained.train(was_training)
+        _check_trained(trained, parameters, batch[0])
     return SFTResult(trained, tuple(losses), n_tokens)
 
 
@@ -157,6 +168,19 @@ def save(
     write_json(folder / SETTINGS_FILE, json.loads(json.dumps(summary)))
 
 
+def check_lengths(examples: Sequence[Example], context: int | None, names: Sequence[str] | None = None) -> None:
+    """Raise InputError for an example of more than ``context`` tokens, the positions that a model was made for."""
+    lengths = [len(prompt) + len(target) for prompt, target in examples]
+    if context is None or not lengths or max(lengths) <= context:
+        return
+    worst = lengths.index(max(lengths))
+    count = sum(length > context for length in lengths)
+    raise InputError(
+        f"{names[worst] if names else f'example {worst}'} takes {lengths[worst]} tokens with its answer, but the "
+        f"model's context is {context} tokens: leave out the {count} examples that are longer, or give another base"
+    )
+
+
 def _check(examples: Sequence[Example], model: Any) -> None:
     if not examples:
         raise InputError("no examples to train on: give at least one")
@@ -168,6 +192,15 @@ def _check(examples: Sequence[Example], model: Any) -> None:
             )
         if max(max(prompt), max(target)) >= size:
             raise InputError(f"example {i} holds a token outside this model's vocabulary of {size} tokens")
+    check_lengths(examples, getattr(model.config.get_text_config(), "max_position_embeddings", None))
+
+
+def _check_trained(model: Any, parameters: Sequence[torch.Tensor], example: Example) -> None:
+    """Raise ModelError where the last step left no usable weights: no later loss would say so."""
+    with torch.no_grad():
+        usable = all(bool(p.isfinite().all()) for p in parameters) and bool(_summed_loss(model, [example]).isfinite())
+    if not usable:
+        raise ModelError("the weights are no longer finite after the last step; give a lower learning rate")
 
 
 @contextmanager
@@ -186,9 +219,18 @@ def _with_lora(model: Any, lora: LoraSettings) -> PeftModel:
     )
     try:
         with peft_calls():
-            return get_peft_model(model, config)
+            wrapped = get_peft_model(model, config)
+    except re.error as error:
+        raise InputError(f"target_modules = {targets!r} is no pattern: {error}; give names of layers") from None
     except ValueError as error:
         raise ModelError(f"no LoRA fits this model: {' '.join(str(error).split())}") from None
+    if layer := tied_layer(wrapped):
+        wrapped.unload()
+        raise ModelError(
+            f"target_modules = {targets!r} takes in {layer}, whose weight this model shares between its "
+            "input and its output: merged, the LoRA would change both; name other layers"
+        )
+    return wrapped
 
 
 def _schedule(step: int, steps: int, warmup: float) -> float:

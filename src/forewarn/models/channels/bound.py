@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -175,11 +176,28 @@ def bind(form: str | ChannelFormat, tokenizer: Any, *, system: str | None = None
     special = {str(token): int(i) for i, token in tokenizer.added_tokens_decoder.items() if token.special} | ids
     bound = Channels(form, tokenizer, system, ids, tuple(special), Pieces(tokenizer, list(special.values())))
     if bound.closed_at(bound.closer_ids) != len(bound.closer_ids):
+        if taken := [token for token in special if token in form.closer and token not in form.control]:
+            raise ModelError(_control_after_all(form, taken[0], tokenizer))
         raise ModelError(
             f"the tokenizer writes the closer {form.closer!r} of the format {form.name!r} as "
             f"{tokenizer.decode(list(bound.closer_ids))!r}: declare a closer that it can write"
         )
     return bound
+
+
+def _control_after_all(form: ChannelFormat, token: str, tokenizer: Any) -> str:
+    """The sentence on a closer that is text in the format and a control token of the tokenizer."""
+    fitting = []
+    for name, other in FORMATS.items():
+        if token in other.control and token in other.closer:
+            with suppress(ModelError):
+                bind(other, tokenizer)
+                fitting.append(name)
+    choose = f"choose {', '.join(fitting)}, or" if fitting else "choose"
+    return (
+        f"{token!r} is a control token of this tokenizer, and text in the format {form.name!r}: {choose} auto "
+        "(what its chat template writes), or declare a format that lists it in control"
+    )
 
 
 def named_format(form: str | ChannelFormat) -> ChannelFormat:

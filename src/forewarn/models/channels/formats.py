@@ -63,6 +63,8 @@ class ChannelFormat:
         for token in self.end_of_turn:
             if token not in self.control:
                 raise refuse("end_of_turn", f"list {token!r} among the control tokens too")
+            if token in self.closer:
+                raise refuse("closer", f"{token!r} ends the turn, so no answer could follow: give a closer without it")
 
     def turns(self, question: str, system: str | None) -> str:
         """Everything before the model's own turn."""

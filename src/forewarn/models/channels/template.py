@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jinja2.exceptions import TemplateError
+from jinja2.exceptions import TemplateError, TemplateSyntaxError
 
 from forewarn.errors import ModelError
 from forewarn.models.channels.bound import Channels, bind
@@ -52,7 +52,7 @@ def check_template(channels: Channels) -> TemplateCheck:
         if written is not None and len(written) > len(turns) and ours.startswith(written):
             return TemplateCheck("agrees", written == ours, written, "")
     if own is None:
-        said = "its chat template refuses the conversation"
+        said = f"its chat template {_why_not(tokenizer, channels.system)}"
     elif channels.system is None and turns[len(form.start + form.no_system) :] in own:
         said = f"its chat template begins with a system message ({own[:160]!r}): give that as the study's {SYSTEM_KEY}"
     else:
@@ -84,6 +84,11 @@ def detect_format(tokenizer: Any, *, system: str | None = None) -> ChannelFormat
             fitting.append(form)
         elif SYSTEM_KEY in check.sentence:
             near = near or check.sentence
+    if not fitting and _own(tokenizer, system) is None:
+        raise ModelError(
+            f"the tokenizer's chat template {_why_not(tokenizer, system)}, so its format can't be told: mend it, "
+            f"or name one of {', '.join(FORMATS)}, or declare one"
+        )
     if not fitting:
         raise ModelError(
             near
@@ -94,12 +99,29 @@ def detect_format(tokenizer: Any, *, system: str | None = None) -> ChannelFormat
 
 
 def _own(tokenizer: Any, system: str | None) -> str | None:
+    """What the tokenizer's template writes of a short question; None where it can't."""
+    try:
+        return _rendered(tokenizer, system)
+    except (TemplateError, TypeError, ValueError):
+        return None
+
+
+def _why_not(tokenizer: Any, system: str | None) -> str:
+    """What a template does that writes nothing."""
+    try:
+        _rendered(tokenizer, system)
+    except TemplateSyntaxError as error:
+        return f"doesn't parse (line {error.lineno}: {error.message})"
+    except (TemplateError, TypeError, ValueError) as error:
+        with_system = "" if system is None else " with a system message"
+        return f"refuses a plain question{with_system} ({' '.join(str(error).split())[:160]})"
+    return "writes nothing that can be used"
+
+
+def _rendered(tokenizer: Any, system: str | None) -> str:
     messages = [{"role": "user", "content": PROBE}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
-    try:
-        return str(
-            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=True)
-        )
-    except (TemplateError, TypeError, ValueError):
-        return None
+    return str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=True)
+    )

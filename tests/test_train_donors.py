@@ -1,0 +1,172 @@
+"""``forewarn train-donor``: where it writes, what it refuses before it trains, and that nothing of others is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from forewarn.cli.app import main
+from forewarn.problems.files import export
+from tests.tiny_world import TinyWorld
+
+STUDY = """
+name = "tiny"
+[problems]
+file = "problems.jsonl"
+[policy]
+max_total_tokens = 4
+[format]
+name = "plain-think"
+[[checkpoints]]
+path = "base"
+step = 1
+[[donors]]
+name = "d"
+path = "donor"
+base = "base"
+[donors.training]
+epochs = 1.0
+[[spans]]
+count = 1
+"""
+
+
+@pytest.fixture
+def home(world: TinyWorld, tmp_path: Path) -> Path:
+    home = tmp_path / "home"
+    shutil.copytree(world.subject, home / "base")
+    export(world.problems, home / "problems.jsonl")
+    return home
+
+
+def train(home: Path, *edits: tuple[str, str]) -> int:
+    text = STUDY
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (home / "study.toml").write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        main(["train-donor", str(home / "study.toml")])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("precious", "holds other things (chapter) and no donor"),
+        (".", "is the folder of the file itself or above it"),
+        ("..", "is the folder of the file itself or above it"),
+        ("base", "path and base are both"),
+        ("base/../base", "path and base are both"),
+        ("problems.jsonl", "is a file: give a new folder"),
+        ("problems.jsonl/donor", "can't write"),
+    ],
+)
+def test_nothing_of_others_is_written_over(
+    home: Path, path: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "precious" / "chapter").mkdir(parents=True)
+    (home / "precious" / "chapter" / "1.txt").write_text("years of work")
+    (home / "study.toml").write_text(STUDY)
+    before = listing(home)
+    assert train(home, ('path = "donor"', f'path = "{path}"')) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "donor d:" not in said, "refused before it trains"
+    assert {**listing(home), "study.toml": b""} == {**before, "study.toml": b""}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_empty_folder_is_filled_and_a_cut_short_training_leaves_nothing(
+    home: Path, there: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["base", "problems.jsonl", "study.toml"]
+    if there:
+        (home / "donor" / ".donor.unfinished-1").mkdir(parents=True)  # a crash left it
+    with monkeypatch.context() as patched:
+
+        def out_of_disk(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        patched.setattr("peft.PeftModel.save_pretrained", out_of_disk)
+        assert train(home) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert sorted(p.name for p in home.iterdir()) == sorted([*names, *(["donor"] if there else [])])
+    assert not listing(home / "donor")
+    assert train(home) == 0
+    assert {"adapter_model.safetensors", "forewarn_sft.json"} <= set(listing(home / "donor"))
+    assert sorted(p.name for p in home.iterdir()) == sorted([*names, "donor"])
+
+
+def test_what_comes_while_it_trains_is_not_written_over(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def save(result: object, folder: Path, *_: object, **__: object) -> None:
+        (home / "donor").mkdir(exist_ok=True)
+        (home / "donor" / "forewarn_sft.json").write_text("another's")
+        (folder / "forewarn_sft.json").write_text("ours")
+
+    monkeypatch.setattr("forewarn.study.train_donors.save", save)
+    for there in (True, False):
+        shutil.rmtree(home / "donor", ignore_errors=True)
+        if there:
+            (home / "donor").mkdir()
+        assert train(home) == 2
+        assert "can't write" in capsys.readouterr().err
+        assert listing(home / "donor") == {"forewarn_sft.json": b"another's"}
+
+
+def test_other_settings_than_those_it_was_trained_with_are_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(home) == 0
+    before = listing(home / "donor")
+    assert train(home) == 0
+    assert "is there already" in capsys.readouterr().out
+    assert train(home, ("epochs = 1.0", "epochs = 2.0\nrank = 3")) == 2
+    said = capsys.readouterr().err
+    assert "was trained with epochs 1.0 (now 2.0), rank 16 (now 3): give a new path" in said
+    assert listing(home / "donor") == before
+    (home / "donor" / "forewarn_sft.json").write_text("[1]")
+    assert train(home) == 2
+    assert "holds no settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ("epochs = inf", "donors[1].training.epochs = inf"),
+        ("learning_rate = inf", "donors[1].training.learning_rate = inf"),
+        ("alpha = nan", "donors[1].training.alpha = nan"),
+        ("seed = 100000000000000000000000", "donors[1].training.seed = 100000000000000000000000"),
+        ('target_modules = "("', "target_modules = '(' is no pattern"),
+        ("epochs = 0.1\nlearning_rate = 1e37", "the weights are no longer finite after the last step"),
+    ],
+)
+def test_values_that_cannot_be_trained_with(
+    home: Path, new: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(home, ("epochs = 1.0", new)) == 2
+    assert message in capsys.readouterr().err
+    assert not (home / "donor").exists()
+
+
+def test_a_device_that_is_not_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(home, ("[[checkpoints]]", '[engine]\ndevice = "cuda:99"\n[[checkpoints]]')) == 2
+    assert "engine: device is 'cuda:99', but torch" in capsys.readouterr().err
+    assert not (home / "donor").exists()
+
+
+def test_a_problem_longer_than_the_context_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = json.loads((home / "base" / "config.json").read_text())
+    (home / "base" / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 8}))
+    assert train(home) == 2
+    said = capsys.readouterr().err
+    assert "problem same-1 takes" in said
+    assert "the model's context is 8 tokens: leave out the 2 examples" in said
