@@ -39,6 +39,8 @@ from forewarn.records import Problem, Verdict, content_key
 SANDBOXES_PER_WORKER = 2
 QUEUED_PER_SANDBOX = 4
 MAX_WORKERS = 256
+MIN_TIMEOUT_S = 0.01
+"""no child is ready in much less, whatever it runs"""
 MAX_MEMORY_MB = 1 << 20
 T = TypeVar("T")
 Item = tuple[Problem, str]
@@ -92,8 +94,8 @@ class Judge:
     ) -> None:
         if not 1 <= workers <= MAX_WORKERS:
             raise InputError(f"workers is {workers}: give 1 to {MAX_WORKERS}")
-        if not 0 < timeout_s <= 3600:
-            raise InputError(f"timeout_s is {timeout_s}: give a number of seconds above 0 and at most 3600")
+        if not MIN_TIMEOUT_S <= timeout_s <= 3600:
+            raise InputError(f"timeout_s is {timeout_s}: give {MIN_TIMEOUT_S} to 3600 seconds")
         if not 64 <= max_memory_mb <= MAX_MEMORY_MB:
             raise InputError(f"max_memory_mb is {max_memory_mb}: give 64 to {MAX_MEMORY_MB}")
         if deadline_s is not None and not 0 < deadline_s < float("inf"):
