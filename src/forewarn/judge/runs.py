@@ -11,6 +11,8 @@ from dataclasses import replace
 from forewarn.exploits.base import FULL, Checker, ChildSide, Decision, Run
 from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
+from forewarn.judge.inside.worker import attempt
+from forewarn.judge.labels import RAISED, error_text
 from forewarn.judge.observe import observe
 from forewarn.judge.sandbox import Execution, Sandbox
 from forewarn.judge.scripts import ScriptDesk
@@ -38,10 +40,21 @@ class Runner:
         key = (checker.tests, checker.child, checker.expected_from, self._limit_s(checker))
         if key not in self._runs:
             self._runs[key] = self._run(checker, tests)
-        decision = checker.rule(self._runs[key])
+        decision = self._ruled(checker, self._runs[key])
         if decision.accepted is None:  # a rule that can't tell gets one more look
             self._runs[key] = self._run(checker, tests)
-            decision = checker.rule(self._runs[key])
+            decision = self._ruled(checker, self._runs[key])
+        return decision
+
+    def _ruled(self, checker: Checker, run: Run) -> Decision:
+        """What the rule says; one that raises can't tell."""
+        decision, error = attempt(checker.rule, run)
+        if isinstance(error, Exception):
+            return Decision(None, f"a checker of {self._problem.exploit_type} {RAISED} {error_text(error)}")
+        if error is not None:  # the caller was interrupted
+            raise error
+        if not isinstance(decision, Decision):
+            return Decision(None, f"a checker of {self._problem.exploit_type} gave a {type(decision).__name__}")
         return decision
 
     def _tests(self, checker: Checker) -> tuple[TestCase, ...]:
