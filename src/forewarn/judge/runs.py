@@ -67,6 +67,7 @@ class Runner:
         cases = [codec.encode(test.args) for test in tests]
         execution = self._execute(self._code, checker.child, cases, expected, self._limit_s(checker))
         run = observe(execution, self._code, tests, expected, self._problem.float_tolerance)
+        run = _believed(run, checker.child.source)
         return self._recomputed(run) if checker.expected_from == "inputs as left" else run
 
     def _recomputed(self, run: Run) -> Run:
@@ -116,3 +117,10 @@ class Runner:
         if desk.fault is not None:
             raise desk.fault
         return execution
+
+
+def _believed(run: Run, side: str) -> Run:
+    """The run without notes that a child side of source ``side`` never takes: the submission forged them."""
+    if "def after_call(" not in side and any(call.note is not None for call in run.calls):
+        run = replace(run, calls=tuple(replace(call, note=None) for call in run.calls))
+    return run if "def finish(" in side else replace(run, note=None)

@@ -9,6 +9,7 @@ and ``files`` (as ``disk.py`` reads them).
 from __future__ import annotations
 
 import atexit
+import builtins
 import io
 import os
 import runpy
@@ -86,6 +87,7 @@ def run_main(argv: list[str]) -> None:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
         return
     main = types.ModuleType("__main__")
+    main.__dict__["__builtins__"] = builtins  # those of this side are its own
     sys.modules["__main__"] = main
     if kind == "file":
         with open(arguments[0], "rb") as file:
