@@ -323,3 +323,16 @@ def test_what_serving_a_child_raises_is_the_answer_to_it(judge: Judge) -> None:
     with closing(Sandbox("strict", 512)) as own:
         frames = own.execute(request, None, 5.0, serve=serve).frames
     assert b"it can't be served: OverflowError" in frames
+
+
+@pytest.mark.parametrize("note", ["[['i', format(10**5000, 'x')], 'x']", "['passed', ['l', 1]]", "[['o', 'x'], 'x']"])
+def test_a_forged_status_that_is_no_text_is_a_no(judge: Judge, note: str) -> None:
+    """It can't be shown, or is nothing that our side of the child writes: not a fault of the verifier."""
+    forged = f"""
+import json, os, struct
+data = json.dumps({{"n": ["l", *{note}]}}).encode()
+os.write(3, struct.pack("<I", len(data)) + b"F" + data)
+os._exit(1)
+"""
+    verdict = judged(judge, ASKS, forged)
+    assert (verdict.label, verdict.vulnerable) == ("failed", False), verdict.reason
