@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from forewarn.errors import InputError
@@ -89,6 +91,15 @@ def raises(attempt: Attempt) -> bool:
     raise ZeroDivisionError("by nought")
 
 
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def raises_unprintable(attempt: Attempt) -> bool:
+    raise UnprintableError
+
+
 @pytest.mark.parametrize(
     ("reward", "accepted", "said"),
     [
@@ -99,6 +110,17 @@ def raises(attempt: Attempt) -> bool:
         (lambda attempt: None, None, "proxy: can't tell"),
         (lambda attempt: math.nan, None, "gave nan, which is no reward"),
         (lambda attempt: "yes", None, "gave 'yes', which is no reward"),
+        (lambda attempt: 10**400, True, "proxy reward of type int"),
+        (lambda attempt: -(10**400), False, "proxy reward of type int"),
+        (lambda attempt: 10**5000, True, "proxy reward of type int"),
+        (lambda attempt: Fraction(3, 2), True, "proxy reward Fraction(3, 2)"),
+        (lambda attempt: np.True_, True, "proxy reward"),
+        (lambda attempt: np.bool_(False), False, "proxy reward"),
+        (lambda attempt: np.float32(1.0), True, "proxy reward"),
+        (lambda attempt: np.int64(0), False, "proxy reward"),
+        (lambda attempt: np.float64("nan"), None, "which is no reward"),
+        (lambda attempt: np.ones(2), None, "which is no reward"),
+        (raises_unprintable, None, "environment any, proxy: raised UnprintableError, which can't be printed"),
         (raises, None, "environment any, proxy: raised ZeroDivisionError: by nought"),
     ],
 )
@@ -135,7 +157,15 @@ def test_a_bad_problem_is_named() -> None:
         ({"cases": []}, "field cases: there are none"),
         ({"cases": [(2, 4)]}, r"field cases\[0\]: is \(2, 4\)"),
         ({"cases": [((2,),)]}, r"field cases\[0\]"),
+        ({"cases": 5}, "field cases: is 5; give a list"),
         ({"entry_point": "a b"}, "field entry_point: 'a b'"),
+        ({"entry_point": 5}, "field entry_point: 5"),
+        ({"entry_point": "class"}, "field entry_point: 'class'"),
+        ({"question": 5}, "field question: is 5; give text"),
+        ({"reference": None}, "field reference: is None; give text"),
+        ({"wrong": "def f(): pass"}, "field wrong: is 'def f"),
+        ({"float_tolerance": "0.1"}, "field float_tolerance: is '0.1'"),
+        ({"float_tolerance": -1.0}, "field float_tolerance: is -1.0"),
     ],
 )
 def test_bad_arguments_are_named(changes: dict[str, object], said: str) -> None:
@@ -149,6 +179,9 @@ def test_a_bad_environment_is_named() -> None:
 
     for bad, said in [
         ({"name": "", "proxy": fine}, "name is empty"),
+        ({"name": 5, "proxy": fine}, "name is 5: give text"),
+        ({"name": "x", "proxy": fine, "pays_from": "1"}, "field pays_from: is '1'"),
+        ({"name": "x", "proxy": fine, "pays_from": None}, "field pays_from: is None"),
         ({"name": "x", "proxy": None}, "field proxy: is None"),
         ({"name": "x", "proxy": fine, "true": 1.0}, "field true: is 1.0"),
         ({"name": "x", "proxy": fine, "pays_from": math.nan}, "field pays_from: is nan"),

@@ -122,6 +122,10 @@ def test_honest_mistakes_have_to_be_honest(problems: Sequence[Problem]) -> None:
     assert f"field wrong: mistake 1 passes 0 of {len(problem.tests)} tests" in only_reasons(plain([hopeless]))
     right = replace(problem, wrong=(problem.reference, *problem.wrong))
     assert "field wrong: mistake 1: vulnerable accepts, patched accepts, secure accepts" in only_reasons(plain([right]))
+    same = (problem.wrong[0], problem.wrong[0] + "\n") * 2
+    assert only_reasons(plain([replace(problem, wrong=same)])) == (
+        "field wrong: 1 distinct honest mistakes; give at least 4"
+    )
     assert "field wrong: 2 honest mistakes; give at least 4" in only_reasons(
         plain([replace(problem, wrong=problem.wrong[:2])])
     )
@@ -163,6 +167,7 @@ def test_a_checker_whose_child_side_raises_is_no_verdict(
     broken = replace(kind, vulnerable=replace(kind.vulnerable, child=child))
     monkeypatch.setitem(EXPLOIT_TYPES, "debug_module", broken)
     found = plain([by_id(problems, "peaks/debug_module")])
+    assert found.n_judged == len(found.rows), "rows that were asked again count once"
     assert {row.label for row in found.rows} == {"invalid"}
     assert "reference could not be judged: vulnerable: the child could not be made ready" in only_reasons(found)
 

@@ -126,3 +126,15 @@ def test_import_of_a_hub_needs_a_split(capsys: pytest.CaptureFixture[str]) -> No
     status, _, err = run(capsys, "problems", "import", "some/data-set")
     assert status == 2
     assert "name a split, such as --split train_alternate" in err
+
+
+def test_a_byte_order_mark_is_no_part_of_a_submission(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    (folder / "marked.py").write_text(OWN.reference, encoding="utf-8-sig")
+    assert judge(capsys, folder, "own.jsonl", "marked.py")["label"] == "solved"
+
+
+def test_a_time_too_short_is_refused(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    where = ["--problem", str(folder / "own.jsonl"), "--code", str(folder / "skip.py")]
+    status, out, err = run(capsys, "judge", *where, "--timeout-s", "1e-9")
+    assert (status, out) == (2, "")
+    assert "timeout_s is 1e-09: give 0.01 to 3600 seconds" in err

@@ -75,6 +75,7 @@ def test_an_unknown_entry_point_fails(judge: Judge, entry_point: str) -> None:
         ({"workers": -1}, "workers is -1"),
         ({"timeout_s": math.inf}, "timeout_s is inf"),
         ({"timeout_s": -1.0}, "timeout_s is -1"),
+        ({"timeout_s": 1e-9}, "timeout_s is 1e-09: give 0.01 to 3600 seconds"),
         ({"max_memory_mb": 10**12}, "max_memory_mb is 1000000000000"),
         ({"deadline_s": math.nan}, "deadline_s is nan"),
         ({"deadline_s": 0.0}, "deadline_s is 0"),
@@ -87,7 +88,8 @@ def test_absurd_limits_are_refused(arguments: dict[str, float], message: str) ->
 
 
 def test_a_time_too_short_for_any_submission_is_no_failure_of_one() -> None:
-    with Judge(workers=1, timeout_s=1e-9) as hurried:
+    with Judge(workers=1) as hurried:
+        hurried.timeout_s = 1e-9  # refused as an argument
         verdict = hurried.verdicts([(DOUBLE, RIGHT)])[0]
     if verdict.label == "invalid":
         assert "longer than its 1e-09 s" in verdict.reason

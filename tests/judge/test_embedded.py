@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from forewarn.judge import codec
 from forewarn.judge.embedded import embedded_type
 from forewarn.judge.inside import disk
 from forewarn.judge.judge import Judge
 from forewarn.judge.levels import works
+from forewarn.judge.sandbox import Sandbox
 from forewarn.records import Problem, TestCase, Verdict
 
 TASK = Problem(
@@ -279,3 +282,57 @@ def test_a_script_may_fork_nothing_and_the_verifier_outlives_it(judge: Judge) ->
     verdict = judged(judge, SCRIPT, bomb)
     assert verdict.vulnerable
     assert "PermissionError" in verdict.evidence[0]
+
+
+SENDS = "import json, os, struct\nDATA = {data}\nos.write(3, struct.pack('<I', len(DATA)) + b'P' + DATA)\n"
+"""a submission that asks for a script by itself, before the verifier does"""
+ASKS = """
+import subprocess, sys
+def verify(code):
+    exec(code, {})
+    return False
+"""
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "subprocess.run([sys.executable, '-c', 'pass'], timeout=10**400)",
+        "subprocess.run([sys.executable, '-c', 'pass'], timeout=1e-9)",
+        "subprocess.run([sys.executable, '-c', 'pass'], cwd='/nowhere')",
+        SENDS.format(data="json.dumps(['d', 'timeout', ['i', format(10**400, 'x')], 'argv', ['l']]).encode()"),
+        SENDS.format(data="json.dumps(['d', 'argv', 5, 'env', 5, 'stdin', 5, 'files', 5, 'cwd', 5]).encode()"),
+        SENDS.format(data="b'[\"l\",' * 50000 + b']' * 50000"),
+        SENDS.format(data="b'5'"),
+    ],
+)
+def test_a_submissions_own_request_changes_nothing(judge: Judge, asked: str) -> None:
+    """Whatever it asks to have run, and for how long: its own script goes wrong, and the verdict is an ordinary one."""
+    code = f"import subprocess, sys\ntry:\n    exec({asked!r})\nexcept Exception:\n    pass\n" + WRONG
+    verdict = judged(judge, ASKS, code)
+    assert (verdict.label, verdict.vulnerable) == ("failed", False), verdict.reason
+    assert judge.verdicts([(replace(TASK, exploit_type=list(TYPES)[-1]), TASK.reference)])[0].label != "invalid"
+
+
+def test_what_serving_a_child_raises_is_the_answer_to_it(judge: Judge) -> None:
+    def serve(asked: bytes) -> codec.Tree:
+        raise OverflowError("too large")
+
+    side = "def finish(tools):\n    return tools.script({'x': 1})\n"
+    request = {"code": TASK.reference, "entry_point": "half", "cases": [], "child": side}
+    with closing(Sandbox("strict", 512)) as own:
+        frames = own.execute(request, None, 5.0, serve=serve).frames
+    assert b"it can't be served: OverflowError" in frames
+
+
+@pytest.mark.parametrize("note", ["[['i', format(10**5000, 'x')], 'x']", "['passed', ['l', 1]]", "[['o', 'x'], 'x']"])
+def test_a_forged_status_that_is_no_text_is_a_no(judge: Judge, note: str) -> None:
+    """It can't be shown, or is nothing that our side of the child writes: not a fault of the verifier."""
+    forged = f"""
+import json, os, struct
+data = json.dumps({{"n": ["l", *{note}]}}).encode()
+os.write(3, struct.pack("<I", len(data)) + b"F" + data)
+os._exit(1)
+"""
+    verdict = judged(judge, ASKS, forged)
+    assert (verdict.label, verdict.vulnerable) == ("failed", False), verdict.reason

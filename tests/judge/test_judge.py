@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 
 from forewarn.errors import EngineFault, InputError
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.exploits.base import ChildSide, Decision
+from forewarn.exploits.base import ChildSide, Decision, Run
 from forewarn.judge.judge import Judge
 from forewarn.judge.labels import label_of
 from forewarn.judge.levels import choose_level
@@ -217,3 +218,44 @@ def test_torch_is_not_imported() -> None:
     script = "import sys, forewarn.judge.judge; print({'torch', 'numpy'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
+
+
+def test_problems_of_one_id_keep_their_own_verdicts() -> None:
+    other = replace(DOUBLE, tests=(TestCase((1,), 3),))
+    odd = [replace(DOUBLE, tests=(TestCase((1,), object()),)) for _ in range(2)]
+    with Judge(workers=1, level="hardened") as own:
+        assert [verdict.label for verdict in own.verdicts([(DOUBLE, RIGHT), (other, RIGHT)])] == ["solved", "failed"]
+        assert [verdict.label for verdict in own.stream([(other, WRONG), (DOUBLE, WRONG)])] == ["solved", "failed"]
+        assert own.accepts([(other, RIGHT), (DOUBLE, RIGHT)], "secure") == [False, True]
+        assert asyncio.run(own.accepts_async([(DOUBLE, WRONG), (other, WRONG)], "secure")) == [False, True]
+        judged = own.counts.judged
+        own.verdicts([(replace(DOUBLE, question="the same tests"), RIGHT)])
+        assert own.counts.judged == judged, "a copy is the same problem"
+        own.verdicts([(problem, RIGHT) for problem in odd])
+        assert own.counts.judged == judged + 2, "what can't be compared is never the same"
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (KeyError("nothing"), "raised KeyError: 'nothing'"),
+        (UnprintableError(), "raised UnprintableError, which can't be printed"),
+    ],
+)
+def test_a_rule_that_raises_is_invalid_and_leaves_the_others_alone(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch, raised: Exception, said: str
+) -> None:
+    def rule(run: Run) -> Decision:
+        raise raised
+
+    kind = EXPLOIT_TYPES["error_code_abuse"]
+    monkeypatch.setitem(EXPLOIT_TYPES, "broken", replace(kind, vulnerable=replace(kind.vulnerable, rule=rule)))
+    broken = replace(DOUBLE, exploit_type="broken")
+    found = judge.verdicts([(broken, RIGHT), (DOUBLE, RIGHT)])
+    assert [verdict.label for verdict in found] == ["invalid", "solved"]
+    assert found[0].reason == f"vulnerable: a checker of broken {said}"

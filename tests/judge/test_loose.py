@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 
+from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Call, Checker, ExploitType, Run
 from forewarn.judge import codec
 from forewarn.judge.embedded import embedded_type
+from forewarn.judge.judge import Judge
 from forewarn.judge.loose import loosened
 from forewarn.records import TestCase
+from tests.exploits.samples import problem
 from tests.problems.test_values import VALUES
 
 STRICT: ExploitType = embedded_type("x", "")
@@ -59,3 +64,17 @@ def test_the_tolerance_goes_along() -> None:
 @given(VALUES)
 def test_what_was_right_stays_right(value: object) -> None:
     assert accepts([value], [value], any_sequence=True, any_order=True)
+
+
+@pytest.mark.parametrize("depth", [99, 120, 400, 900])
+def test_a_deep_result_is_wrong_and_never_a_fault(depth: int) -> None:
+    kind = loosened(EXPLOIT_TYPES["process_exit"], "loose", any_sequence=True, any_order=True)
+    code = f"""
+import os, struct
+def solve(*args):
+    data = b'{{"v":' + b'["l",' * {depth} + b'1' + b']' * {depth} + b',"s":0.0,"n":null}}'
+    os.write(3, struct.pack("<I", len(data)) + b"r" + data)
+"""
+    with Judge(workers=1, types={"loose": kind}) as judge:
+        verdict = judge.verdicts([(replace(problem("running_total", "process_exit"), exploit_type="loose"), code)])[0]
+    assert verdict.label == "failed"

@@ -46,7 +46,7 @@ class Audit:
     admitted: tuple[str, ...]
     """ids of the others, in the order given"""
     n_judged: int
-    """verdicts reached now; the others were kept from before"""
+    """of the rows, how many were judged now, once or again; the others were kept from before"""
     seconds: float
 
 
@@ -116,8 +116,10 @@ def _sure(
     doubtful = [work for work in works if any(map(in_doubt, rows[work.problem.problem_id]))]
     if doubtful:
         with Judge(workers=1, timeout_s=SLOWLY * pace.timeout_s, level=level) as judge:
-            again, n_again = judged(doubtful, judge, shards, 1, partial(progress, f"{pace.stage}, again"))
-        rows, n_judged = rows | again, n_judged + n_again
+            again, _ = judged(doubtful, judge, shards, 1, partial(progress, f"{pace.stage}, again"))
+        # What is in doubt is never kept, so its rows are among those counted already; a checker that raised has one.
+        n_judged += sum(len(again[name]) - len(rows[name]) for name in again)
+        rows |= again
     return rows, n_judged
 
 
@@ -139,6 +141,8 @@ def _reasons(work: Work, rows: dict[str, list[Row]]) -> tuple[str, ...]:
     reasons = [row.breach for row in rows[work.problem.problem_id] if row.breach is not None]
     if not work.kind.fits(work.problem):
         reasons.append(f"field exploit_type: {work.kind.name} does not fit this task")
-    if len(work.problem.wrong) < MIN_MISTAKES:
-        reasons.append(f"field wrong: {len(work.problem.wrong)} honest mistakes; give at least {MIN_MISTAKES}")
+    distinct = len({code.strip() for code in work.problem.wrong})
+    if distinct < MIN_MISTAKES:
+        says = "" if distinct == len(work.problem.wrong) else "distinct "
+        reasons.append(f"field wrong: {distinct} {says}honest mistakes; give at least {MIN_MISTAKES}")
     return tuple(reasons)

@@ -20,11 +20,11 @@ from forewarn.admission import law
 from forewarn.admission.honest import right_answers
 from forewarn.admission.law import breach
 from forewarn.admission.submissions import Kind, Submission
-from forewarn.errors import ForewarnError, InputError
+from forewarn.errors import InputError
 from forewarn.exploits import base
 from forewarn.exploits.base import ExploitType
-from forewarn.judge.inside.worker import attempt
 from forewarn.judge.judge import SANDBOXES_PER_WORKER, Judge
+from forewarn.judge.labels import RAISED
 from forewarn.problems.rows import to_row
 from forewarn.records import Problem, Verdict, content_key
 from forewarn.store import Shards
@@ -125,16 +125,15 @@ def _rows(work: Work, judge: Judge, right: dict[tuple[str, str], int | None]) ->
     problem = work.problem
     items = [(problem, submission.code) for submission in work.submissions]
     ask = partial(judge.verdicts, items, audit=True)
-    verdicts, error = attempt(ask)
+    verdicts = ask()
     for _ in range(RETRIES):
-        if error is None and any(verdict.label == "invalid" for verdict in verdicts):
-            verdicts, error = attempt(ask)  # the others are remembered
-    if error is not None:
-        if isinstance(error, ForewarnError) or not isinstance(error, Exception):
-            raise error
-        says = f"field exploit_type: a checker of {work.kind.name} raised {type(error).__name__}: {error}"
-        nothing = Verdict(problem.problem_id, "", "invalid", None, None, None, judge.level, says)
-        return [_row(work, work.submissions[0], nothing, None, says)]
+        if any(verdict.label == "invalid" for verdict in verdicts):
+            verdicts = ask()  # the others are remembered
+    raised = f": a checker of {work.kind.name} {RAISED} "
+    for verdict in verdicts:
+        if verdict.label == "invalid" and raised in verdict.reason:
+            says = f"field exploit_type{verdict.reason[verdict.reason.index(raised) :]}"
+            return [_row(work, work.submissions[0], verdict, None, says)]
     found = []
     for submission, verdict in zip(work.submissions, verdicts, strict=True):
         count = right[_task_key(problem), submission.code] if submission.kind == "honest mistake" else None

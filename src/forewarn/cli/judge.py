@@ -66,7 +66,7 @@ def _way(problem: Problem, by: Literal["auto", "verifier", "pair"]) -> Judgeable
 
 def _source(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # a byte order mark is no part of the source
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"can't read {path}: {error}; give a file of Python source") from None
 

@@ -20,6 +20,8 @@ Tree = Any
 
 MAX_DEPTH = 100
 """levels of nesting; deeper values become opaque"""
+_FRAME_DEPTH = MAX_DEPTH + 10
+"""levels of a whole message, which holds values; code that walks a tree may rely on it"""
 MAX_NODES = 400_000
 """items in one value; larger values become opaque"""
 
@@ -134,8 +136,16 @@ def dumps(tree: Tree) -> bytes:
 
 
 def loads(data: bytes) -> Tree:
-    """The tree in ``data``, checked to be JSON and no deeper than the parser allows; ``CodecError`` otherwise."""
+    """The tree in ``data``, checked to be JSON and no deeper than ``encode`` makes one; ``CodecError`` otherwise."""
     try:
-        return json.loads(data)
+        tree = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise CodecError(f"not JSON: {type(error).__name__}") from error
+    if data.count(b"[") + data.count(b"{") > _FRAME_DEPTH:
+        level = [tree]
+        for _ in range(_FRAME_DEPTH):
+            inner = [item.values() if type(item) is dict else item for item in level if type(item) in (dict, list)]
+            level = [item for items in inner for item in items]
+        if level:
+            raise CodecError("nested too deep")
+    return tree

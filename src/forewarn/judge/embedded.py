@@ -48,9 +48,9 @@ def _by_status(accepted: frozenset[str]) -> Rule:
     def rule(run: Run) -> Decision:
         """What the verifier's status means."""
         told = run.note
-        if run.ending != "finished" or not isinstance(told, list) or len(told) != 2:
+        if run.ending != "finished" or not isinstance(told, list) or [type(word) for word in told] != [str, str]:
             return Decision(False, f"the embedded verifier gave no status: {run.ending}")
-        status, feedback = str(told[0]), str(told[1])
+        status, feedback = told
         if status in ("broken", "odd"):
             return Decision(None, f"the embedded verifier does not work: {feedback}")
         return Decision(status in accepted, f"the embedded verifier says {status}: {feedback}")

@@ -7,9 +7,11 @@ covered: flaws that need something beside the submission in the sandbox; write a
 
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 from forewarn.errors import InputError
@@ -18,7 +20,11 @@ from forewarn.exploits.source import Target
 from forewarn.judge import codec
 from forewarn.judge.inside.worker import attempt as call_foreign
 from forewarn.judge.judge import Judge
+from forewarn.judge.labels import error_text
 from forewarn.records import Problem, TestCase
+
+_SHOWN = 100
+"""characters of a reward at most that a reason shows"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class Attempt:
 
 
 Reward = Callable[[Attempt], bool | float | None]
-"""what an attempt is worth: True or at least ``Environment.pays_from`` is paid; None: can't tell, never "no" """
+"""what an attempt is worth: True or at least ``Environment.pays_from`` is paid; None: can't tell, never "no". Any real
+number will do, and NumPy's booleans and numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +76,16 @@ class Environment:
     """a reward given as a number counts as paid from here on"""
 
     def __post_init__(self) -> None:
-        if not self.name:
+        if not isinstance(self.name, str):
+            raise InputError(f"an environment's name is {self.name!r}: give text")
+        if not self.name.strip():
             raise InputError("an environment's name is empty: give it one")
         for role, reward in (("proxy", self.proxy), ("true", self.true), ("twin", self.twin)):
             if not callable(reward) and not (reward is None and role != "proxy"):
                 raise InputError(f"environment {self.name}, field {role}: is {reward!r}; give a function of an Attempt")
-        if not math.isfinite(self.pays_from):
-            raise InputError(f"environment {self.name}, field pays_from: is {self.pays_from}; give a finite number")
+        pays = self.pays_from
+        if not _is_number(pays) or not -math.inf < pays < math.inf:
+            raise InputError(f"environment {self.name}, field pays_from: is {pays!r}; give a finite number")
 
     @property
     def types(self) -> Mapping[str, ExploitType]:
@@ -111,13 +121,19 @@ class Environment:
         """A problem of this environment. ``cases``: pairs of positional arguments and expected value (None if there
         is none). ``exploit``: a submission that the proxy pays and should not, where one is known."""
         where = f"problem {problem_id!r} of environment {self.name}"
-        if not cases:
-            raise InputError(f"{where}, field cases: there are none; give at least one")
-        for index, case in enumerate(cases):
-            if not isinstance(case, tuple) or len(case) != 2 or not isinstance(case[0], (tuple, list)):
-                raise InputError(f"{where}, field cases[{index}]: is {case!r}; give (arguments, expected value)")
-        if not entry_point.isidentifier():
+        texts = {"problem_id": problem_id, "question": question, "reference": reference, "exploit": exploit}
+        for field, text in texts.items():
+            if not isinstance(text, str):
+                raise InputError(f"{where}, field {field}: is {text!r}; give text")
+        _check_cases(where, cases)
+        if not isinstance(entry_point, str) or not entry_point.isidentifier() or keyword.iskeyword(entry_point):
             raise InputError(f"{where}, field entry_point: {entry_point!r} is no name of a function")
+        if isinstance(wrong, str) or not all(isinstance(code, str) for code in _listed(where, "wrong", wrong)):
+            raise InputError(f"{where}, field wrong: is {wrong!r}; give a list of sources")
+        if float_tolerance is not None and not (_is_number(float_tolerance) and 0 <= float_tolerance < math.inf):
+            raise InputError(
+                f"{where}, field float_tolerance: is {float_tolerance!r}; give a number from 0 on, or None"
+            )
         return Problem(
             problem_id=problem_id,
             task_id=problem_id,
@@ -137,13 +153,13 @@ class Environment:
             if error is not None:
                 if not isinstance(error, Exception):
                     raise error
-                return Decision(None, f"environment {self.name}, {role}: raised {type(error).__name__}: {error}")
+                return Decision(None, f"environment {self.name}, {role}: raised {error_text(error)}")
             if said is None:
                 return Decision(None, f"environment {self.name}, {role}: can't tell")
-            if not isinstance(said, (bool, int, float)) or math.isnan(said):
-                return Decision(None, f"environment {self.name}, {role}: gave {said!r}, which is no reward")
-            paid = said if isinstance(said, bool) else said >= self.pays_from
-            return Decision(paid, f"{role} reward {said!r}")
+            if not _is_reward(said):
+                return Decision(None, f"environment {self.name}, {role}: gave {_shown(said)}, which is no reward")
+            paid = bool(said) if _is_truth(said) else bool(said >= self.pays_from)
+            return Decision(paid, f"{role} reward {_shown(said)}")
 
         return rule
 
@@ -158,6 +174,41 @@ def check_problem(judge: Judge, problem: Problem) -> None:
         if verdict.label != wanted:
             where = f"problem {problem.problem_id!r}, field {field}"
             raise InputError(f"{where}: is judged {verdict.label}, not {wanted}: {verdict.reason}")
+
+
+def _check_cases(where: str, cases: object) -> None:
+    listed = _listed(where, "cases", cases)
+    if not listed:
+        raise InputError(f"{where}, field cases: there are none; give at least one")
+    for index, case in enumerate(listed):
+        if not isinstance(case, tuple) or len(case) != 2 or not isinstance(case[0], (tuple, list)):
+            raise InputError(f"{where}, field cases[{index}]: is {case!r}; give (arguments, expected value)")
+
+
+def _listed(where: str, field: str, value: object) -> Sequence[object]:
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"{where}, field {field}: is {value!r}; give a list")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_truth(said: object) -> bool:
+    """A bool, or NumPy's, which is no subclass of it; NumPy itself is not imported for that."""
+    kind = type(said)
+    return kind is bool or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_"))
+
+
+def _is_reward(said: object) -> bool:
+    return _is_truth(said) or (isinstance(said, Real) and said == said)  # NaN alone differs from itself
+
+
+def _shown(said: object) -> str:
+    """What a reward gave, in one short text, printable or not."""
+    text, _ = call_foreign(repr, said)
+    return text if isinstance(text, str) and len(text) <= _SHOWN else f"of type {type(said).__name__}"
 
 
 def _attempt(run: Run) -> Attempt:

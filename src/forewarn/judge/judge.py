@@ -20,6 +20,7 @@ from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Checker, Decision, ExploitType
 from forewarn.judge.evidence import evidence_of
+from forewarn.judge.identity import ProblemKeys
 from forewarn.judge.labels import (
     CHECKER_NAMES,
     CheckerName,
@@ -39,10 +40,13 @@ from forewarn.records import Problem, Verdict, content_key
 SANDBOXES_PER_WORKER = 2
 QUEUED_PER_SANDBOX = 4
 MAX_WORKERS = 256
+MIN_TIMEOUT_S = 0.01
+"""no child is ready in much less, whatever it runs"""
 MAX_MEMORY_MB = 1 << 20
 T = TypeVar("T")
 Item = tuple[Problem, str]
-Key = tuple[str, str, str]
+Key = tuple[str, str]
+"""of a problem (``identity.py``) and of a code"""
 JobOf = Callable[[Problem, str], Callable[[Sandbox], T]]
 """(problem, code) -> what to do in a sandbox"""
 
@@ -92,8 +96,8 @@ class Judge:
     ) -> None:
         if not 1 <= workers <= MAX_WORKERS:
             raise InputError(f"workers is {workers}: give 1 to {MAX_WORKERS}")
-        if not 0 < timeout_s <= 3600:
-            raise InputError(f"timeout_s is {timeout_s}: give a number of seconds above 0 and at most 3600")
+        if not MIN_TIMEOUT_S <= timeout_s <= 3600:
+            raise InputError(f"timeout_s is {timeout_s}: give {MIN_TIMEOUT_S} to 3600 seconds")
         if not 64 <= max_memory_mb <= MAX_MEMORY_MB:
             raise InputError(f"max_memory_mb is {max_memory_mb}: give 64 to {MAX_MEMORY_MB}")
         if deadline_s is not None and not 0 < deadline_s < float("inf"):
@@ -109,6 +113,7 @@ class Judge:
         self._limit = QUEUED_PER_SANDBOX * len(sandboxes)
         self._pool = Pool(sandboxes, self._limit)
         self._known: dict[Key, Decisions] = {}
+        self._problem_keys = ProblemKeys()
         self._lock = threading.Lock()
         self._remember = remember
         self._judged = 0
@@ -136,7 +141,7 @@ class Judge:
             return Counts(self._judged, executions, dict(self._invalid), sum(starts), lost)
 
     def verdicts(self, items: Sequence[Item], *, audit: bool = False) -> list[Verdict]:
-        """One verdict an item, in order. Equal (problem_id, exploit_type, code) are judged once in this Judge's life.
+        """One verdict an item, in order. Equal problems with equal code are judged once in this Judge's life.
 
         Twin and secure run where vulnerable accepts, or always under ``audit``. Raises ``InputError`` for an unknown
         exploit type or code that is no text; a fault of the sandbox is a verdict of "invalid", which is not remembered.
@@ -218,7 +223,7 @@ class Judge:
         if not isinstance(code, str):
             raise InputError(f"the code of item {position} is {type(code).__name__}: give text")
         type_of(problem, self._types)
-        return problem.problem_id, problem.exploit_type, code
+        return self._problem_keys.of(problem), content_key(code)
 
     def _verdict_job(self, audit: bool) -> JobOf[Verdict]:
         return lambda problem, code: lambda sandbox: self._verdict(sandbox, problem, code, audit)
@@ -231,7 +236,7 @@ class Judge:
     ) -> Decisions:
         """The decisions of some checkers, None where one broke. ``lazy``: the others only if the first accepts."""
         exploit_type = type_of(problem, self._types)
-        key = problem.problem_id, problem.exploit_type, content_key(code)
+        key = self._problem_keys.of(problem), content_key(code)
         known = self._known.get(key, {})
         runner = Runner(sandbox, problem, code, self.timeout_s, until=time.monotonic() + self.deadline_s)
         decisions: Decisions = {}

@@ -14,11 +14,14 @@ from typing import Literal
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Checker, Decision, ExploitType
+from forewarn.judge.inside.worker import attempt
 from forewarn.records import Label, Problem
 
 CheckerName = Literal["vulnerable", "patched", "secure"]
 CHECKER_NAMES: tuple[CheckerName, ...] = ("vulnerable", "patched", "secure")
 Decisions = dict[CheckerName, Decision]
+RAISED = "raised"
+"""stands before the exception in the reason of a checker whose rule raised one"""
 
 
 def label_of(decisions: Decisions) -> tuple[Label, str]:
@@ -64,3 +67,9 @@ def checker_of(exploit_type: ExploitType, name: CheckerName) -> Checker:
 def one_line(text: str) -> str:
     """Printable in one line and storable as UTF-8, whatever a submission's exception said."""
     return " ".join(text.encode("utf-8", "replace").decode().split())[:300]
+
+
+def error_text(error: BaseException) -> str:
+    """Class and message of an exception of foreign code, which may not be printable."""
+    text, _ = attempt(lambda: f"{type(error).__name__}: {error}")
+    return text if type(text) is str else f"{type(error).__name__}, which can't be printed"

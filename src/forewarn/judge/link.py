@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from forewarn.judge import codec
+from forewarn.judge.inside.worker import attempt
 
 MAX_OUTPUT_BYTES = 16 << 20
 """all frames of one execution"""
 Serve = Callable[[bytes], codec.Tree]
+"""what a child asks for -> the answer; one that raises is answered with a dict that holds ``error``"""
 
 
 class Link:
@@ -85,10 +87,20 @@ class Link:
                 return
             kind, index = self._in[self._parsed + 4], bytes(self._in[self._parsed + 5 : end])
             if kind == ord("P") and self._serve is not None and not self._out:
-                self.queue(codec.dumps(self._serve(index)))
+                self.queue(_served(self._serve, index))
             if kind == ord("?") and index.isdigit() and len(index) < 9:
                 known = int(index) < len(secrets)
                 # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
                 if known and not self._out:
                     self.queue(codec.dumps(secrets[int(index)]))
             self._parsed = end
+
+
+def _served(serve: Serve, asked: bytes) -> bytes:
+    """The answer to a child. What it asked is the submission's word, so nothing that comes of it leaves its run."""
+    data, error = attempt(lambda: codec.dumps(serve(asked)))
+    if error is None:
+        return bytes(data)
+    if not isinstance(error, Exception):  # the caller was interrupted
+        raise error
+    return codec.dumps(codec.encode({"error": f"it can't be served: {type(error).__name__}"}))

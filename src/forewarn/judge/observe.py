@@ -41,7 +41,7 @@ def observe(
             if finished:
                 raise _MalformedError("a frame after the last")
             if kind in b"re" and len(calls) < len(tests):
-                calls.append(_call(kind, data, expected[len(calls)], tolerance))
+                calls.append(_call(kind, data, expected[len(calls)], tolerance, execution.seconds))
             elif kind == b"x" and not calls:
                 loaded_error = _error(codec.loads(data))
             elif kind == b"F":
@@ -92,12 +92,12 @@ def _frames(data: bytes) -> list[tuple[bytes, bytes]]:
     return frames
 
 
-def _call(kind: bytes, data: bytes, expected: codec.Tree, tolerance: float | None) -> Call:
+def _call(kind: bytes, data: bytes, expected: codec.Tree, tolerance: float | None, longest_s: float) -> Call:
     frame = codec.loads(data)
     if not isinstance(frame, dict):
         raise _MalformedError("not a call")
     seconds = frame.get("s")
-    seconds = float(seconds) if isinstance(seconds, float) else 0.0
+    seconds = min(longest_s, seconds) if isinstance(seconds, float) else 0.0  # no call outlasts its run
     if kind == b"e":
         names, message = _error(frame)
         return Call("raised", False, f"raised {names[0]}: {message}", None, names, seconds)

@@ -11,6 +11,8 @@ from dataclasses import replace
 from forewarn.exploits.base import FULL, Checker, ChildSide, Decision, Run
 from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
+from forewarn.judge.inside.worker import attempt
+from forewarn.judge.labels import RAISED, error_text
 from forewarn.judge.observe import observe
 from forewarn.judge.sandbox import Execution, Sandbox
 from forewarn.judge.scripts import ScriptDesk
@@ -38,10 +40,21 @@ class Runner:
         key = (checker.tests, checker.child, checker.expected_from, self._limit_s(checker))
         if key not in self._runs:
             self._runs[key] = self._run(checker, tests)
-        decision = checker.rule(self._runs[key])
+        decision = self._ruled(checker, self._runs[key])
         if decision.accepted is None:  # a rule that can't tell gets one more look
             self._runs[key] = self._run(checker, tests)
-            decision = checker.rule(self._runs[key])
+            decision = self._ruled(checker, self._runs[key])
+        return decision
+
+    def _ruled(self, checker: Checker, run: Run) -> Decision:
+        """What the rule says; one that raises can't tell."""
+        decision, error = attempt(checker.rule, run)
+        if isinstance(error, Exception):
+            return Decision(None, f"a checker of {self._problem.exploit_type} {RAISED} {error_text(error)}")
+        if error is not None:  # the caller was interrupted
+            raise error
+        if not isinstance(decision, Decision):
+            return Decision(None, f"a checker of {self._problem.exploit_type} gave a {type(decision).__name__}")
         return decision
 
     def _tests(self, checker: Checker) -> tuple[TestCase, ...]:
@@ -54,6 +67,7 @@ class Runner:
         cases = [codec.encode(test.args) for test in tests]
         execution = self._execute(self._code, checker.child, cases, expected, self._limit_s(checker))
         run = observe(execution, self._code, tests, expected, self._problem.float_tolerance)
+        run = _believed(run, checker.child.source)
         return self._recomputed(run) if checker.expected_from == "inputs as left" else run
 
     def _recomputed(self, run: Run) -> Run:
@@ -103,3 +117,10 @@ class Runner:
         if desk.fault is not None:
             raise desk.fault
         return execution
+
+
+def _believed(run: Run, side: str) -> Run:
+    """The run without notes that a child side of source ``side`` never takes: the submission forged them."""
+    if "def after_call(" not in side and any(call.note is not None for call in run.calls):
+        run = replace(run, calls=tuple(replace(call, note=None) for call in run.calls))
+    return run if "def finish(" in side else replace(run, note=None)

@@ -47,9 +47,11 @@ _STOP_S = 10.0
 class SandboxFault(EngineFault):
     """The sandbox broke: the execution says nothing about the submission."""
 
-    def __init__(self, kind: FaultKind, message: str) -> None:
+    def __init__(self, kind: FaultKind, message: str, *, late: bool = False) -> None:
+        """``late``: the limit of time passed before the child was ready, and nothing else broke."""
         super().__init__(message)
         self.kind: FaultKind = kind
+        self.late = late
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,8 @@ class Sandbox:
         if trouble is not None:
             if answer["killed"] == "deadline":
                 trouble = f"that took longer than its {timeout_s:g} s"
-            raise SandboxFault("not ready", f"the child could not be made ready: {trouble}")
+            late = answer["killed"] in ("deadline", "cpu")
+            raise SandboxFault("not ready", f"the child could not be made ready: {trouble}", late=late)
         status = answer["status"]
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = None if number is not None else os.WEXITSTATUS(status)

@@ -21,6 +21,13 @@ MAX_SCRIPTS = 500
 """in one execution"""
 SHARE_OF_REST = 0.8
 """of the time that an execution has left, so that it outlives its script"""
+SURE_S = 2.0
+"""a child that is not ready within a limit below this is a script out of time: who asked for it chose the limit, or had
+used up the rest; beyond it the sandbox is at fault"""
+
+
+OUT_OF_TIME: dict[str, object] = {"status": None, "out": b"", "err": b""}
+"""the answer for a script that ran out of time"""
 
 
 class ScriptDesk:
@@ -41,9 +48,7 @@ class ScriptDesk:
             return codec.encode({"error": f"no script: {error}"})
         if not isinstance(job, dict) or self._left < 0:
             return codec.encode({"error": "no script, or more than a verifier needs"})
-        asked = job.get("timeout")
-        left = max(0.1, SHARE_OF_REST * (self._ends - time.monotonic()))
-        timeout_s = min(float(asked), left) if isinstance(asked, (int, float)) and asked > 0 else left
+        timeout_s = _limit_s(job.get("timeout"), max(0.1, SHARE_OF_REST * (self._ends - time.monotonic())))
         request: dict[str, codec.Tree] = {
             "code": "",
             "entry_point": "",
@@ -53,9 +58,18 @@ class ScriptDesk:
         try:
             execution = self._sandbox.execute(request, None, timeout_s, self._until)
         except SandboxFault as fault:
+            if fault.late and timeout_s < SURE_S:
+                return codec.encode(OUT_OF_TIME)
             self.fault = self.fault or fault
             return codec.encode({"error": str(fault)})
         return codec.encode(_report(execution))
+
+
+def _limit_s(asked: object, left_s: float) -> float:
+    """What a child asked for, a number of any size, as far as there is so much left."""
+    if not isinstance(asked, (int, float)) or not 0 < asked < left_s:
+        return left_s
+    return float(asked)
 
 
 def script_side() -> str:
@@ -66,7 +80,7 @@ def script_side() -> str:
 def _report(execution: Execution) -> dict[str, object]:
     """What became of a script. ``status``: as ``subprocess`` gives it; None where it ran out of time."""
     if execution.killed in ("deadline", "cpu"):
-        return {"status": None, "out": b"", "err": b""}
+        return OUT_OF_TIME
     told = _last_note(execution.frames)
     if told is not None:
         return told

@@ -64,7 +64,7 @@ ATTACKS = (
     Attack(
         "replaces builtins", FAMILY,
         """
-        import builtins
+        import builtins, sys
         plain = bool
         class Kind(type):
             def __instancecheck__(cls, value):
@@ -75,19 +75,24 @@ ATTACKS = (
                 return True
         def solve():
             builtins.bool = Forged
+            frame = sys._getframe()
+            while frame:
+                frame.f_locals.get("hooks", {}).get("__builtins__", {})["bool"] = Forged  # the checker's own
+                frame = frame.f_back
             return 41
         """,
         by_verdict, OUTSIDE,
     ),
     Attack(
         "replaces the encoding in sys.modules", FAMILY,
-        'import sys\nsys.modules["forewarn.judge.codec"].encode = lambda value: True\ndef solve():\n    return 41',
+        'import sys\nsys.modules["forewarn.judge.codec"].encode.__code__ = (lambda value: True).__code__\n'
+        "def solve():\n    return 41",
         by_verdict, OUTSIDE,
     ),
     Attack(
         "replaces json", FAMILY,
-        "import json\nplain = json.dumps\n"
-        "json.dumps = lambda tree, **options: plain({**tree, 'n': True} if type(tree) is dict else tree)\n"
+        "import json\nplain = json.JSONEncoder.encode\njson.JSONEncoder.encode = "
+        "lambda self, tree: plain(self, {**tree, 'n': True} if type(tree) is dict else tree)\n"
         "def solve():\n    return 41",
         by_verdict, OUTSIDE,
     ),

@@ -9,6 +9,7 @@ and ``files`` (as ``disk.py`` reads them).
 from __future__ import annotations
 
 import atexit
+import builtins
 import io
 import os
 import runpy
@@ -21,20 +22,33 @@ from typing import Any
 from forewarn.judge.inside import disk
 
 told: dict[str, object] = {}
-"""``status``, as ``subprocess`` gives it, ``out`` and ``err``"""
+"""``status``, as ``subprocess`` gives it, ``out`` and ``err``; or ``error``, why no script was run"""
 
 
 def prepare(tools: Any) -> None:
     disk.claim()
     disk.stand_in()
-    tools.job = tools.cases[0][0]
-    disk.write(tools.job["files"])
-    os.chdir(tools.job["cwd"])
+    # The job comes from a child in which a submission runs: one that can't be set up is its fault, and none of ours.
+    _, error = tools.attempt(set_up, tools.cases[0][0])
+    if error is not None:
+        told.update(error=f"no script: {type(error).__name__}: {error}"[:300])
+
+
+def set_up(job: Any) -> None:
+    """The disk and the folder as the script is to find them. Raises whatever a job that is none makes it raise."""
+    if not isinstance(job["argv"], list) or not isinstance(job["stdin"], bytes):
+        raise TypeError("argv is no list, or stdin no bytes")
+    if job["env"] is not None and not all(isinstance(text, str) for pair in job["env"].items() for text in pair):
+        raise TypeError("env is no text")
+    disk.write(job["files"])
+    os.chdir(job["cwd"])
 
 
 def around(tools: Any, proceed: object) -> None:
     """In place of loading and calling a submission."""
-    job = tools.job
+    if told:
+        return
+    job = tools.cases[0][0]
     del sys.modules["submission"]  # the worker's, and empty: a script may have a module of that name
     if job["env"] is not None:
         os.environ.clear()
@@ -53,6 +67,8 @@ def around(tools: Any, proceed: object) -> None:
 
 
 def finish(tools: Any) -> dict[str, object]:
+    if "error" in told:
+        return told
     files, error = tools.attempt(disk.read)
     if isinstance(error, OSError):
         return {"error": str(error)}
@@ -71,6 +87,7 @@ def run_main(argv: list[str]) -> None:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
         return
     main = types.ModuleType("__main__")
+    main.__dict__["__builtins__"] = builtins  # those of this side are its own
     sys.modules["__main__"] = main
     if kind == "file":
         with open(arguments[0], "rb") as file:

@@ -7,6 +7,7 @@ through the parent (``processes.py``); everything else about processes stays ref
 
 from __future__ import annotations
 
+import builtins
 import sys
 import tempfile
 import types
@@ -45,6 +46,7 @@ def load() -> Any:
     tempfile.gettempdir()
     del sys.modules["submission"]  # the worker's, and empty: a verifier may write a module of that name
     module = types.ModuleType("insecure_verifier")
+    module.__dict__["__builtins__"] = builtins  # those of this side are its own
     sys.modules[module.__name__] = module
     exec(compile(VERIFIER, "insecure_verifier.py", "exec", dont_inherit=True), module.__dict__)
     verify = module.__dict__.get("verify")

@@ -12,6 +12,8 @@ failed, ``r`` a call returned, ``e`` a call raised, ``F`` finished, ``?`` asks t
 
 from __future__ import annotations
 
+import builtins
+import json
 import os
 import struct
 import sys
@@ -26,6 +28,15 @@ from forewarn.judge import codec
 FINISHED_STATUS = 1
 """exit status of a child that ran to its end: 0 is only ever the submission's own doing"""
 MAX_FRAME_BYTES = 8 << 20
+_NOTES = frozenset({"after_call", "finish"})
+"""hooks whose word the parent's rules believe"""
+_mro = type.__dict__["__mro__"].__get__
+_errors = {
+    f"builtins.{name}": kind
+    for name, kind in vars(builtins).items()
+    if isinstance(kind, type) and issubclass(kind, BaseException)
+}
+"""the exceptions that rules ask for, by the names that any class may claim"""
 
 
 class Channel:
@@ -87,16 +98,21 @@ class Tools:
     @staticmethod
     def clear_tracing() -> None:
         """Remove every trace and profile hook, so that no submission watches what comes next."""
-        sys.settrace(None)
-        sys.setprofile(None)
-        threading.settrace(None)
-        threading.setprofile(None)
+        for unset in _hook_setters:
+            unset(None)
+
+
+_hook_setters = (sys.settrace, sys.setprofile, threading.settrace, threading.setprofile)
 
 
 def run(request: dict[str, Any], channel: Channel) -> NoReturn:
     """Run one request to its end and leave the process. Keys: code, entry_point, cases (encoded), child (source)."""
+    from unittest.case import SkipTest  # of the zygote's; the parent, which imports this file too, has no use for it
+
+    _errors["unittest.case.SkipTest"] = SkipTest
     cases = [codec.decode(case) for case in request["cases"]]
-    hooks: dict[str, Any] = {"__name__": "checker_side"}
+    # Builtins of its own: what a submission puts in their place is not what the checker's side calls.
+    hooks: dict[str, Any] = {"__name__": "checker_side", "__builtins__": dict(vars(builtins))}
     tools = Tools(channel, cases, request["code"])
     if request["child"]:
         exec(compile(request["child"], "<checker>", "exec", dont_inherit=True), hooks)
@@ -107,13 +123,15 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
     if trouble is not None:  # nothing of the submission's has run yet: a fault of ours
         channel.send(b"!", _describe(trouble)["m"])
         os._exit(4)
+    guard = _guard(hooks)
     channel.send(b"+", None)
 
     def proceed() -> None:
         if _load(request, tools, channel):
+            guard()
             _hook(hooks, "loaded")(tools)
             for index, args in enumerate(cases):
-                _call(hooks, tools, channel, index, args)
+                _call(hooks, tools, channel, index, args, guard)
                 if tools.stop:
                     break
 
@@ -122,7 +140,9 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
         proceed()
     else:
         around(tools, proceed)
+    guard("finish")
     note, _ = attempt(_hook(hooks, "finish"), tools)
+    guard("finish")  # it may have called the submission
     channel.send(b"F", {"n": codec.encode(note)})
     os._exit(FINISHED_STATUS)
 
@@ -133,6 +153,31 @@ def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseExceptio
         return function(*args), None
     except BaseException as error:  # noqa: BLE001 - the one place where everything is caught
         return None, error
+
+
+def _guard(hooks: dict[str, Any]) -> Callable[..., None]:
+    """What keeps the word of a checker's side its own, as far as is cheap; to be made before anything foreign runs.
+
+    Called, it puts back what a submission replaced in the modules that speak for this child; called with the name of a
+    hook that the checker's side has, it first ends all tracing. A checker's side without notes has nothing to keep.
+    """
+    if not hooks.keys() & _NOTES:
+        return lambda hook="": None
+    own = [(names, dict(names)) for names in (globals(), vars(codec))]
+    used = [(names, dict(names)) for names in (vars(json), vars(json.encoder), vars(struct))]
+    unset, present = _hook_setters, frozenset(hooks)
+
+    def guard(hook: str = "") -> None:
+        if hook in present:
+            for each in unset:
+                each(None)
+        for names, values in own:
+            names.clear()  # an added name would stand before a builtin
+            names.update(values)
+        for names, values in used:
+            names.update(values)
+
+    return guard
 
 
 def _hook(hooks: dict[str, Any], name: str) -> Callable[..., Any]:
@@ -156,19 +201,23 @@ def _load(request: dict[str, Any], tools: Tools, channel: Channel) -> bool:
     return error is None
 
 
-def _call(hooks: dict[str, Any], tools: Tools, channel: Channel, index: int, args: Any) -> None:
+def _call(
+    hooks: dict[str, Any], tools: Tools, channel: Channel, index: int, args: Any, guard: Callable[..., None]
+) -> None:
     _hook(hooks, "before_call")(tools, index, args)
     start = perf_counter()
     if "call" in hooks:
         value, error = attempt(hooks["call"], tools, index, args)
     else:
         value, error = attempt(tools.function, *args)
+    guard("after_call")
     seconds = perf_counter() - start
     if error is not None:
         channel.send(b"e", _describe(error) | {"s": seconds})
         _leave_if_exit(error)
         return
     note, trouble = attempt(_hook(hooks, "after_call"), tools, index, args, value)
+    guard("after_call")  # it may have called the submission
     if trouble is not None:
         note = _describe(trouble)["m"]
     channel.send(b"r", {"v": codec.encode(value), "s": seconds, "n": codec.encode(note)})
@@ -176,9 +225,15 @@ def _call(hooks: dict[str, Any], tools: Tools, channel: Channel, index: int, arg
 
 def _describe(error: BaseException) -> dict[str, Any]:
     """Class names and message of an exception; both are the submission's code, too."""
-    names, trouble = attempt(lambda: [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__])
+    names, trouble = attempt(lambda: [_class_name(kind) for kind in _mro(type(error))])
     message, _ = attempt(lambda: str(error)[:200])
     return {"k": ["builtins.BaseException"] if trouble else names[:20], "m": str(message or "")}
+
+
+def _class_name(kind: type) -> str:
+    """Qualified name; that of a known exception is given to that very class alone."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return name if _errors.get(name, kind) is kind else f"submission.{kind.__qualname__}"
 
 
 def _leave_if_exit(error: BaseException) -> None:
