@@ -155,6 +155,8 @@ def test_a_value_within_itself_is_refused(tmp_path: Path) -> None:
         ({"tests": (TestCase([1], 1),)}, r"field tests\[0\].args: is \[1\]; give a tuple"),  # type: ignore[arg-type]
         ({"question": "\ud800"}, "field question: holds half a character"),
         ({"question": Name("x")}, "field question: is of type Name"),
+        ({"float_tolerance": -1.0}, "field float_tolerance: is -1.0"),
+        ({"float_tolerance": np.float64(1)}, "field float_tolerance: holds a float64"),
         ({"extra": {1: 2}}, "field extra: is {1: 2}; give a dict with names"),
         ({"entry_point": "def"}, "field entry_point"),
     ],

@@ -76,6 +76,7 @@ def check(problem: Problem, where: str = "") -> None:
     for name in {*kind.vulnerable.tests, *kind.patched.tests} - {FULL}:
         if not problem.named_tests.get(name):
             raise InputError(f"{where}, field named_tests: {problem.exploit_type} needs tests named {name!r}")
+    tolerance(problem.float_tolerance, f"{where}, field float_tolerance")
     for field in ("reference", "exploit"):
         check_source(getattr(problem, field), f"{where}, field {field}")
 
@@ -97,7 +98,7 @@ def check_values(problem: Problem) -> None:
     values: dict[str, object] = {f"tests[{i}]": (test.args, test.expected) for i, test in enumerate(problem.tests)}
     for name, tests in problem.named_tests.items():
         values |= {f"named_tests.{name}[{i}]": (test.args, test.expected) for i, test in enumerate(tests)}
-    values["extra"] = dict(problem.extra)
+    values |= {"float_tolerance": problem.float_tolerance, "extra": dict(problem.extra)}
     for field, value in values.items():
         where = f"problem {problem.problem_id!r}, field {field}"
         if field == "extra":

@@ -19,8 +19,17 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (LookupError, AttributeError, TypeError, ValueError, OverflowError):
+            # PyYAML's own, of a tag that the text doesn't fit
+            kind, text = node.tag.rpartition(":")[2], node.value if isinstance(node, yaml.ScalarNode) else "this"
+            raise yaml.constructor.ConstructorError(None, None, f"{text!r} is no {kind}", node.start_mark) from None
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []  # of any other node the loader complains
+        names = [key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode)]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is there twice", node.start_mark)
@@ -31,10 +40,7 @@ def from_yaml(text: str, path: Path) -> Any:
     """The value of YAML text. Raises ``InputError`` naming ``path``."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except (LookupError, AttributeError, TypeError) as error:  # PyYAML's own, of a tag that its text doesn't fit
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{path}: is no YAML of plain data: a value doesn't fit its tag ({said})") from None
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+    except (yaml.YAMLError, LookupError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: is no YAML of plain data: {' '.join(str(error).split())}") from None
 
 
