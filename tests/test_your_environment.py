@@ -26,14 +26,24 @@ if TYPE_CHECKING:
 GUIDE = Path(__file__).resolve().parents[1] / "docs" / "your-environment.md"
 
 
-def test_the_guide_does_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_guide_does_what_it_says(
+    capsys: pytest.CaptureFixture[str], world: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its blocks, in order, beside models: tiny ones, so the length is cut to what they can read."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    for name, model in (("step-100", world.subject), ("base", world.subject), ("donor-adapter", world.donor)):
+        (tmp_path / "models" / name).symlink_to(model)
     page = GUIDE.read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
+    assert blocks[3].count("max_total_tokens=1024") == 1
+    blocks[3] = blocks[3].replace("max_total_tokens=1024", "max_total_tokens=4")
     scope: dict[str, object] = {"__name__": "guide"}
     for block in blocks:
         exec(compile(block, "guide", "exec", dont_inherit=True), scope)
-    first, second, *evidence = capsys.readouterr().out.splitlines()
+    first, second, *evidence, study = capsys.readouterr().out.splitlines()
+    assert study.startswith("step-100 receipts, paired ")
     said = re.findall(r"prints `(\[.*?\])`", page)
     assert [first, second] == said == ["['exploit', 'exploit']", "['exploit', 'lucky']"]
     assert [line.split(":")[0] for line in evidence] == [

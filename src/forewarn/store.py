@@ -11,6 +11,7 @@ import errno
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from forewarn.errors import StoreError
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` so that ``path`` either holds all of it or what it held before (StoreError if it can't)."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if os.path.exists(path) and not (path.is_file() or path.is_dir()):  # noqa: PTH110 - never raises
+        raise StoreError(f"can't write {path}: is no regular file, and would be replaced by one; give another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -33,10 +36,25 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):  # the folder itself may be what's wrong
             temporary.unlink(missing_ok=True)
-        remedy = "free some space" if error.errno == errno.ENOSPC else "give a writable folder"
-        raise StoreError(
-            f"can't write {path}: {error.strerror or error}; {remedy} and run the same command again"
-        ) from None
+        raise _unwritable(path, error) from None
+
+
+def check_writable(path: Path) -> None:
+    """Raise StoreError where ``write_whole`` couldn't write ``path``: before long work, not after it."""
+    if os.path.exists(path) and not path.is_file():  # noqa: PTH110 - never raises
+        raise StoreError(f"can't write {path}: is no regular file; give the name of a file")
+    probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    remedy = "free some space" if error.errno == errno.ENOSPC else "give a writable folder"
+    return StoreError(f"can't write {path}: {error.strerror or error}; {remedy} and run the same command again")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -67,13 +85,31 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def read_table(path: Path) -> pl.DataFrame:
+def write_tables(folder: Path, tables: Mapping[str, pl.DataFrame]) -> None:
+    """Write Parquet files (by name) so that ``folder``, which must not be there, holds all of them or is not there."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        for name, table in tables.items():
+            write_table(temporary / name, table)
+        temporary.replace(folder)
+        _sync_folder(folder.parent)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+RUN_REMEDY = "delete it and run the same command again"
+
+
+def read_table(path: Path, *, remedy: str = RUN_REMEDY) -> pl.DataFrame:
+    """The table in a Parquet file. ``remedy``: what to do about a damaged one. Raises StoreError."""
     try:
         return pl.read_parquet(path)
     except FileNotFoundError:
         raise StoreError(f"{path} is missing; run the command that makes it, or give another folder") from None
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise StoreError(f"can't read {path}: {error}; delete it and run the same command again") from None
+        raise StoreError(f"can't read {path}: {error}; {remedy}") from None
 
 
 class Shards:

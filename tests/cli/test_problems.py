@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,73 @@ def test_audit_names_what_is_not_admitted(
     code, _, _ = run(capsys, "audit", "--no-abuse", str(small), "--admit", "good.jsonl")
     assert code == 0
     assert [problem.problem_id for problem in load(Path("good.jsonl"))] == ["invert/debug_module"]
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "said"),
+    [
+        ("--json", "file/rows.json", "can't write"),
+        ("--json", "folder", "is no regular file"),
+        ("--admit", "file/good.jsonl", "can't write"),
+        ("--admit", "good.csv", "names no format"),
+        ("--admit", "folder", "is not empty"),
+    ],
+)
+def test_audit_looks_first_where_it_shall_write(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    small: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    name: str,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "x").write_text("")
+    code, out, err = run(capsys, "audit", "--no-abuse", str(small), option, name)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("broken", ["--json", "--admit"])
+def test_audit_writes_the_one_where_the_other_fails(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Both could be written when the audit began, and at its end one of them can't be any more."""
+    from forewarn.admission import audit as room
+
+    places = {"--json": tmp_path / "a" / "rows.json", "--admit": tmp_path / "b" / "good.jsonl"}
+
+    def audit(*args: Any, **named: Any) -> room.Audit:
+        places[broken].parent.rmdir()
+        places[broken].parent.write_text("now a file")
+        return found(*args, **named)
+
+    found = room.audit
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(room, "audit", audit)
+    where = [text for option, place in places.items() for text in (option, str(place))]
+    code, _, err = run(capsys, "audit", "--no-abuse", str(small), *where)
+    assert (code, err.count(f"can't write {places[broken]}"), "Traceback" in err) == (2, 1, False)
+    (whole,) = [place for option, place in places.items() if option != broken]
+    assert whole.stat().st_size > 0
+
+
+@pytest.mark.parametrize("verb", [("list",), ("show", "x", "--set"), ("export",)])
+@pytest.mark.parametrize("changes", [{"question": "\ud800"}, {"problem_id": "a\nb"}, {"float_tolerance": 10**400}])
+def test_a_damaged_set_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], small: Path, verb: tuple[str, ...], changes: dict[str, object]
+) -> None:
+    row = {**json.loads(small.read_text().splitlines()[0]), **changes}
+    small.write_text(json.dumps(row) + "\n")
+    more = [str(small.with_name("folder"))] if verb == ("export",) else []
+    code, out, err = run(capsys, *verb, str(small), *more)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"problem {row['problem_id']!r} " in err
+    assert f"field {next(iter(changes))}: " in err
 
 
 def test_a_set_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

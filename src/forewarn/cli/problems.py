@@ -12,6 +12,7 @@ import typer
 from forewarn.errors import InputError
 
 if TYPE_CHECKING:
+    from forewarn.admission.audit import Audit
     from forewarn.records import Problem
 
 Set = Annotated[
@@ -112,11 +113,10 @@ def audit(
 
     from forewarn.admission import audit as room
     from forewarn.cli.progress import progress_bars
-    from forewarn.problems.files import export as write
     from forewarn.report.audit_tables import honest_table, matrix_table, off_diagonal, summary_table
     from forewarn.report.render import as_markdown, as_rich
-    from forewarn.store import write_json
 
+    _check_targets(json_file, admit)
     problems = _problems(path)
     chosen = problems if sample is None else room.sample(problems, sample, seed=seed)
     with progress_bars() as progress:
@@ -135,15 +135,37 @@ def audit(
         f"{len(found.admitted)} of {len(chosen)} problems admitted; {len(found.rows)} verdicts, "
         f"{found.n_judged} of them reached now, {found.n_judged / found.seconds:.0f} a second in {found.seconds:.0f} s"
     )
-    if json_file is not None:
-        write_json(json_file, asdict(found))
-    if admit is not None:
-        write([problem for problem in chosen if problem.problem_id in set(found.admitted)], admit)
-    elif found.refused:
+    _keep(found, chosen, json_file, admit)
+    if admit is None and found.refused:
         raise InputError(
             f"{len(found.refused)} of {len(chosen)} problems are not admitted; the reasons stand above. Mend them, or "
             f"name a file for the others with --admit"
         )
+
+
+def _check_targets(json_file: Path | None, admit: Path | None) -> None:
+    """Raise ``StoreError`` or ``InputError`` for what can't be written, before the audit and not after it."""
+    from forewarn.problems.files import check_target
+    from forewarn.store import check_writable
+
+    if json_file is not None:
+        check_writable(json_file)
+    if admit is not None:
+        check_target(admit)
+
+
+def _keep(found: Audit, chosen: list[Problem], json_file: Path | None, admit: Path | None) -> None:
+    """Write what was asked for; that one of the two fails does not keep the other from being written."""
+    from forewarn.problems.files import export as write
+    from forewarn.store import write_json
+
+    admitted = set(found.admitted)
+    try:
+        if admit is not None:
+            write([problem for problem in chosen if problem.problem_id in admitted], admit)
+    finally:
+        if json_file is not None:
+            write_json(json_file, asdict(found))
 
 
 def _problems(path: Path | None) -> list[Problem]:

@@ -7,16 +7,26 @@ Also read: a folder written by ``datasets``' own ``save_to_disk`` (that needs th
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from forewarn.errors import InputError, MissingExtraError
-from forewarn.problems.rows import Row, check_ids, from_row, to_row
+from forewarn.errors import InputError, StoreError
+from forewarn.problems.reading import (
+    check_file,
+    is_folder,
+    is_saved,
+    json_lines,
+    parquet_rows,
+    parse_json,
+    read_text,
+    saved_parts,
+)
+from forewarn.problems.rows import Row, check_ids, check_writable_problem, from_row, to_row
 from forewarn.records import Problem
-from forewarn.store import read_table, write_table, write_whole
+from forewarn.store import check_writable, write_table, write_tables, write_whole
 
 _TEST = pl.Struct({"args": pl.String, "expected": pl.String})
 SCHEMA: dict[str, pl.DataType] = {
@@ -43,6 +53,8 @@ FORMATS = "a name that ends in .jsonl or .parquet, or a folder"
 def export(problems: Sequence[Problem], path: Path) -> None:
     """Write a problem set in the format that the path's name asks for. Raises ``InputError`` or ``StoreError``."""
     check_ids(problems)
+    for problem in problems:
+        check_writable_problem(problem)
     rows = [to_row(problem) for problem in problems]
     if not rows:
         raise InputError(f"{path} would hold no problem: give at least one")
@@ -56,18 +68,29 @@ def export(problems: Sequence[Problem], path: Path) -> None:
         _export_folder(rows, path)
 
 
+def check_target(path: Path) -> None:
+    """Raise ``InputError`` or ``StoreError`` where ``export`` couldn't write ``path``: before long work, not after."""
+    if path.suffix in (".jsonl", ".parquet"):
+        check_writable(path)
+    elif path.suffix:
+        raise InputError(f"{path} names no format: give {FORMATS}")
+    else:
+        _check_new(path)
+        check_writable(path / "README.md" if is_folder(path) else path)
+
+
 def load(path: Path) -> list[Problem]:
     """The problems of a file or folder, in the order in which they were written. Raises ``InputError``."""
-    if path.is_dir():
+    if is_folder(path):
         rows = _folder_rows(path)
-    elif not path.exists():
-        raise InputError(f"{path} is missing: give {FORMATS}")
-    elif path.suffix == ".jsonl":
-        rows = _json_lines(path)
-    elif path.suffix == ".parquet":
-        rows = read_table(path).to_dicts()
     else:
-        raise InputError(f"{path} names no format: give {FORMATS}")
+        check_file(path, FORMATS)
+        if path.suffix == ".jsonl":
+            rows = _json_lines(path)
+        elif path.suffix == ".parquet":
+            rows = parquet_rows(path)
+        else:
+            raise InputError(f"{path} names no format: give {FORMATS}")
     problems = [from_row(row, f"{path}, problem {index}") for index, row in enumerate(rows, start=1)]
     if not problems:
         raise InputError(f"{path} holds no problem")
@@ -79,13 +102,26 @@ def _table(rows: Iterable[Row]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=SCHEMA)
 
 
+def _check_new(path: Path) -> None:
+    if not os.path.lexists(path):
+        return
+    try:
+        if any(path.iterdir()):
+            raise InputError(f"{path} is not empty: give a new folder")
+    except NotADirectoryError:
+        raise StoreError(f"{path} is a file, and its name asks for a folder: give {FORMATS}") from None
+    except OSError as error:
+        raise StoreError(f"can't write {path}: {error.strerror or error}; give a writable folder") from None
+
+
 def _export_folder(rows: Sequence[Row], path: Path) -> None:
     table = _table(rows).with_row_index(PLACE)
     splits = {split: split.replace(" ", "_") or "unknown" for split in dict.fromkeys(row["split"] for row in rows)}
-    if path.exists() and any(path.iterdir()):
-        raise InputError(f"{path} is not empty: give a new folder")
-    for split, name in splits.items():
-        write_table(path / "data" / f"{name}-00000-of-00001.parquet", table.filter(pl.col("split") == split))
+    _check_new(path)
+    write_tables(
+        path / "data",
+        {f"{name}-00000-of-00001.parquet": table.filter(pl.col("split") == split) for split, name in splits.items()},
+    )
     files = "".join(f"  - split: {name}\n    path: data/{name}-*\n" for name in splits.values())
     head = f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n"
     text = f"{len(rows)} problems of forewarn, by split of the exploit types. Values are Python literals.\n"
@@ -93,40 +129,24 @@ def _export_folder(rows: Sequence[Row], path: Path) -> None:
 
 
 def _folder_rows(path: Path) -> list[Row]:
-    if any((path / name).exists() for name in ("dataset_dict.json", "state.json")):
-        rows = _saved_rows(path)
+    if is_saved(path):
+        rows = [row for part in saved_parts(path).values() for row in part]
     else:
         files = sorted((path / "data").glob("*.parquet"))
         if not files:
             raise InputError(f"{path} holds no data/*.parquet: give a folder that forewarn or datasets has written")
-        rows = [row for file in files for row in read_table(file).to_dicts()]
-    return sorted(rows, key=lambda row: row.get(PLACE) or 0)
-
-
-def _saved_rows(path: Path) -> list[Row]:
-    """Rows of a folder written by ``save_to_disk``."""
-    try:
-        import datasets
-    except ImportError:
-        raise MissingExtraError("datasets", "datasets") from None
-    saved: Any = datasets.load_from_disk(str(path))
-    parts = saved.values() if isinstance(saved, datasets.DatasetDict) else [saved]
-    return [dict(row) for part in parts for row in part]
+        rows = [row for file in files for row in parquet_rows(file)]
+    places = [row.pop(PLACE, None) or 0 for row in rows]
+    for place in places:
+        if not isinstance(place, int):
+            raise InputError(f"{path}, field {PLACE}: is {place!r}; give whole numbers, or leave the column out")
+    return [rows[i] for i in sorted(range(len(rows)), key=places.__getitem__)]
 
 
 def _json_lines(path: Path) -> list[Row]:
     rows = []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at more than that
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"can't read {path}: {error}") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: is no JSON: {error}") from None
+    for number, line in json_lines(read_text(path)):
+        row = parse_json(line, f"{path}, line {number}")
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: is {type(row).__name__}; give an object")
         rows.append(row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import polars as pl
 from forewarn.errors import InputError
 from forewarn.problems import files
 from forewarn.problems.djinn import files as djinn_files
-from forewarn.problems.djinn.values import named_once
-from forewarn.problems.rows import from_row
+from forewarn.problems.reading import check_file, is_folder, is_saved, json_lines, parse_json, read_text, saved_parts
+from forewarn.problems.rows import check_ids, from_row
 from forewarn.records import Problem
 
 DJINN_FIELD = "ground_truth"
@@ -23,7 +22,7 @@ def read_problem_file(path: Path, problem_id: str | None = None) -> Problem:
     """The problem in ``path``, or that of this id where there are several. Raises ``InputError``.
 
     Reads Djinn's layouts (``problems/djinn/files.py``), our problem sets (``problems/files.py``), and a ``.json`` file
-    with one row of ours.
+    with one row of ours or a list of them.
     """
     problems = read_problems(path)
     chosen = [problem for problem in problems if problem_id in (None, problem.problem_id)]
@@ -37,40 +36,57 @@ def read_problem_file(path: Path, problem_id: str | None = None) -> Problem:
 
 def read_problems(path: Path) -> list[Problem]:
     """All problems of a file or a folder, ours or Djinn's. Raises ``InputError``."""
-    if not path.exists():
-        raise InputError(f"{path} is missing: give a file with a problem")
+    if not is_folder(path):
+        check_file(path, "a file with a problem")
     if _is_djinn(path):
         return djinn_files.load(path)
     if path.suffix == ".json":
-        return [from_row(_json(path.read_text(encoding="utf-8"), path), str(path))]
+        return _from_json(path)
     return files.load(path)
+
+
+def _from_json(path: Path) -> list[Problem]:
+    """Of a file with one row of ours, or a list of them."""
+    found = _json(path)
+    rows = found if isinstance(found, list) else [found]
+    for index, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, problem {index}: is {type(row).__name__}; give the fields of a problem by name")
+    if not rows:
+        raise InputError(f"{path} holds no problem: give the fields of one")
+    problems = [from_row(row, f"{path}, problem {index}") for index, row in enumerate(rows, start=1)]
+    check_ids(problems)
+    return problems
 
 
 def _is_djinn(path: Path) -> bool:
     """Told by the names of fields, never by those of files, where a format has both."""
-    if path.is_dir():
+    if is_folder(path):
         tables = [*path.glob("*.parquet"), *(path / "data").glob("*.parquet")]
-        return _is_djinn(tables[0]) if tables else not (path / "dataset_dict.json").exists()
+        if is_saved(path):
+            return any(DJINN_FIELD in row for part in saved_parts(path).values() for row in part[:1])
+        return not tables or _is_djinn(tables[0])
     if path.suffix in (".yaml", ".yml"):
         return True
-    try:
-        if path.suffix == ".parquet":
+    if path.suffix == ".parquet":
+        check_file(path, "a Parquet file")
+        try:
             return DJINN_FIELD in pl.read_parquet_schema(path)
-        if path.suffix in (".json", ".jsonl"):
-            text = path.read_text(encoding="utf-8")
-            first = next((line for line in text.split("\n") if line.strip()), "") if path.suffix == ".jsonl" else text
-            row = _json(first, path)
-            return DJINN_FIELD in (row[0] if isinstance(row, list) and row else row)
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"can't read {path}: {error}") from None
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise InputError(f"can't read {path}: {error}; give a whole Parquet file") from None
+    if path.suffix == ".jsonl":
+        number, first = next(json_lines(read_text(path)), (1, "{}"))
+        row = parse_json(first, f"{path}, line {number}")
+        return isinstance(row, dict) and DJINN_FIELD in row
+    if path.suffix == ".json":
+        row = _json(path)
+        row = row[0] if isinstance(row, list) and row else row
+        return isinstance(row, dict) and DJINN_FIELD in row
     return False
 
 
-def _json(text: str, path: Path) -> Any:
-    try:
-        found = json.loads(text, object_pairs_hook=named_once)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON: {error}") from None
+def _json(path: Path) -> Any:
+    found = parse_json(read_text(path), str(path))
     if not isinstance(found, (dict, list)):
         raise InputError(f"{path}: is {type(found).__name__}; give the fields of a problem by name")
     return found

@@ -1,12 +1,14 @@
 """A problem as a flat row of plain columns, and back, with every field checked. The layout of all file formats.
 
 Columns: the fields of ``Problem``; values of tests and ``extra`` as literals (``values.py``); ``named_tests`` as a list
-of {name, tests}; and ``split``, which follows from the exploit type and is there for readers.
+of {name, tests}; and ``split``, which follows from the exploit type and is there for readers. A column that is none of
+these is kept in ``extra``.
 """
 
 from __future__ import annotations
 
 import ast
+import keyword
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,12 +17,13 @@ from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import FULL
 from forewarn.exploits.source import literal
-from forewarn.problems.values import parse
+from forewarn.problems.values import check_writable, parse
 from forewarn.records import Problem, TestCase
 
 Row = dict[str, Any]
 TEXTS = ("problem_id", "task_id", "exploit_type", "question", "entry_point", "reference", "exploit")
 """columns of text, all of them needed"""
+COLUMNS = (*TEXTS, "split", "tests", "named_tests", "wrong", "float_tolerance", "extra")
 
 
 def to_row(problem: Problem) -> Row:
@@ -47,8 +50,8 @@ def from_row(row: Mapping[str, Any], where: str) -> Problem:
         tests=_tests(row.get("tests"), f"{where}, field tests"),
         named_tests=_named_tests(row.get("named_tests") or [], f"{where}, field named_tests"),
         wrong=tuple(_texts(row.get("wrong") or [], f"{where}, field wrong")),
-        float_tolerance=_tolerance(row.get("float_tolerance"), f"{where}, field float_tolerance"),
-        extra=_extra(row.get("extra"), f"{where}, field extra"),
+        float_tolerance=tolerance(row.get("float_tolerance"), f"{where}, field float_tolerance"),
+        extra=_with_unknown(_extra(row.get("extra"), f"{where}, field extra"), row, where),
     )
     check(problem, where)
     return problem
@@ -61,15 +64,68 @@ def check(problem: Problem, where: str = "") -> None:
     if kind is None:
         known = ", ".join(EXPLOIT_TYPES)
         raise InputError(f"{where}, field exploit_type: {problem.exploit_type!r} is unknown; use one of {known}")
-    if not problem.entry_point.isidentifier():
+    check_id(problem.problem_id, f"{where}, field problem_id")
+    for name in TEXTS:
+        check_text(getattr(problem, name), f"{where}, field {name}")
+    for text in (*problem.wrong, *problem.named_tests):
+        check_text(text, f"{where}, field {'wrong' if text in problem.wrong else 'named_tests'}")
+    if not problem.entry_point.isidentifier() or keyword.iskeyword(problem.entry_point):
         raise InputError(f"{where}, field entry_point: {problem.entry_point!r} is no name of a function")
     if not problem.tests:
         raise InputError(f"{where}, field tests: there are none; give at least one")
     for name in {*kind.vulnerable.tests, *kind.patched.tests} - {FULL}:
         if not problem.named_tests.get(name):
             raise InputError(f"{where}, field named_tests: {problem.exploit_type} needs tests named {name!r}")
+    tolerance(problem.float_tolerance, f"{where}, field float_tolerance")
     for field in ("reference", "exploit"):
         check_source(getattr(problem, field), f"{where}, field {field}")
+
+
+def check_writable_problem(problem: Problem) -> None:
+    """Raise ``InputError`` naming problem and field where a file would not give the problem back as it is."""
+    where = f"problem {problem.problem_id!r}"
+    if problem.exploit_type not in EXPLOIT_TYPES:
+        raise InputError(
+            f"{where}, field exploit_type: {problem.exploit_type!r} is none of forewarn's own types, whose rewards or "
+            f"checkers no file holds; make the problem in Python where it is used"
+        )
+    check(problem)
+    check_values(problem)
+
+
+def check_values(problem: Problem) -> None:
+    """Raise ``InputError`` naming problem and field where a value is none that text gives back as it is."""
+    values: dict[str, object] = {f"tests[{i}]": (test.args, test.expected) for i, test in enumerate(problem.tests)}
+    for name, tests in problem.named_tests.items():
+        values |= {f"named_tests.{name}[{i}]": (test.args, test.expected) for i, test in enumerate(tests)}
+    values |= {"float_tolerance": problem.float_tolerance, "extra": dict(problem.extra)}
+    for field, value in values.items():
+        where = f"problem {problem.problem_id!r}, field {field}"
+        if field == "extra":
+            _check_names(value, where)
+        elif isinstance(value, tuple) and type(value[0]) is not tuple:
+            raise InputError(f"{where}.args: is {_shown(value[0])}; give a tuple of the positional arguments")
+        try:
+            check_writable(value)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}; give plain data") from None
+
+
+def check_id(name: str, where: str) -> None:
+    """Raise ``InputError`` unless a problem's id is text to be shown on one line."""
+    if not name.strip() or not name.isprintable():
+        raise InputError(f"{where}: is {_shown(name)}; give printable text on one line")
+
+
+def check_text(text: object, where: str) -> None:
+    """Raise ``InputError`` unless ``text`` is plain text that UTF-8 can hold."""
+    if type(text) is not str:
+        raise InputError(f"{where}: is of type {type(text).__name__}; give text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        said = ascii(text[error.start])
+        raise InputError(f"{where}: holds half a character ({said}), which no file can hold; leave it out") from None
 
 
 def check_source(source: str, where: str) -> None:
@@ -99,8 +155,8 @@ def _tests(rows: object, where: str) -> tuple[TestCase, ...]:
     tests = []
     for index, row in enumerate(rows):
         at = f"{where}[{index}]"
-        if not isinstance(row, Mapping) or not row.keys() >= {"args", "expected"}:
-            raise InputError(f"{at}: is {_shown(row)}; give args and expected")
+        if not isinstance(row, Mapping) or row.keys() != {"args", "expected"}:
+            raise InputError(f"{at}: is {_shown(row)}; give args and expected, and no more")
         args = _literal(row["args"], f"{at}.args")
         if not isinstance(args, tuple):
             raise InputError(f"{at}.args: is {_shown(args)}; give a tuple of the positional arguments")
@@ -111,7 +167,17 @@ def _tests(rows: object, where: str) -> tuple[TestCase, ...]:
 def _named_tests(rows: object, where: str) -> dict[str, tuple[TestCase, ...]]:
     if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) and "name" in row for row in rows):
         raise InputError(f"{where}: is {_shown(rows)}; give a list of name and tests")
-    return {row["name"]: _tests(row.get("tests"), f"{where}.{row['name']}") for row in rows}
+    found: dict[str, tuple[TestCase, ...]] = {}
+    for row in rows:
+        name = row["name"]
+        if not isinstance(name, str):
+            raise InputError(f"{where}: the name {_shown(name)} is no text; give text")
+        if name in found:
+            raise InputError(f"{where}: the name {_shown(name)} is there twice; give each set its own")
+        if not row.keys() <= {"name", "tests"}:
+            raise InputError(f"{where}.{name}: is {_shown(dict(row))}; give name and tests, and no more")
+        found[name] = _tests(row.get("tests"), f"{where}.{name}")
+    return found
 
 
 def _literal(text: object, where: str) -> object:
@@ -129,21 +195,45 @@ def _texts(values: object, where: str) -> list[str]:
     return list(values)
 
 
-def _tolerance(value: object, where: str) -> float | None:
+def tolerance(value: object, where: str) -> float | None:
+    """The tolerance in a field. Raises ``InputError``."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (value >= 0 and math.isfinite(value)):
+    try:
+        number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not (number >= 0 and math.isfinite(number)):
         raise InputError(f"{where}: is {_shown(value)}; give a number of at least 0, or none")
-    return float(value)
+    return number
 
 
 def _extra(text: object, where: str) -> dict[str, object]:
-    value = _literal(text if text is not None else "{}", where)
+    return _check_names(_literal(text if text is not None else "{}", where), where)
+
+
+def _check_names(value: object, where: str) -> dict[str, object]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise InputError(f"{where}: is {_shown(value)}; give a dict with names as keys")
     return value
 
 
+def _with_unknown(extra: dict[str, object], row: Mapping[str, Any], where: str) -> dict[str, object]:
+    """``extra`` and the columns of the row that are none of ours."""
+    unknown = {name: value for name, value in row.items() if name not in COLUMNS}
+    for name, value in unknown.items():
+        if name in extra:
+            raise InputError(f"{where}, field {_shown(name)}: is in extra, too; leave one of the two out")
+        try:
+            check_writable(value)
+        except ValueError as error:
+            raise InputError(f"{where}, field {_shown(name)}: is none of ours and {error}; leave it out") from None
+    return {**extra, **unknown}
+
+
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than the interpreter writes
+        text = f"a {type(value).__name__} too long to be shown"
     return text if len(text) <= 80 else f"{text[:80]}..."

@@ -10,6 +10,12 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
+from forewarn.exploits.source import literal
+
+_SCALARS = (type(None), bool, int, float, complex, str, bytes)
+_CONTAINERS = (list, tuple, set, frozenset, dict)
+_SURELY_READ_DEPTH = 90
+"""levels that ``parse`` reads whatever they are made of; what is deeper is tried"""
 _NOT_FINITE = {"nan", "inf", "-inf"}
 
 
@@ -23,6 +29,28 @@ def parse(text: str, names: Mapping[str, object] | None = None) -> object:
         return _value((_Named(names).visit(tree) if names else tree).body)
     except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise ValueError(f"no literal ({type(error).__name__}): {_shortened(text)}") from None
+
+
+def check_writable(value: object) -> None:
+    """Raise ``ValueError`` with a reason for people where a file would not give the value back, type for type."""
+    deepest = 0
+    left: list[tuple[object, int]] = [(value, 0)]
+    while left:
+        item, depth = left.pop()
+        deepest = max(deepest, depth)
+        if depth > 10 * _SURELY_READ_DEPTH:
+            raise ValueError("is nested too deep to be read back")
+        if type(item) not in (*_SCALARS, *_CONTAINERS):
+            raise ValueError(f"holds a {type(item).__name__}, which is no plain data and would not come back as it is")
+        if isinstance(item, dict):
+            left += [(part, depth + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, (list, tuple, set, frozenset)):
+            left += [(part, depth + 1) for part in item]
+    if deepest > _SURELY_READ_DEPTH:
+        try:
+            parse(literal(value))
+        except (ValueError, RecursionError):
+            raise ValueError(f"is nested {deepest} deep, too deep to be read back") from None
 
 
 class _Named(ast.NodeTransformer):

@@ -1,24 +1,31 @@
-"""Djinn problems on disk and on a hub. Reads whatever layout it is given; see ``load``.
-
-YAML is read with PyYAML's safe loader, less its dates (``2024-01-01`` stays text), and a name given twice is an error.
-"""
+"""Djinn problems on disk and on a hub. Reads whatever layout it is given; see ``load``."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from forewarn.errors import InputError, MissingExtraError
 from forewarn.problems.djinn.row import Row, from_row, to_row
-from forewarn.problems.djinn.values import named_once
+from forewarn.problems.djinn.yaml_text import as_yaml, from_yaml
+from forewarn.problems.reading import (
+    check_file,
+    is_folder,
+    is_saved,
+    json_lines,
+    parquet_rows,
+    parse_json,
+    read_text,
+    saved_parts,
+)
 from forewarn.records import Problem
-from forewarn.store import read_table, write_table, write_whole
+from forewarn.store import write_table, write_whole
 
 MAX_FILE_BYTES = 256 << 20
 SPLIT = "djinn_split"
@@ -36,9 +43,11 @@ def load(path: Path, *, split: str | None = None) -> list[Problem]:
     in ``data/`` (the layout of a Hugging Face repository), or it was written by ``datasets``' ``save_to_disk``.
     ``split``: only this one. Raises ``InputError`` naming file, problem and field.
     """
-    if not path.exists():
-        raise InputError(f"{path} is missing: give {READS}")
+    if not is_folder(path):
+        check_file(path, READS)
     problems = [_problem(row, where, name) for row, where, name in _rows(path, split)]
+    if split is not None:
+        problems = _of_split(problems, split, path)
     if not problems:
         raise InputError(f"{path} holds no problem{f' of split {split!r}' if split else ''}: give {READS}")
     seen: dict[str, int] = {}
@@ -79,7 +88,7 @@ def export(problems: Sequence[Problem], path: Path) -> None:
     if not rows:
         raise InputError(f"{path} would hold no problem: give at least one")
     if path.suffix in (".yaml", ".yml") and len(rows) == 1:
-        write_whole(path, _as_yaml(rows[0], path))
+        write_whole(path, as_yaml(rows[0], path))
     elif path.suffix == ".jsonl":
         write_whole(path, "".join(_as_json(row, path) + "\n" for row in rows).encode())
     elif path.suffix == ".parquet":
@@ -88,9 +97,18 @@ def export(problems: Sequence[Problem], path: Path) -> None:
         for row in rows:
             if not isinstance(row["id"], str) or "/" in row["id"] or row["id"].startswith("."):
                 raise InputError(f"{path}, problem {row['id']!r}, field id: is no name for a folder; use .jsonl")
-            write_whole(path / row["id"] / "problem.yaml", _as_yaml(row, path))
+            write_whole(path / row["id"] / "problem.yaml", as_yaml(row, path))
     else:
         raise InputError(f"{path} can't hold {len(rows)} problems: give {WRITES}")
+
+
+def _of_split(problems: list[Problem], split: str, path: Path) -> list[Problem]:
+    found = [problem for problem in problems if problem.extra.get(SPLIT) == split]
+    if problems and not found:
+        held = sorted({str(problem.extra[SPLIT]) for problem in problems if SPLIT in problem.extra})
+        remedy = f"give one of {', '.join(held)}" if held else "its problems are of no split; leave the split out"
+        raise InputError(f"{path} holds no problem of split {split!r}: {remedy}")
+    return found
 
 
 def _problem(row: Row, where: str, name: str) -> Problem:
@@ -103,14 +121,17 @@ def _problem(row: Row, where: str, name: str) -> Problem:
 
 def _rows(path: Path, split: str | None) -> Iterator[tuple[Row, str, str]]:
     """(row, where it stands, the id of a row that has none)."""
-    if not path.is_dir():
+    if not is_folder(path):
         for index, row in enumerate(_file_rows(path), start=1):
             alone = path.suffix in (".yaml", ".yml", ".json")
             name = path.parent.name if path.stem == "problem" else path.stem
             yield row, str(path), name if alone else f"{name}-{index}"
         return
-    if any((path / name).exists() for name in ("dataset_dict.json", "state.json")):
-        yield from _saved_rows(path, split)
+    if is_saved(path):
+        for named, part in saved_parts(path).items():
+            if split in (None, named):
+                for index, row in enumerate(part, start=1):
+                    yield row | {SPLIT: named}, f"{path}, split {named}", f"{named}-{index}"
         return
     tables = sorted([*path.glob("*.parquet"), *(path / "data").glob("*.parquet")])
     for file in tables:
@@ -125,21 +146,14 @@ def _rows(path: Path, split: str | None) -> Iterator[tuple[Row, str, str]]:
 
 def _file_rows(path: Path) -> list[Row]:
     if path.suffix == ".parquet":
-        return read_table(path).to_dicts()
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path} holds {path.stat().st_size} bytes; at most {MAX_FILE_BYTES} are read")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"can't read {path}: {error}") from None
+        return parquet_rows(path)
+    text = _bounded_text(path)
     if path.suffix in (".yaml", ".yml"):
-        found = _from_yaml(text, path)
+        found = from_yaml(text, path)
     elif path.suffix == ".jsonl":
-        # splitlines would cut at more than line feeds
-        lines = [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
-        found = [_from_json(line, f"{path}, line {n}") for n, line in lines]
+        found = [parse_json(line, f"{path}, line {n}") for n, line in json_lines(text)]
     elif path.suffix == ".json":
-        found = _from_json(text, str(path))
+        found = parse_json(text, str(path))
     else:
         raise InputError(f"{path} is of no known kind: give {READS}")
     rows = found if isinstance(found, list) else [found]
@@ -152,69 +166,35 @@ def _file_rows(path: Path) -> list[Row]:
 def _with_assets(row: Row, path: Path) -> Row:
     """The row with the text of files that its fields name. Only files in the problem's own folder are read."""
 
-    def text(value: object) -> object:
+    def text(field: str, value: object) -> object:
         if not isinstance(value, str) or "\n" in value or not value.endswith(".py"):
             return value
+        where = f"{path}, problem {row.get('id', path.parent.name)!r}, field {field}"
+        if "\0" in value:
+            raise InputError(f"{where}: {value!r} is neither the name of a file nor source")
         file = path.parent / value
         if not file.resolve().is_relative_to(path.parent.resolve()):
-            raise InputError(f"{path}: names {value!r}, which is not in its folder; give a file beside it")
-        return file.read_text(encoding="utf-8") if file.is_file() else value
+            raise InputError(f"{where}: names {value!r}, which is not in its folder; give a file beside it")
+        if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where a text is too long for a name
+            return value
+        try:
+            return _bounded_text(file)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
 
     found = {field: row[field] for field in ASSETS if field in row}
     return row | {
-        field: [text(item) for item in value] if isinstance(value, list) else text(value)
+        field: [text(field, item) for item in value] if isinstance(value, list) else text(field, value)
         for field, value in found.items()
     }
 
 
-def _saved_rows(path: Path, split: str | None) -> Iterator[tuple[Row, str, str]]:
-    try:
-        import datasets
-    except ImportError:
-        raise MissingExtraError("datasets", "datasets") from None
-    saved: Any = datasets.load_from_disk(str(path))
-    parts = saved if isinstance(saved, datasets.DatasetDict) else {str(saved.split or "all"): saved}
-    for named, part in parts.items():
-        if split in (None, named):
-            for index, row in enumerate(part, start=1):
-                yield dict(row) | {SPLIT: named}, f"{path}, split {named}", f"{named}-{index}"
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader, less dates, and strict about names given twice."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _from_yaml(text: str, path: Path) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no YAML of plain data: {' '.join(str(error).split())}") from None
-
-
-def _from_json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=named_once)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: is no JSON: {error}") from None
-
-
-def _as_yaml(row: Row, path: Path) -> bytes:
-    try:
-        return yaml.safe_dump(row, sort_keys=False, width=120).encode()
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}, problem {row['id']!r}: YAML can't hold it: {error}") from None
+def _bounded_text(path: Path) -> str:
+    check_file(path, READS)
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise InputError(f"{path} holds {size} bytes; at most {MAX_FILE_BYTES} are read")
+    return read_text(path)
 
 
 def _as_json(row: Row, path: Path) -> str:

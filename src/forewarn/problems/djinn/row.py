@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from forewarn.errors import InputError
@@ -19,14 +18,14 @@ from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import FULL
 from forewarn.exploits.source import literal, parts
 from forewarn.problems.djinn.cases import as_pairs, as_tests, parameters_of, read_pairs, write_pairs
-from forewarn.problems.djinn.values import Notation, check_plain, parse_literal, shortened
+from forewarn.problems.djinn.ours import NOTATION as NOTATION
+from forewarn.problems.djinn.ours import ROW as ROW
+from forewarn.problems.djinn.ours import ours_of, plain, with_ours
+from forewarn.problems.djinn.values import Notation, check_plain, shortened
+from forewarn.problems.rows import check_id, check_text, check_values
 from forewarn.records import Problem, TestCase
 
 Row = dict[str, Any]
-ROW = "djinn"
-"""the key of ``Problem.extra`` under which the row is kept"""
-NOTATION = "djinn_notation"
-"""the key of ``Problem.extra`` that says how the test cases were written"""
 TEXTS = ("description", "function_name", "ground_truth", "exploit", "exploit_type")
 """fields that must be there, as text"""
 HINT = "insecure_verifier_info"
@@ -54,6 +53,7 @@ def from_row(row: Mapping[str, object], where: str) -> Problem:
     if not isinstance(name, str) or not name:
         raise InputError(f"{where}, field id: is {_shown(name)}; give text")
     where = f"{where}, problem {name!r}"
+    check_id(name, f"{where}, field id")
     for field, value in row.items():
         try:
             check_plain(value)
@@ -86,12 +86,14 @@ def from_row(row: Mapping[str, object], where: str) -> Problem:
         float_tolerance=FLOAT_TOLERANCE if _hold_a_float(tests) else None,
         extra={ROW: dict(row), NOTATION: notation},
     )
-    return problem if row.get(OURS) is None else _with_ours(problem, row[OURS], f"{where}, field {OURS}")
+    return problem if row.get(OURS) is None else with_ours(problem, row[OURS], f"{where}, field {OURS}")
 
 
 def to_row(problem: Problem) -> Row:
     """The row of a problem, imported or our own. Raises ``InputError`` where the problem can't be one."""
-    parameters = parameters_of(problem.reference, problem.entry_point, f"problem {problem.problem_id!r}, its reference")
+    where = f"problem {problem.problem_id!r}"
+    check_values(problem)
+    parameters = parameters_of(problem.reference, problem.entry_point, f"{where}, its reference")
     notation: Notation = "json" if problem.extra.get(NOTATION) == "json" else "python"
     fields: Row = {
         **{field: getattr(problem, name) for field, name in _SAME.items()},
@@ -107,10 +109,17 @@ def to_row(problem: Problem) -> Row:
     for field, name in (*_SAME.items(), ("nulls", "wrong")):
         if getattr(problem, name) != getattr(was, name):
             row[field] = fields[field]
-    if literal(_plain(problem.tests)) != literal(_plain(was.tests)):
+    if literal(plain(problem.tests)) != literal(plain(was.tests)):
         row[_cases_field(row)] = fields["test_cases"]
-    ours = _ours(problem)
-    if ours != _ours(from_row(row, "the row as written")):
+    ours = ours_of(problem)
+    again = from_row(row, "the row as written")
+    for index, (test, back) in enumerate(zip(problem.tests, again.tests, strict=True)):
+        if literal(test.args) != literal(back.args):
+            raise InputError(
+                f"{where}, field tests[{index}].args: is {shortened(literal(test.args))}, which Djinn's pairs of one "
+                f"input and one expected value can't tell from {shortened(literal(back.args))}; write a set of ours"
+            )
+    if ours != ours_of(again):
         row[OURS] = literal(ours)
     return row
 
@@ -122,7 +131,7 @@ _SAME = {
     "exploit": "exploit",
     "exploit_type": "exploit_type",
 }
-"""field -> the text of ``Problem`` of ``Problem`` that it is"""
+"""field -> the text of ``Problem`` that it is"""
 
 
 def unknown_fields(problem: Problem) -> list[str]:
@@ -153,35 +162,6 @@ def _question(row: Mapping[str, object]) -> str:
 
 def _cases_field(row: Mapping[str, object]) -> str:
     return next((field for field in SECURE_CASES if row.get(field) is not None), SECURE_CASES[-1])
-
-
-def _plain(tests: Sequence[TestCase]) -> list[tuple[object, object]]:
-    return [(test.args, test.expected) for test in tests]
-
-
-def _ours(problem: Problem) -> dict[str, object]:
-    """What a problem holds that Djinn has no field for, as plain data."""
-    return {
-        "task_id": problem.task_id,
-        "float_tolerance": problem.float_tolerance,
-        "named_tests": literal({name: _plain(tests) for name, tests in problem.named_tests.items()}),
-        "extra": literal({key: value for key, value in problem.extra.items() if key not in (ROW, NOTATION)}),
-    }
-
-
-def _with_ours(problem: Problem, text: object, where: str) -> Problem:
-    try:
-        ours: Any = parse_literal(str(text))
-        named, extra = parse_literal(ours["named_tests"]), parse_literal(ours["extra"])
-        return replace(
-            problem,
-            task_id=ours["task_id"],
-            float_tolerance=ours["float_tolerance"],
-            named_tests={name: tuple(TestCase(*pair) for pair in pairs) for name, pairs in named.items()},  # type: ignore[attr-defined]
-            extra={**problem.extra, **extra},  # type: ignore[dict-item]
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{where}: is not what forewarn writes there ({error}); leave the field out") from None
 
 
 def _named_tests(
@@ -217,6 +197,7 @@ def _text(row: Mapping[str, object], field: str, where: str) -> str:
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{where}, field {field}: is {_shown(value)}; give text")
+    check_text(value, f"{where}, field {field}")
     return value
 
 
@@ -226,6 +207,8 @@ def _texts(row: Mapping[str, object], field: str, where: str) -> list[str]:
         return []
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
         raise InputError(f"{where}, field {field}: is {_shown(value)}; give a list of sources")
+    for item in value:
+        check_text(item, f"{where}, field {field}")
     return list(value)
 
 

@@ -1,0 +1,298 @@
+"""Problem sets that are odd or damaged: nothing is lost, changed or waited for without a word."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter, OrderedDict, namedtuple
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from forewarn import store
+from forewarn.errors import ForewarnError, InputError, StoreError
+from forewarn.judge.environment import Environment
+from forewarn.problems.files import check_target, export, load
+from forewarn.problems.one import read_problem_file, read_problems
+from forewarn.problems.rows import check, from_row, to_row
+from forewarn.records import Problem, TestCase
+from tests.exploits.samples import problem as sample
+
+OWN = sample("running_total", "process_exit")
+NAMES = ("set.jsonl", "set.parquet", "folder")
+
+
+class Name(str):
+    pass
+
+
+Point = namedtuple("Point", "x y")
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def row(**fields: Any) -> dict[str, Any]:
+    return {**to_row(OWN), **fields}
+
+
+def one_sentence(error: BaseException) -> str:
+    assert isinstance(error, ForewarnError)
+    assert "\n" not in str(error)
+    return str(error)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_fields_are_kept(tmp_path: Path, name: str) -> None:
+    (tmp_path / "in.jsonl").write_text(json.dumps(row(zzz="hello", loss=[3, None], extra="{'mine': 1}")))
+    (problem,) = load(tmp_path / "in.jsonl")
+    assert problem.extra == {"mine": 1, "zzz": "hello", "loss": [3, None]}
+    export([problem], tmp_path / name)
+    assert load(tmp_path / name) == [problem]
+
+
+TEST = {"args": "(1,)", "expected": "1"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"mine": 2, "extra": "{'mine': 1}"}, "field 'mine': is in extra, too"),
+        ({"made": date(2031, 5, 4)}, "field 'made': is none of ours and holds a date"),
+        ({"tests": [{**TEST, "why": "x"}]}, "field tests[0]: is {'args'"),
+        ({"named_tests": [{"name": "a", "tests": [TEST]}] * 2}, "field named_tests: the name 'a' is there twice"),
+        ({"named_tests": [{"name": ["a"], "tests": []}]}, "field named_tests: the name ['a'] is no text"),
+        ({"named_tests": [{"name": 1, "tests": []}]}, "field named_tests: the name 1 is no text"),
+        ({"named_tests": [{"name": "a", "tests": [], "why": 1}]}, "field named_tests.a: is {'name'"),
+        ({"named_tests": [{"name": "\ud800", "tests": []}]}, "field named_tests: holds half a character"),
+        ({"float_tolerance": 10**400}, "field float_tolerance: is 1000"),
+        ({"float_tolerance": 10**5000}, "field float_tolerance: is a int too long"),
+        ({"entry_point": "class"}, "field entry_point: 'class' is no name"),
+        ({"problem_id": ""}, "field problem_id: is ''; give printable text"),
+        ({"problem_id": " "}, "field problem_id: is ' '"),
+        ({"problem_id": "a\nb"}, r"field problem_id: is 'a\nb'"),
+        ({"problem_id": "a\0b"}, r"field problem_id: is 'a\x00b'"),
+        ({"problem_id": "\ud800"}, r"field problem_id: is '\ud800'"),
+        ({"question": "\ud800 hi"}, r"field question: holds half a character ('\ud800')"),
+        ({"task_id": "\ud800"}, "field task_id: holds half"),
+        ({"wrong": ["# \udfff"]}, "field wrong: holds half"),
+        ({"reference": "# \ud800"}, "field reference: "),
+    ],
+)
+def test_bad_fields_are_named(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        from_row(row(**fields), "here")
+    text = one_sentence(raised.value)
+    assert said in text
+    assert text.startswith(f"problem {fields.get('problem_id', OWN.problem_id)!r} (here)")
+
+
+VALUES: list[tuple[object, str]] = [
+    (np.float64(1.5), "float64"),
+    (np.int64(1), "int64"),
+    (np.zeros(2), "ndarray"),
+    (range(3), "range"),
+    (bytearray(b"x"), "bytearray"),
+    (..., "ellipsis"),
+    (OrderedDict(a=1), "OrderedDict"),
+    (Counter("aab"), "Counter"),
+    (Point(1, 2), "Point"),
+    (Name("x"), "Name"),
+    ({"deep": [(Name("x"),)]}, "Name"),
+    ({Name("x"): 1}, "Name"),
+]
+
+
+@pytest.mark.parametrize(("value", "kind"), VALUES, ids=[kind for _, kind in VALUES])
+@pytest.mark.parametrize("field", ["tests[1]", "named_tests.more[0]", "extra"])
+def test_a_value_that_would_not_come_back_is_refused(tmp_path: Path, value: object, kind: str, field: str) -> None:
+    case = TestCase((value,), None)
+    changes: dict[str, dict[str, Any]] = {
+        "tests[1]": {"tests": (OWN.tests[0], case)},
+        "named_tests.more[0]": {"named_tests": {"more": (case,)}},
+        "extra": {"extra": {"x": value}},
+    }
+    with pytest.raises(InputError) as raised:
+        export([replace(OWN, **changes[field])], tmp_path / "set.jsonl")
+    assert f"problem '{OWN.problem_id}', field {field}: holds a {kind}" in one_sentence(raised.value)
+    assert not (tmp_path / "set.jsonl").exists()
+
+
+@pytest.mark.parametrize("depth", [50, 89, 150, 190])
+def test_what_is_exported_is_read_back_however_deep(tmp_path: Path, depth: int) -> None:
+    deep = replace(OWN, tests=(TestCase((nested(depth),), 1),))
+    export([deep], tmp_path / "set.jsonl")
+    assert to_row(load(tmp_path / "set.jsonl")[0]) == to_row(deep)
+
+
+@pytest.mark.parametrize("depth", [220, 600, 5000, 100_000])
+def test_what_is_too_deep_to_be_read_back_is_refused(tmp_path: Path, depth: int) -> None:
+    with pytest.raises(InputError, match=r"field tests\[0\]: is nested"):
+        export([replace(OWN, tests=(TestCase((nested(depth),), 1),))], tmp_path / "set.jsonl")
+
+
+def test_a_value_within_itself_is_refused(tmp_path: Path) -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    with pytest.raises(InputError, match="field extra: is nested too deep"):
+        export([replace(OWN, extra={"loop": loop})], tmp_path / "set.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tests": ()}, "field tests: there are none"),
+        ({"tests": (TestCase([1], 1),)}, r"field tests\[0\].args: is \[1\]; give a tuple"),  # type: ignore[arg-type]
+        ({"question": "\ud800"}, "field question: holds half a character"),
+        ({"question": Name("x")}, "field question: is of type Name"),
+        ({"float_tolerance": -1.0}, "field float_tolerance: is -1.0"),
+        ({"float_tolerance": np.float64(1)}, "field float_tolerance: holds a float64"),
+        ({"extra": {1: 2}}, "field extra: is {1: 2}; give a dict with names"),
+        ({"entry_point": "def"}, "field entry_point"),
+    ],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_load_refuses_is_not_written(tmp_path: Path, changes: dict[str, Any], said: str, name: str) -> None:
+    with pytest.raises(InputError, match=f"problem '{OWN.problem_id}', {said}"):
+        export([replace(OWN, **changes)], tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_an_environments_problem_is_not_written(tmp_path: Path) -> None:
+    environment = Environment("mine", proxy=lambda attempt: True)
+    problem = environment.problem(
+        "p", question="?", entry_point="f", cases=[((1,), 1)], reference="def f(x):\n    return x\n"
+    )
+    with pytest.raises(InputError, match=r"problem 'p', field exploit_type: 'mine' is none of forewarn's own types"):
+        export([problem], tmp_path / "set.jsonl")
+
+
+def test_a_keyword_is_no_entry_point() -> None:
+    with pytest.raises(InputError, match="field entry_point: 'class'"):
+        check(replace(OWN, entry_point="class"))
+
+
+LINE = json.dumps(to_row(OWN))
+TWICE = LINE[:-1] + ', "entry_point": "zzz"}'
+FILES = [
+    ("a.jsonl", TWICE, "line 1: is no JSON: 'entry_point' is there twice"),
+    ("a.jsonl", "[3]", "line 1: is list; give an object"),
+    ("a.json", TWICE, "'entry_point' is there twice"),
+    ("a.json", "[]", "holds no problem"),
+    ("a.json", "[1]", "problem 1: is int; give the fields"),
+    ("a.json", f"[{LINE}, {LINE}]", "field problem_id: is there twice"),
+    ("a.json", "{}", "field problem_id: is None; give text"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "said"), FILES, ids=[str(i) for i in range(len(FILES))])
+def test_bad_files_are_named(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError) as raised:
+        read_problems(tmp_path / name)
+    assert said in one_sentence(raised.value)
+    if name.endswith("l"):
+        with pytest.raises(InputError):
+            load(tmp_path / name)
+
+
+def test_a_list_of_our_rows_in_json(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text(f"[{LINE}]")
+    assert read_problem_file(tmp_path / "list.json") == OWN
+
+
+@pytest.mark.parametrize("name", ["fifo.jsonl", "fifo.parquet", "fifo.json", "fifo.yaml", "data/fifo.parquet"])
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "data").mkdir()
+    os.mkfifo(tmp_path / name)
+    reads = [read_problems] if name.endswith(("json", "yaml")) else [read_problems, load]
+    for read in reads:
+        with pytest.raises(InputError, match="is no regular file"):
+            read(tmp_path if "/" in name else tmp_path / name)
+
+
+@pytest.mark.parametrize("write", [lambda path: export([OWN], path), check_target], ids=["export", "check"])
+def test_a_place_that_can_not_be_written(tmp_path: Path, write: Any) -> None:
+    (tmp_path / "noext").write_text("mine")
+    (tmp_path / "dir.jsonl").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name in ("noext", "noext/x.jsonl", "noext/folder", "dir.jsonl", "full", "pipe.jsonl", "x" * 300, "a.csv"):
+        with pytest.raises(ForewarnError) as raised:
+            write(tmp_path / name)
+        assert str(tmp_path / name)[:250] in one_sentence(raised.value)
+    assert (tmp_path / "noext").read_text() == "mine"
+    assert (tmp_path / "pipe.jsonl").is_fifo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dir.jsonl", "full", "noext", "pipe.jsonl"]
+
+
+def test_check_target_leaves_nothing(tmp_path: Path) -> None:
+    for name in NAMES:
+        check_target(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    check_target(tmp_path / "empty")
+    assert [p.name for p in tmp_path.rglob("*")] == ["empty"]
+
+
+@pytest.mark.parametrize("read", [load, read_problems])
+def test_a_name_too_long_is_missing(tmp_path: Path, read: Any) -> None:
+    with pytest.raises(InputError, match="is missing"):
+        read(tmp_path / ("x" * 300 + ".jsonl"))
+
+
+def test_columns_of_two_types_in_a_folder(tmp_path: Path) -> None:
+    for name, place in (("a", 1), ("b", "x")):
+        table = pl.DataFrame([{"problem_id": name, "place": place}])
+        store.write_table(tmp_path / "data" / f"{name}.parquet", table)
+    with pytest.raises(InputError, match="field place: is 'x'; give whole numbers"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "text"), [("dataset_dict.json", "{}"), ("state.json", "x"), ("state.json", "{}")])
+@pytest.mark.parametrize("read", [load, read_problems])
+def test_a_damaged_folder_of_datasets(tmp_path: Path, name: str, text: str, read: Any) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=r"can't read .*give a folder as `save_to_disk` wrote it") as raised:
+        read(tmp_path)
+    one_sentence(raised.value)
+
+
+def test_a_damaged_table_of_the_users_is_not_to_be_deleted(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 cut short")
+    with pytest.raises(StoreError, match="give a whole Parquet file") as raised:
+        load(tmp_path / "a.parquet")
+    assert "delete" not in one_sentence(raised.value)
+    with pytest.raises(StoreError, match="delete it and run the same command again"):
+        store.read_table(tmp_path / "a.parquet")
+
+
+def test_an_interrupted_export_leaves_no_part_of_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problems: Sequence[Problem] = (OWN, replace(sample("running_total", "type_confusion"), problem_id="other"))
+    write = store.write_table
+
+    def interrupted(path: Path, table: pl.DataFrame) -> None:
+        if "spare" in path.name:
+            raise KeyboardInterrupt
+        write(path, table)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_table", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            export(problems, tmp_path / "set")
+    assert list((tmp_path / "set").rglob("*.parquet")) == []
+    with pytest.raises(InputError, match="holds no data"):
+        load(tmp_path / "set")
+    export(problems, tmp_path / "set")  # the same command again
+    assert len(load(tmp_path / "set")) == 2
