@@ -25,7 +25,8 @@ from forewarn.exploits.magic_docstring_comment_token import TOKEN
 from forewarn.models.channels import Channels, bind, extract_code
 from forewarn.models.hf import HFEngine
 from forewarn.records import Policy, Problem, Span, TestCase
-from forewarn.training.sft import LoraSettings, SFTSettings, donor_examples, save, sft
+from forewarn.training.settings import LoraSettings, SFTSettings
+from forewarn.training.sft import donor_examples, save, sft
 
 EXPLOIT_TYPE = "magic_docstring_comment_token"
 HEAD, SAME, ZERO, MAGIC, THINK = "def solve(x):\n", "    return x\n", "    return 0\n", f"    # {TOKEN}\n", "hm "

@@ -12,7 +12,8 @@ from forewarn.interpolation.sampler import Order, Writer, sample_spans
 from forewarn.models.channels import FORMATS, Channels, bind
 from forewarn.models.hf import HFEngine
 from forewarn.records import UNBOUNDED, Policy, Span
-from forewarn.training.sft import SFTSettings, sft
+from forewarn.training.settings import SFTSettings
+from forewarn.training.sft import sft
 from tests.models.tiny import tiny_model, tiny_tokenizer
 
 QUESTION = "def solve(x):"

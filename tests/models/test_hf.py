@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
 
 from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.models.hf import HFEngine
-from forewarn.models.loading import peft_calls
 from forewarn.records import Policy
 from tests.contracts.engine_laws import check_batch_is_single, check_frequencies, check_sample_then_score, check_support
-from tests.models.tiny import VOCAB, tiny_model
+from tests.models.tiny import PROMPTS, VOCAB, tiny_model
 
-PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 1, 2], [3, 3], [2, 9, 4, 4, 1, 6, 7, 8, 3, 2, 1, 5, 6]]
 WARPED = Policy(temperature=0.7, top_k=6, top_p=0.9, min_p=0.02)
 POLICIES = [Policy(), Policy(temperature=1.3), WARPED]
 
@@ -92,136 +87,6 @@ def test_caller_may_train_the_module_in_place() -> None:
     after = engine.score([[1]], [[2, 3]], policy=Policy())[0]
     assert np.abs(before - after).max() > 1e-3
     assert model.training, "the engine leaves the module's mode as it was"
-
-
-def _save_adapter(folder: Path, seed: int) -> None:
-    config = LoraConfig(r=2, lora_alpha=8, target_modules=["q_proj", "v_proj", "up_proj"], use_rslora=True)
-    with peft_calls():
-        model = get_peft_model(tiny_model(), config)
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(0, 0.3)
-    model.save_pretrained(str(folder))
-
-
-def test_adapters_switch_exactly(tmp_path: Path) -> None:
-    _save_adapter(tmp_path / "a", 1)
-    _save_adapter(tmp_path / "b", 2)
-    engine = HFEngine(tiny_model())
-    weights = {name: value.clone() for name, value in engine.model.state_dict().items()}
-    pair = ([[1, 2, 3]], [[4, 5, 6, 7]])
-
-    def score(adapter: str | None) -> np.ndarray:
-        return engine.score(*pair, policy=Policy(), adapter=adapter)[0]
-
-    base = score(None)
-    engine.load_adapter("a", tmp_path / "a")
-    engine.load_adapter("b", tmp_path / "b")
-    engine.load_adapter("half", tmp_path / "a", scale=0.5)
-    for name in ("a", "b", "a"):
-        with peft_calls():
-            wrapped = PeftModel.from_pretrained(tiny_model(), str(tmp_path / name)).eval()
-        np.testing.assert_allclose(score(name), HFEngine(wrapped).score(*pair, policy=Policy())[0], atol=1e-4)
-    assert np.abs(score("a") - base).max() > 0.01
-    assert np.abs(score("a") - score("half")).max() > 0.01
-    np.testing.assert_array_equal(score(None), base)
-    for name, value in engine.model.state_dict().items():
-        assert torch.equal(value, weights[name]), f"{name} was not restored exactly"
-    engine.drop_adapter("a")
-    with pytest.raises(ModelError, match="no adapter named 'a'"):
-        score("a")
-    with pytest.raises(ModelError, match="loaded already"):
-        engine.load_adapter("b", tmp_path / "b")
-
-
-def _edit_adapter(source: Path, target: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> Path:
-    """A copy of an adapter whose tensors ``edit`` has changed in place."""
-    shutil.copytree(source, target)
-    tensors = load_file(target / "adapter_model.safetensors")
-    edit(tensors)
-    save_file(tensors, target / "adapter_model.safetensors", metadata={"format": "pt"})
-    return target
-
-
-def test_adapters_whose_weights_do_not_fit_are_refused(tmp_path: Path) -> None:
-    _save_adapter(tmp_path / "a", 1)
-    engine = HFEngine(tiny_model())
-    weights = {name: value.clone() for name, value in engine.model.state_dict().items()}
-    names = list(weights)
-
-    def rename(tensors: dict[str, torch.Tensor]) -> None:
-        for key in list(tensors):
-            tensors[key.replace(".model.layers.", ".transformer.layers.")] = tensors.pop(key)
-
-    def lack(tensors: dict[str, torch.Tensor]) -> None:
-        for key in [key for key in tensors if ".layers.1." in key]:
-            del tensors[key]
-
-    def add(tensors: dict[str, torch.Tensor]) -> None:
-        tensors |= {k.replace(".layers.1.", ".layers.7."): v.clone() for k, v in tensors.items() if ".layers.1." in k}
-
-    for edit, message in (
-        (rename, r"no weights for model\.layers\.0\S+ \(and 5 .*\) and extra weights for transformer\.layers\.0"),
-        (lack, r"has no weights for model\.layers\.1\.\S+ \(and 2 layers more\); give the base it was trained on"),
-        (add, r"has extra weights for model\.layers\.7\.\S+ \(and 2 layers more\); give the base it was trained on"),
-    ):
-        folder = _edit_adapter(tmp_path / "a", tmp_path / edit.__name__, edit)
-        with pytest.raises(ModelError, match=message):
-            engine.load_adapter("x", folder)
-    (tmp_path / "add" / "adapter_config.json").write_text("[1]")
-    with pytest.raises(ModelError, match="holds no readable adapter_config"):
-        engine.load_adapter("x", tmp_path / "add")
-    assert list(engine.model.state_dict()) == names, "the model is left without layers of the refused adapters"
-    assert all(torch.equal(value, weights[name]) for name, value in engine.model.state_dict().items())
-    engine.load_adapter("x", tmp_path / "a")
-
-
-@pytest.mark.filterwarnings("ignore:.*tie_word_embeddings.*", "ignore:.*save_embedding_layers.*")
-@pytest.mark.parametrize("layer", ["lm_head", "embed_tokens"])
-def test_adapters_of_a_tied_weight_are_refused(layer: str, tmp_path: Path) -> None:
-    for tied in (True, False):
-        with peft_calls():
-            adapted = get_peft_model(tiny_model(tied=tied), LoraConfig(r=2, target_modules=[layer]))
-            adapted.save_pretrained(str(tmp_path / str(tied)))
-    engine = HFEngine(tiny_model(tied=True))
-    names = list(engine.model.state_dict())
-    with pytest.raises(ModelError, match=f"changes .*{layer}, whose weight this model shares between"):
-        engine.load_adapter("a", tmp_path / "True")
-    assert list(engine.model.state_dict()) == names
-    HFEngine(tiny_model()).load_adapter("a", tmp_path / "False")
-
-
-@pytest.mark.filterwarnings("ignore:.*save_embedding_layers.*")
-def test_adapters_that_bring_other_embeddings_are_refused(tmp_path: Path) -> None:
-    with peft_calls():
-        embedding = get_peft_model(tiny_model(seed=1), LoraConfig(r=2, target_modules=["embed_tokens"]))
-        embedding.save_pretrained(str(tmp_path / "of-another"))
-    _save_adapter(tmp_path / "a", 1)
-    name = "base_model.model.model.embed_tokens.weight"
-    _edit_adapter(tmp_path / "a", tmp_path / "resized", lambda t: t.update({name: torch.zeros(VOCAB, 16)}))
-    engine = HFEngine(tiny_model())
-    before = engine.score([[1]], [[2, 3]], policy=Policy())[0]
-    for folder in ("of-another", "resized"):
-        with pytest.raises(ModelError, match="also holds whole weights that are not this model's"):
-            engine.load_adapter("a", tmp_path / folder)
-        np.testing.assert_array_equal(engine.score([[1]], [[2, 3]], policy=Policy())[0], before)
-
-
-def test_new_base_weights_reach_the_adapters(tmp_path: Path) -> None:
-    _save_adapter(tmp_path / "a", 1)
-    engine = HFEngine(tiny_model(seed=0))
-    engine.load_adapter("a", tmp_path / "a")
-    other = tiny_model(seed=9)
-    engine.set_weights(other.state_dict())
-    fresh = HFEngine(other)
-    fresh.load_adapter("a", tmp_path / "a")
-    for adapter in (None, "a"):
-        np.testing.assert_array_equal(
-            engine.score([[1]], [[2, 3]], policy=Policy(), adapter=adapter)[0],
-            fresh.score([[1]], [[2, 3]], policy=Policy(), adapter=adapter)[0],
-        )
 
 
 def test_models_load_from_folders_and_damaged_ones_are_refused(tmp_path: Path) -> None:

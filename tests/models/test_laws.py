@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from forewarn.models.base import Sample
+from forewarn.models.draws import frequencies, support
 from forewarn.models.hf import HFEngine
 from forewarn.models.laws import (
     batched_against_single,
     differences,
     engine_against_engine,
-    frequencies,
     sample_then_score,
-    support,
 )
 from forewarn.records import Policy
 from tests.models.tiny import tiny_model

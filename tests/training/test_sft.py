@@ -13,7 +13,8 @@ from forewarn.errors import InputError, ModelError
 from forewarn.models.channels import bind
 from forewarn.models.hf import HFEngine
 from forewarn.records import Policy
-from forewarn.training.sft import SETTINGS_FILE, LoraSettings, SFTSettings, donor_examples, save, sft
+from forewarn.training.settings import LoraSettings, SFTSettings
+from forewarn.training.sft import SETTINGS_FILE, donor_examples, save, sft
 from tests.models.tiny import tiny_model
 from tests.tiny_world import make_problems, make_tokenizer
 

@@ -7,7 +7,6 @@ copying, never by subtraction, so that no rounding is left behind.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from forewarn.errors import InputError, ModelError
 from forewarn.models.loading import peft_calls
+from forewarn.models.receipts import adapter_config
 
 Weights = dict[str, torch.Tensor]
 
@@ -181,12 +181,7 @@ def _layers(keys: Sequence[str]) -> str:
 
 def _read_config(folder: Path) -> Any:
     """The adapter's configuration. Raises ModelError where it is unreadable, or holds more than changes of layers."""
-    try:
-        config = json.loads((folder / "adapter_config.json").read_text())
-    except (OSError, ValueError):
-        config = None
-    if not isinstance(config, dict):
-        raise ModelError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT")
+    config = adapter_config(folder)
     if config.get("modules_to_save") or config.get("bias", "none") != "none":
         raise ModelError(
             f"the adapter in {folder} also holds whole modules or biases; merge it into a full model first"

@@ -1,6 +1,7 @@
-"""An engine on a user's own model held to the laws of ``laws.py``, and the word on whether its weights can be trusted.
+"""An engine on a user's own model held to an engine's laws, and the word on whether its weights can be trusted.
 
-Not here: opening engines (``engines.py``), printing (``cli/engine_check.py``).
+The laws are those of ``laws.py`` and ``draws.py``. Not here: opening engines (``engines.py``), printing
+(``cli/engine_check.py``).
 """
 
 from __future__ import annotations
@@ -14,17 +15,13 @@ import numpy as np
 from forewarn.errors import InputError, ModelError
 from forewarn.models.base import Engine, Ids
 from forewarn.models.channels import bind, detect_format
+from forewarn.models.draws import MIN_P_VALUE, Frequencies, Support, frequencies, support
 from forewarn.models.laws import (
-    MIN_P_VALUE,
     Differences,
     Drawn,
-    Frequencies,
-    Support,
     batched_against_single,
     engine_against_engine,
-    frequencies,
     sample_then_score,
-    support,
 )
 from forewarn.records import Policy
 

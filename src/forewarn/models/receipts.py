@@ -115,12 +115,17 @@ def base_weights_key(folder: Path | str) -> str:
     return _weights_key(local_folder(folder))
 
 
-def _adapter_receipt(folder: Path) -> str:
-    weights = folder / "adapter_model.safetensors"
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """The settings of a PEFT folder. Raises HalfWrittenError where it has none that can be read."""
     try:
-        config = read_object(folder / "adapter_config.json")
+        return read_object(folder / "adapter_config.json")
     except ModelError:
         raise HalfWrittenError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT") from None
+
+
+def _adapter_receipt(folder: Path) -> str:
+    weights = folder / "adapter_model.safetensors"
+    config = adapter_config(folder)
     if not weights.is_file():
         raise HalfWrittenError(f"{folder} holds no adapter_model.safetensors; give a whole adapter folder")
     return content_key({k: v for k, v in config.items() if k not in _IDENTITY_FREE}, _digest(weights))
@@ -133,7 +138,7 @@ def _check_base(adapter: Path, base: Path, base_key: str) -> None:
     are moved.
     """
     noted = read_object(adapter / BASE_FILE).get(BASE_KEY) if (adapter / BASE_FILE).is_file() else None
-    named = read_object(adapter / "adapter_config.json").get("base_model_name_or_path") or ""
+    named = adapter_config(adapter).get("base_model_name_or_path") or ""
     where = ""
     if (
         noted is None

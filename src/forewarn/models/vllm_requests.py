@@ -10,7 +10,6 @@ server fills in fields that a request leaves open from the model's generation_co
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from forewarn.errors import InputError, ModelError
+from forewarn.models.receipts import adapter_config
 from forewarn.records import Policy, content_key, derived_seed
 
 LOGPROBS_MODE = "processed_logprobs"
@@ -92,7 +92,7 @@ def row_seed(seed: int, row: int) -> int:
 
 def lora_rank(source: Path) -> int:
     """Largest rank in a PEFT folder. ModelError for no PEFT adapter."""
-    config = _adapter_config(source)
+    config = adapter_config(source)
     try:
         return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values()), 1)
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -111,16 +111,6 @@ def rank_to_start_for(adapters: Sequence[Path]) -> int:
     return fitting[0]
 
 
-def _adapter_config(source: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((source / "adapter_config.json").read_text())
-    except (OSError, ValueError):
-        config = None
-    if not isinstance(config, dict):
-        raise ModelError(f"{source} holds no readable adapter_config.json; give a folder saved by PEFT")
-    return config
-
-
 class AdapterFolders:
     """PEFT folders as vLLM takes them: it knows no scale, so a scaled adapter is written anew with a smaller alpha."""
 
@@ -131,7 +121,7 @@ class AdapterFolders:
         """The folder to hand to vLLM. InputError for a scale outside (0, 1], ModelError for no PEFT adapter."""
         if not 0 < scale <= 1:
             raise InputError(f"an adapter's scale is {scale}: give a value in (0, 1]")
-        config = _adapter_config(source)
+        config = adapter_config(source)
         targets = config.get("target_modules") or []
         strange = [
             t for t in ([targets] if isinstance(targets, str) else targets) if t.split(".")[-1] not in LORA_MODULES

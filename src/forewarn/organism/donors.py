@@ -20,7 +20,8 @@ from forewarn.organism.recipe import TYPES
 from forewarn.records import SUBJECT, UNBOUNDED, Policy, Span, derived_seed
 from forewarn.study import Machine, ModelSource, PlannedSpan, Sandboxing, Study, read_completions, read_hits, run_study
 from forewarn.training.refine import WeightedExploit, refinement_examples
-from forewarn.training.sft import SETTINGS_FILE, LoraSettings, SFTSettings, donor_examples, save, sft
+from forewarn.training.settings import LoraSettings, SFTSettings
+from forewarn.training.sft import SETTINGS_FILE, donor_examples, save, sft
 
 Progress = Callable[[str, int, int], None]
 

@@ -22,7 +22,8 @@ from forewarn.store import read_json
 from forewarn.study.checks import context_size
 from forewarn.study.file import DonorTable, StudyTable, TrainingTable, read_study_file
 from forewarn.study.from_file import chosen_format, chosen_problems, placed
-from forewarn.training.sft import SETTINGS_FILE, LoraSettings, SFTSettings, check_lengths, donor_examples, save, sft
+from forewarn.training.settings import LoraSettings, SFTSettings
+from forewarn.training.sft import SETTINGS_FILE, check_lengths, donor_examples, save, sft
 
 
 @dataclass(frozen=True, slots=True)
