@@ -1,18 +1,17 @@
 """(Problem, code) -> Verdict: run the checkers in the sandbox and combine their answers into one of six labels.
 
 The labels are those of ``labels.py``. Not covered: isolation (``sandbox.py``), what a type's checkers accept
-(``forewarn.exploits``), the queue (``pool.py``).
+(``forewarn.exploits``), the queue (``pool.py``),
+what is remembered (``memory.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, TypeVar
 
@@ -32,6 +31,7 @@ from forewarn.judge.labels import (
     type_of,
 )
 from forewarn.judge.levels import choose_level
+from forewarn.judge.memory import Counts, Key, Memory
 from forewarn.judge.pool import Pool
 from forewarn.judge.runs import Runner
 from forewarn.judge.sandbox import FaultKind, Level, Sandbox, SandboxFault
@@ -45,24 +45,8 @@ MIN_TIMEOUT_S = 0.01
 MAX_MEMORY_MB = 1 << 20
 T = TypeVar("T")
 Item = tuple[Problem, str]
-Key = tuple[str, str]
-"""of a problem (``identity.py``) and of a code"""
 JobOf = Callable[[Problem, str], Callable[[Sandbox], T]]
 """(problem, code) -> what to do in a sandbox"""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What a Judge has done so far."""
-
-    judged: int
-    """submissions, those known from before not counted"""
-    executions: int
-    invalid: Mapping[FaultKind, int]
-    """submissions without an answer, by what broke; they are not remembered, so asking again runs them again"""
-    zygotes_started: int
-    zygotes_lost: int
-    """of the started ones, how many had to be replaced"""
 
 
 class Judge:
@@ -102,8 +86,7 @@ class Judge:
             raise InputError(f"max_memory_mb is {max_memory_mb}: give 64 to {MAX_MEMORY_MB}")
         if deadline_s is not None and not 0 < deadline_s < float("inf"):
             raise InputError(f"deadline_s is {deadline_s}: give a number of seconds above 0, or None")
-        if remember < 0:
-            raise InputError(f"remember is {remember}: give 0 or more")
+        memory = Memory(remember)  # refuses before any process starts
         self.timeout_s = timeout_s
         self._types = types
         longest_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
@@ -112,12 +95,8 @@ class Judge:
         sandboxes = [Sandbox(self.level, max_memory_mb) for _ in range(workers * SANDBOXES_PER_WORKER)]
         self._limit = QUEUED_PER_SANDBOX * len(sandboxes)
         self._pool = Pool(sandboxes, self._limit)
-        self._known: dict[Key, Decisions] = {}
+        self._memory = memory
         self._problem_keys = ProblemKeys()
-        self._lock = threading.Lock()
-        self._remember = remember
-        self._judged = 0
-        self._invalid: Counter[FaultKind] = Counter()
 
     def __enter__(self) -> Judge:
         return self
@@ -134,11 +113,7 @@ class Judge:
     @property
     def counts(self) -> Counts:
         """What was done so far, faults included."""
-        starts = [sandbox.starts for sandbox in self._pool.sandboxes]
-        executions = sum(sandbox.executions for sandbox in self._pool.sandboxes)
-        with self._lock:
-            lost = sum(max(0, n - 1) for n in starts)
-            return Counts(self._judged, executions, dict(self._invalid), sum(starts), lost)
+        return self._memory.counts(self._pool.sandboxes)
 
     def verdicts(self, items: Sequence[Item], *, audit: bool = False) -> list[Verdict]:
         """One verdict an item, in order. Equal problems with equal code are judged once in this Judge's life.
@@ -237,7 +212,7 @@ class Judge:
         """The decisions of some checkers, None where one broke. ``lazy``: the others only if the first accepts."""
         exploit_type = type_of(problem, self._types)
         key = self._problem_keys.of(problem), content_key(code)
-        known = self._known.get(key, {})
+        known = self._memory.known(key)
         runner = Runner(sandbox, problem, code, self.timeout_s, until=time.monotonic() + self.deadline_s)
         decisions: Decisions = {}
         broken: FaultKind | None = None
@@ -249,16 +224,7 @@ class Judge:
                 broken = broken or fault
             if lazy and not decisions[names[0]].accepted:
                 break
-        with self._lock:
-            if decisions.keys() - known.keys():
-                self._judged += 1
-            if broken is not None:
-                self._invalid[broken] += 1
-            if len(self._known) >= self._remember:
-                self._known.clear()
-            sure = {name: decision for name, decision in decisions.items() if decision.accepted is not None}
-            if self._remember:
-                self._known[key] = {**known, **sure}
+        self._memory.learn(key, known, decisions, broken)
         return decisions
 
     def _verdict(self, sandbox: Sandbox, problem: Problem, code: str, audit: bool) -> Verdict:
