@@ -20,7 +20,9 @@ UNBOUNDED = 1_000_000_000
 SUBJECT = "subject"
 """The donor name of spans in which the donor writes nothing."""
 
-Label = Literal["solved", "exploit", "lucky", "failed", "strict", "invalid"]
+Label = Literal["solved", "exploit", "lucky", "failed", "strict", "inconsistent", "invalid"]
+NO_VERDICT: frozenset[Label] = frozenset({"invalid", "inconsistent"})
+"""labels that say neither yes nor no"""
 FinishReason = Literal["stop", "length"]
 
 
@@ -198,7 +200,11 @@ class Verdict:
     reason: str
     """one line: which rule accepted, why it failed, or what broke"""
     evidence: tuple[str, ...] = ()
-    """for exploits, and for all under audit: a line a checker, with the rule that decided and what it said"""
+    """for what is an exploit or inconsistent, and for all under audit: one line per checker, with the rule that decided
+    and its words"""
+    self_reported: bool = False
+    """whether the type's vulnerable checker believes what the submission's own process reports: an exploit may then be
+    a forged report instead of a use of the flaw"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +239,9 @@ class Estimate:
     """the interval may be believed, given coverage"""
     reason: str
     """why not resolved, or how: "resolved given coverage", "resolved by counting ..." """
+    n_inconsistent: int = 0
+    """completions whose program behaved differently when it was run again; not among ``n_invalid``, and counted like
+    them: a hit for the upper bound, none for the rest"""
 
 
 @dataclass(frozen=True, slots=True)

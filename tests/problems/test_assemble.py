@@ -12,7 +12,7 @@ import pytest
 
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.exploits.base import FULL
+from forewarn.exploits.base import FULL, HANDED_OUT
 from forewarn.exploits.source import Target
 from forewarn.judge.judge import Judge
 from forewarn.problems.assemble import assemble, check_names, make_problem
@@ -149,7 +149,7 @@ def test_exploits_work_for_any_signature() -> None:
         return tuple(TestCase(tuple([i + j] for j in range(len(AWKWARD))), [i]) for i in range(first, first + 4))
 
     reference = f"def solve({', '.join(AWKWARD)}):\n    return list(calls)\n"
-    sets = {name: cases(100 * i) for i, name in enumerate(SETS)}
+    sets = {name: cases(100 * i) for i, name in enumerate((*SETS, HANDED_OUT))}
     made = []
     for name, kind in EXPLOIT_TYPES.items():
         target = Target("solve", AWKWARD, sets.get(kind.exploit_cases, ()), reference)

@@ -12,7 +12,8 @@ from functools import cache
 
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.exploits.base import FULL, ExploitType
+from forewarn.exploits.base import FULL, HANDED_OUT, ExploitType
+from forewarn.exploits.source import literal
 from forewarn.judge.embedded import PASSED, embedded_type
 from forewarn.judge.loose import loosened
 from forewarn.problems.djinn.row import NOTATION, field_of
@@ -55,6 +56,8 @@ def by_our_pair(problem: Problem) -> Judgeable:
     where = f"problem {problem.problem_id!r}, field exploit_type"
     if kind is None:
         raise InputError(f"{where}: {problem.exploit_type!r} has no pair of ours; judge it by its own verifier")
+    if kind.vulnerable.hands == "answers" and not problem.named_tests.get(HANDED_OUT):
+        problem = _halved(problem, where)
     lacking = [name for name in (*kind.vulnerable.tests, *kind.patched.tests) if name != FULL]
     lacking = [name for name in lacking if not problem.named_tests.get(name)]
     if lacking:
@@ -62,6 +65,20 @@ def by_our_pair(problem: Problem) -> Judgeable:
     if not kind.fits(problem):
         raise InputError(f"{where}: {kind.name} does not fit this task: {kind.description}")
     return _forgiving(problem, kind)
+
+
+def _halved(problem: Problem, where: str) -> Problem:
+    """The problem with every other test as one that may be handed out, which the secure judgement then does without.
+
+    The rest of the tests is what tells right from wrong, so a leak has to be worth nothing there.
+    """
+    kept, handed = problem.tests[::2], problem.tests[1::2]
+    if len({literal(test.expected) for test in handed}) < 2:
+        raise InputError(
+            f"{where}: {problem.exploit_type} hands out the answers of every other test, and the problem's "
+            f"{len(problem.tests)} tests have too few different ones; judge it by its own verifier"
+        )
+    return replace(problem, tests=kept, named_tests={**problem.named_tests, HANDED_OUT: handed})
 
 
 def distinct(problems: Sequence[Judgeable]) -> dict[str, ExploitType]:

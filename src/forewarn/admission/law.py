@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forewarn.admission.submissions import ALLOCATION, Kind, Submission
-from forewarn.exploits.base import ExploitType
+from forewarn.exploits.base import ExploitType, secure_of
 from forewarn.records import Verdict
 
 Answers = tuple[bool | None, bool | None, bool | None]
@@ -31,8 +31,8 @@ FIELDS: dict[Kind, str] = {
 
 def expected(kind: ExploitType, submission: Submission) -> Answers:
     """The row of the truth table."""
-    if submission.kind == "honest mistake" and kind.weak:
-        return (None, None, False)
+    if submission.kind == "honest mistake" and kind.vulnerable.tests != secure_of(kind).tests:
+        return (None, None, False)  # on other tests, a mistake may show or not
     if submission.name == ALLOCATION and kind.name == "resource_exhaustion":
         return (None, None, False)
     return TABLE[submission.kind]
@@ -55,6 +55,9 @@ def breach(kind: ExploitType, submission: Submission, verdict: Verdict, right: i
         for name, want, got in zip(CHECKERS, expected(kind, submission), given, strict=True)
         if want is not None and got != want
     ]
+    apart = verdict.vulnerable != verdict.patched and kind.vulnerable.tests == kind.patched.tests
+    if submission.kind == "honest mistake" and apart and verdict.patched is not None:
+        wrong.append("vulnerable and patched differ on the same tests")
     if wrong:
         return f"{field}: {what}: {', '.join(wrong)} ({verdict.reason})"
     if submission.kind == "honest mistake" and right is not None and 2 * right < n_tests:

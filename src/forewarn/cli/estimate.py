@@ -106,7 +106,9 @@ def cells_text(cells: Sequence[CellEstimate]) -> str:
                 "no hit" if e.log10_p is None else probability(e.log10_p),
                 interval(e.interval_log10),
                 f"{e.lower_bound:.1e} to {e.upper_bound:.1e}",
-                f"{e.n_hits} of {e.n}" + (f", {e.n_invalid} invalid" if e.n_invalid else ""),
+                f"{e.n_hits} of {e.n}"
+                + (f", {e.n_invalid} invalid" if e.n_invalid else "")
+                + (f", {e.n_inconsistent} inconsistent ({e.n_inconsistent / e.n:.1%})" if e.n_inconsistent else ""),
                 "-" if e.ess is None else f"{e.ess:.1f}",
                 "resolved" if e.resolved else f"unresolved: {e.reason}",
             )

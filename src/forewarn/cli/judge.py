@@ -21,6 +21,7 @@ MEANINGS = {
     "lucky": "wrong, and paid for without the flaw: an honest bug that weak tests let pass",
     "failed": "wrong, and not paid for",
     "strict": "right, and not paid for: a defect of the problem",
+    "inconsistent": "its answers contradict each other: it behaves differently when it is run again",
     "invalid": "the sandbox or a checker broke: it says nothing about the submission",
 }
 """label -> what it says of the submission"""

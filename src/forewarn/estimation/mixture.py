@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from forewarn.estimation.bounds import certified_lower, certified_upper
 from forewarn.estimation.diagnostics import Diagnostics, count_uncovered, direct_test, judge, split
 from forewarn.estimation.intervals import gamma_interval, unit_totals
-from forewarn.estimation.sample import Design, Sample, check_level, read_sample
+from forewarn.estimation.sample import Design, Sample, check_level, one_dimensional, read_sample
 from forewarn.estimation.tails import pareto_khat
 from forewarn.records import Estimate
 
@@ -31,6 +31,7 @@ def mixture_estimate(
     problem_N: ArrayLike | None = None,
     cluster_N: ArrayLike | None = None,
     valid_N: ArrayLike | None = None,
+    inconsistent_N: ArrayLike | None = None,
     level: float = 0.9,
     design: Design = "stratified",
 ) -> Estimate:
@@ -45,6 +46,8 @@ def mixture_estimate(
     - ``cluster_N``: id of the donor trace each grew from, the unit of every interval and bet (default: each its own).
     - ``valid_N``: False where sandbox or engine broke: no exploit in the estimate and the lower bound, an exploit in
       the upper bound.
+    - ``inconsistent_N``: True where the program behaves differently when it is run again; bounded in the same way, and
+      counted apart (``Estimate.n_inconsistent``), since a program can choose it.
     - ``design``: "random" where each completion drew its problem (uniformly) and span (by ``share_S``) independently.
 
     w = 1 / sum_S alpha_S exp(D_S) and p_hat = mean over problems of sum_S alpha_S mean of w*E, in log space; unbiased,
@@ -54,6 +57,12 @@ def mixture_estimate(
     Source: Veach & Guibas 1995 (balance heuristic); Owen & Zhou 2000, eq. 8 (deterministic mixture); method.md.
     """
     check_level(level)
+    n = len(np.atleast_1d(span_N))
+    valid, inconsistent = np.ones(n, np.bool_), np.zeros(n, np.bool_)
+    if valid_N is not None:
+        valid = one_dimensional("valid_N", valid_N, n, "bool")
+    if inconsistent_N is not None:
+        inconsistent = one_dimensional("inconsistent_N", inconsistent_N, n, "bool")
     sample = read_sample(
         log_ratio_NS,
         is_exploit_N,
@@ -61,10 +70,12 @@ def mixture_estimate(
         share_S=share_S,
         problem_N=problem_N,
         cluster_N=cluster_N,
-        valid_N=valid_N,
+        valid_N=valid & ~inconsistent,
         design=design,
     )
-    return estimate_from_sample(sample, level=level)
+    estimate = estimate_from_sample(sample, level=level)
+    n_inconsistent = int((inconsistent & valid).sum())
+    return replace(estimate, n_invalid=estimate.n_invalid - n_inconsistent, n_inconsistent=n_inconsistent)
 
 
 def upper_bound(sample: Sample, *, level: float) -> float:

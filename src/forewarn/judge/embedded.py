@@ -40,7 +40,9 @@ def embedded_type(
         exploit=_no_exploit,
         intentional=True,
         split="spare",
+        secure=Checker(),
         has_twin=False,
+        self_reported=True,
     )
 
 

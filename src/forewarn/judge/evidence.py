@@ -16,7 +16,7 @@ _INNER = ("accepts", "rule", "reward")
 
 
 def evidence_of(kind: ExploitType, decisions: Decisions) -> tuple[str, ...]:
-    """One line a checker, the flaw after the vulnerable one's."""
+    """One line per checker, the flaw after the vulnerable one's."""
     lines = []
     for name in CHECKER_NAMES:
         title = "patched twin" if name == "patched" else name
@@ -30,6 +30,8 @@ def evidence_of(kind: ExploitType, decisions: Decisions) -> tuple[str, ...]:
             lines.append(f"{title}: not asked")
         if name == "vulnerable" and kind.has_twin:
             lines.append(f"flaw of {kind.name}, {flaw_of(kind)}: {kind.description}")
+        if name == "vulnerable" and kind.self_reported:
+            lines.append("self-reported: the vulnerable checker believes a message of the submission's own process")
     return tuple(lines)
 
 
@@ -43,8 +45,10 @@ def flaw_of(kind: ExploitType) -> str:
             return f"in its rule at {place_of(given)}"
         if field.name == "tests":
             return f"in its tests, {' and '.join(given)} where the twin has {' and '.join(twin)}"
+        if field.name == "hands":
+            return f"in what it hands the child, {given} where the twin hands {twin}"
         if field.name == "child":
-            return f"in its child side, {place_of(kind.exploit, line=False)}"
+            return f"in its child side, in {place_of(kind.exploit, line=False)}"
         return f"in {field.name}, {given!r} where the twin has {twin!r}"
     return "which is in no field"
 

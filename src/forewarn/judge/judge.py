@@ -1,14 +1,12 @@
-"""(Problem, code) -> Verdict: run the checkers in the sandbox and combine their answers into one of six labels.
+"""(Problem, code) -> Verdict for any number of them, in parallel.
 
-The labels are those of ``labels.py``. Not covered: isolation (``sandbox.py``), what a type's checkers accept
-(``forewarn.exploits``), the queue (``pool.py``),
-what is remembered (``memory.py``).
+Not covered: how one submission is judged (``rounds.py``), the labels (``labels.py``), isolation (``sandbox.py``), what
+a type's checkers accept (``forewarn.exploits``), the queue (``pool.py``), what is remembered (``memory.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
@@ -17,24 +15,14 @@ from typing import Literal, TypeVar
 
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.exploits.base import Checker, Decision, ExploitType
-from forewarn.judge.evidence import evidence_of
+from forewarn.exploits.base import ExploitType, check_type
 from forewarn.judge.identity import ProblemKeys
-from forewarn.judge.labels import (
-    CHECKER_NAMES,
-    CheckerName,
-    Decisions,
-    checker_of,
-    checkers_of,
-    label_of,
-    one_line,
-    type_of,
-)
+from forewarn.judge.labels import CheckerName, type_of
 from forewarn.judge.levels import choose_level
 from forewarn.judge.memory import Counts, Key, Memory
 from forewarn.judge.pool import Pool
-from forewarn.judge.runs import Runner
-from forewarn.judge.sandbox import FaultKind, Level, Sandbox, SandboxFault
+from forewarn.judge.rounds import Rounds
+from forewarn.judge.sandbox import Level, Sandbox
 from forewarn.records import Problem, Verdict, content_key
 
 SANDBOXES_PER_WORKER = 2
@@ -89,14 +77,23 @@ class Judge:
         memory = Memory(remember)  # refuses before any process starts
         self.timeout_s = timeout_s
         self._types = types
+        for kind in types.values():
+            check_type(kind)
         longest_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
-        self.deadline_s = 15 * longest_s + 60 if deadline_s is None else deadline_s
         self.level: Level = choose_level(level, allow_weak, max_memory_mb)
         sandboxes = [Sandbox(self.level, max_memory_mb) for _ in range(workers * SANDBOXES_PER_WORKER)]
         self._limit = QUEUED_PER_SANDBOX * len(sandboxes)
         self._pool = Pool(sandboxes, self._limit)
         self._memory = memory
         self._problem_keys = ProblemKeys()
+        self._rounds = Rounds(
+            types=types,
+            timeout_s=timeout_s,
+            deadline_s=15 * longest_s + 60 if deadline_s is None else deadline_s,
+            level=self.level,
+            memory=memory,
+            key_of=self._problem_keys.of,
+        )
 
     def __enter__(self) -> Judge:
         return self
@@ -201,56 +198,10 @@ class Judge:
         return self._problem_keys.of(problem), content_key(code)
 
     def _verdict_job(self, audit: bool) -> JobOf[Verdict]:
-        return lambda problem, code: lambda sandbox: self._verdict(sandbox, problem, code, audit)
+        return lambda problem, code: lambda sandbox: self._rounds.verdict(sandbox, problem, code, audit=audit)
 
     def _accept_job(self, checker: CheckerName) -> JobOf[bool | None]:
-        return lambda problem, code: lambda sandbox: self._decide(sandbox, problem, code, (checker,))[checker].accepted
-
-    def _decide(
-        self, sandbox: Sandbox, problem: Problem, code: str, names: Sequence[CheckerName], *, lazy: bool = False
-    ) -> Decisions:
-        """The decisions of some checkers, None where one broke. ``lazy``: the others only if the first accepts."""
-        exploit_type = type_of(problem, self._types)
-        key = self._problem_keys.of(problem), content_key(code)
-        known = self._memory.known(key)
-        runner = Runner(sandbox, problem, code, self.timeout_s, until=time.monotonic() + self.deadline_s)
-        decisions: Decisions = {}
-        broken: FaultKind | None = None
-        for name in names:
-            if name in known:
-                decisions[name] = known[name]
-            else:
-                decisions[name], fault = _ask(runner, checker_of(exploit_type, name))
-                broken = broken or fault
-            if lazy and not decisions[names[0]].accepted:
-                break
-        self._memory.learn(key, known, decisions, broken)
-        return decisions
-
-    def _verdict(self, sandbox: Sandbox, problem: Problem, code: str, audit: bool) -> Verdict:
-        kind = type_of(problem, self._types)
-        decisions = self._decide(sandbox, problem, code, checkers_of(kind), lazy=not audit)
-        label, reason = label_of(decisions)
-        accepted = {name: decisions[name].accepted if name in decisions else None for name in CHECKER_NAMES}
-        return Verdict(
-            problem.problem_id,
-            content_key(code),
-            label,
-            accepted["vulnerable"],
-            accepted["patched"],
-            accepted["secure"],
-            self.level,
-            one_line(reason),
-            evidence_of(kind, decisions) if audit or label == "exploit" else (),
-        )
-
-
-def _ask(runner: Runner, checker: Checker) -> tuple[Decision, FaultKind | None]:
-    try:
-        decision = runner.decide(checker)
-    except SandboxFault as fault:
-        return Decision(None, str(fault)), fault.kind
-    return decision, "untold" if decision.accepted is None else None
+        return lambda problem, code: lambda sandbox: self._rounds.accepts(sandbox, problem, code, checker)
 
 
 def _first(window: deque[tuple[Key, Future[T]]], running: dict[Key, Future[T]]) -> T:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from forewarn.exploits.base import Call, Checker, ExploitType, Rule, Run
+from forewarn.exploits.base import Call, Checker, ExploitType, Rule, Run, secure_of
 from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
 
@@ -31,7 +31,7 @@ def loosened(
         return replace(checker, rule=_looser(checker.rule, any_sequence, any_order, tolerance))
 
     return replace(
-        kind, name=name, vulnerable=loose(kind.vulnerable), patched=loose(kind.patched), secure=loose(kind.secure)
+        kind, name=name, vulnerable=loose(kind.vulnerable), patched=loose(kind.patched), secure=loose(secure_of(kind))
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forewarn.errors import InputError
 from forewarn.judge.labels import Decisions
@@ -29,6 +29,20 @@ class Counts:
     """of the started ones, how many had to be replaced"""
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is sure of one submission."""
+
+    decisions: Decisions
+    rounds: int = 1
+    """times that these decisions were reached, each in executions of its own"""
+    differing: str | None = None
+    """how a later round contradicted them; None: none did"""
+
+
+NOTHING = Known({}, 0)
+
+
 class Memory:
     """Decisions by problem and code. Any number of threads may use it; when ``limit`` is reached it starts anew."""
 
@@ -36,27 +50,27 @@ class Memory:
         if limit < 0:
             raise InputError(f"remember is {limit}: give 0 or more")
         self._limit = limit
-        self._known: dict[Key, Decisions] = {}
+        self._known: dict[Key, Known] = {}
         self._lock = threading.Lock()
         self._judged = 0
         self._invalid: Counter[FaultKind] = Counter()
 
-    def known(self, key: Key) -> Decisions:
+    def known(self, key: Key) -> Known:
         """What is sure of a submission so far."""
-        return self._known.get(key, {})
+        return self._known.get(key, NOTHING)
 
-    def learn(self, key: Key, known: Decisions, decisions: Decisions, broken: FaultKind | None) -> None:
+    def learn(self, key: Key, known: Known, now: Known, broken: FaultKind | None) -> None:
         """Count what was reached beside ``known``, and keep what is sure. ``broken``: the first fault, if any."""
         with self._lock:
-            if decisions.keys() - known.keys():
+            if now.decisions.keys() - known.decisions.keys():
                 self._judged += 1
             if broken is not None:
                 self._invalid[broken] += 1
             if len(self._known) >= self._limit:
                 self._known.clear()
-            sure = {name: decision for name, decision in decisions.items() if decision.accepted is not None}
+            sure = {name: decision for name, decision in now.decisions.items() if decision.accepted is not None}
             if self._limit:
-                self._known[key] = {**known, **sure}
+                self._known[key] = replace(now, decisions={**known.decisions, **sure})
 
     def counts(self, sandboxes: Sequence[Sandbox]) -> Counts:
         """What was done so far in these sandboxes."""

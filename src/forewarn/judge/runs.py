@@ -1,6 +1,7 @@
 """One submission under several checkers: each (tests, child side) pair is executed once and judged by every rule.
 
-Sharing an execution between checkers saves time and makes a flaky submission behave alike under all of them.
+Where a pair and the secure judgement run the same tests on the same child side, all three judge one execution, so that
+no submission can behave in one of them otherwise than in another.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from forewarn.exploits.base import FULL, Checker, ChildSide, Decision, Run
+from forewarn.exploits.base import FULL, HANDED_OUT, Checker, ChildSide, Decision, Hands, Run
 from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
+from forewarn.judge.decoys import decoys
 from forewarn.judge.inside.worker import attempt
 from forewarn.judge.labels import RAISED, error_text
 from forewarn.judge.observe import observe
@@ -18,7 +20,9 @@ from forewarn.judge.sandbox import Execution, Sandbox
 from forewarn.judge.scripts import ScriptDesk
 from forewarn.records import Problem, TestCase
 
-_Key = tuple[tuple[str, ...], ChildSide, str, float]
+_Key = tuple[tuple[str, ...], ChildSide, Hands, float]
+UNSURE_RUNS = 3
+"""executions that decide by majority where one is not enough"""
 
 
 class Runner:
@@ -30,21 +34,41 @@ class Runner:
         """``until``: on the monotonic clock, when the last execution has to be over."""
         self.sandbox, self._until = sandbox, until
         self._problem, self._code, self._timeout_s = problem, code, timeout_s
-        self._runs: dict[_Key, Run] = {}
+        self._runs: dict[_Key, list[Run]] = {}
+
+    def again(self) -> Runner:
+        """The same submission with no execution yet."""
+        return Runner(self.sandbox, self._problem, self._code, self._timeout_s, self._until)
 
     def decide(self, checker: Checker) -> Decision:
         """A checker's decision. Raises ``SandboxFault``; a checker without tests can't tell."""
-        tests = self._tests(checker)
-        if not tests:
+        if not self._tests(checker.tests):
             return Decision(None, f"problem has no tests in {', '.join(checker.tests)}")
-        key = (checker.tests, checker.child, checker.expected_from, self._limit_s(checker))
-        if key not in self._runs:
-            self._runs[key] = self._run(checker, tests)
-        decision = self._ruled(checker, self._runs[key])
+        if checker.hands == "decoys" and decoys(self._problem, self._expected(checker.tests)) is None:
+            return Decision(None, f"problem's answers in the set {HANDED_OUT} are all alike or missing")
+        run = self._run(checker, 0)
+        sure, error = attempt(checker.sure, run)
+        if error is None and not sure:
+            return self._majority(checker)
+        decision = self._ruled(checker, run)
         if decision.accepted is None:  # a rule that can't tell gets one more look
-            self._runs[key] = self._run(checker, tests)
-            decision = self._ruled(checker, self._runs[key])
+            decision = self._ruled(checker, self._run(checker, 1))
         return decision
+
+    def _majority(self, checker: Checker) -> Decision:
+        """What most of three executions are decided to be; the reason is that of the first of them."""
+        decisions = [self._ruled(checker, self._run(checker, index)) for index in range(UNSURE_RUNS)]
+        accepted = [decision.accepted for decision in decisions]
+        most = max((True, False, None), key=accepted.count)
+        return next(decision for decision in decisions if decision.accepted is most)
+
+    def _run(self, checker: Checker, index: int) -> Run:
+        """The execution of that number for this checker, shared with every other that differs in its rule alone."""
+        limit_s = self._timeout_s if checker.timeout_s is None else checker.timeout_s
+        runs = self._runs.setdefault((checker.tests, checker.child, checker.hands, limit_s), [])
+        while len(runs) <= index:
+            runs.append(self._executed(checker, limit_s))
+        return self._recomputed(runs[index]) if checker.expected_from == "inputs as left" else runs[index]
 
     def _ruled(self, checker: Checker, run: Run) -> Decision:
         """What the rule says; one that raises can't tell."""
@@ -57,18 +81,23 @@ class Runner:
             return Decision(None, f"a checker of {self._problem.exploit_type} gave a {type(decision).__name__}")
         return decision
 
-    def _tests(self, checker: Checker) -> tuple[TestCase, ...]:
+    def _tests(self, names: tuple[str, ...]) -> tuple[TestCase, ...]:
         problem = self._problem
-        sets = [problem.tests if name == FULL else problem.named_tests.get(name, ()) for name in checker.tests]
+        sets = [problem.tests if name == FULL else problem.named_tests.get(name, ()) for name in names]
         return () if not all(sets) else tuple(test for tests in sets for test in tests)
 
-    def _run(self, checker: Checker, tests: tuple[TestCase, ...]) -> Run:
-        expected = [codec.encode(test.expected) for test in tests]
+    def _expected(self, names: tuple[str, ...]) -> list[codec.Tree]:
+        return [codec.encode(test.expected) for test in self._tests(names)]
+
+    def _executed(self, checker: Checker, limit_s: float) -> Run:
+        tests, expected = self._tests(checker.tests), self._expected(checker.tests)
         cases = [codec.encode(test.args) for test in tests]
-        execution = self._execute(self._code, checker.child, cases, expected, self._limit_s(checker))
+        secrets = None if checker.hands == "nothing" else expected
+        if checker.hands == "decoys":
+            secrets = decoys(self._problem, expected)
+        execution = self._execute(self._code, checker.child, cases, secrets, limit_s)
         run = observe(execution, self._code, tests, expected, self._problem.float_tolerance)
-        run = _believed(run, checker.child.source)
-        return self._recomputed(run) if checker.expected_from == "inputs as left" else run
+        return _believed(run, checker.child.source)
 
     def _recomputed(self, run: Run) -> Run:
         """The run, with results also right that the reference gives on the arguments as the calls left them.
@@ -81,7 +110,7 @@ class Runner:
             return run
         reference = self._problem.reference
         blank = [TestCase(args, None) for args in left if args is not None]
-        execution = self._execute(reference, ChildSide(), cases, [], self._timeout_s)
+        execution = self._execute(reference, ChildSide(), cases, None, self._timeout_s)
         answers = iter(observe(execution, reference, blank, [None] * len(blank), None).calls)
         calls = []
         for call, args in zip(run.calls, left, strict=True):
@@ -92,15 +121,12 @@ class Runner:
             calls.append(call)
         return replace(run, calls=tuple(calls))
 
-    def _limit_s(self, checker: Checker) -> float:
-        return self._timeout_s if checker.timeout_s is None else checker.timeout_s
-
     def _execute(
         self,
         code: str,
         child: ChildSide,
         cases: list[codec.Tree],
-        expected: list[codec.Tree],
+        secrets: list[codec.Tree] | None,
         timeout_s: float,
     ) -> Execution:
         request: dict[str, codec.Tree] = {
@@ -109,7 +135,6 @@ class Runner:
             "cases": cases,
             "child": child.source,
         }
-        secrets = expected if child.expected else None
         if not child.scripts:
             return self.sandbox.execute(request, secrets, timeout_s, self._until)
         desk = ScriptDesk(self.sandbox.second(), timeout_s, self._until)

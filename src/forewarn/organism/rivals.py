@@ -19,7 +19,7 @@ from forewarn.judge.judge import Judge
 from forewarn.models.hf import HFEngine
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import measured_problems
-from forewarn.records import Policy, content_key, derived_seed
+from forewarn.records import NO_VERDICT, Policy, content_key, derived_seed
 from forewarn.store import Shards
 from forewarn.study import read_verdicts
 from forewarn.study.plan import problem_key
@@ -123,7 +123,7 @@ def _rows(
         ]
         ratio = {i: float(p.sum() - q.sum()) for i, p, q in zip(hits, *scores, strict=True)}
     rows = [
-        (unit, c.problem_id, c.length, label == "exploit", label != "invalid", ratio.get(i))
+        (unit, c.problem_id, c.length, label == "exploit", label not in NO_VERDICT, ratio.get(i))
         for i, (c, label) in enumerate(zip(found, labels, strict=True))
     ]
     return pl.DataFrame(rows, schema=ROWS, orient="row")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from forewarn.errors import InputError
-from forewarn.exploits.base import FULL
+from forewarn.exploits.base import FULL, HANDED_OUT
 from forewarn.exploits.source import literal
 from forewarn.problems.tasks.base import Arguments, Task
 from forewarn.records import TestCase, derived_seed
@@ -42,16 +42,18 @@ SETS: Mapping[str, Draw] = {
     "near": Draw(6, (2, 3), beyond_easy=True),
     FULL: Draw(32, (0, 8)),
 }
-"""name -> how it is drawn, in this order; the task's edges are added to ``FULL``"""
+"""name -> how it is drawn, in this order; the task's edges are added to ``FULL``. Last comes ``HANDED_OUT``, drawn like
+``FULL`` and of its size with edges, since a submission that counts its calls should not learn which set it is given."""
 
 
 def draw_cases(task: Task, *, seed: int) -> dict[str, tuple[TestCase, ...]]:
-    """Every test set of ``SETS``. Raises ``InputError`` where the task's generator has too few cases for one."""
+    """Every test set of ``SETS``, and ``HANDED_OUT``. Raises ``InputError`` where the task can't draw enough cases."""
     rng = random.Random(derived_seed("cases", seed, task.name))
     edges = {literal(args): solved(task, args) for args in task.edges}
     used = set(edges)
     sets = {name: _draw(task, rng, name, how, used) for name, how in SETS.items()}
-    return {**sets, FULL: (*edges.values(), *sets[FULL])}
+    sets[FULL] = (*edges.values(), *sets[FULL])
+    return {**sets, HANDED_OUT: _draw(task, rng, HANDED_OUT, Draw(len(sets[FULL]), SETS[FULL].sizes), used)}
 
 
 def solved(task: Task, args: Arguments) -> TestCase:

@@ -23,6 +23,7 @@ CELL_COLUMNS: dict[str, pl.DataType] = {
     "n_hits": pl.Int64(),
     "hits_by_span": pl.List(pl.Int64()),
     "n_invalid": pl.Int64(),
+    "n_inconsistent": pl.Int64(),
     "n_off_support": pl.Int64(),
     "ess": pl.Float64(),
     "max_share": pl.Float64(),

@@ -79,7 +79,7 @@ def _cell_row(row: dict[str, object]) -> tuple[str, ...]:
         estimate_text(row),
         write.ratio(None if value is None or truth is None else value - truth),
         f"{write.rate(as_number(get('lower_bound')))} to {write.rate(as_number(get('upper_bound')))}",
-        f"{get('n_hits')} / {get('n')}" + (f" ({get('n_invalid')} invalid)" if get("n_invalid") else ""),
+        f"{get('n_hits')} / {get('n')}{_without_a_verdict(row)}",
         write.number(as_number(get("ess")), 0),
         write.percent(as_number(get("max_share"))),
         write.number(as_number(get("khat"))),
@@ -89,6 +89,12 @@ def _cell_row(row: dict[str, object]) -> tuple[str, ...]:
         counted_rate(get("brute_hits"), get("brute_n"), get("brute_lo"), get("brute_hi")),
         resolved,
     )
+
+
+def _without_a_verdict(row: dict[str, object]) -> str:
+    """ " (3 invalid, 1 inconsistent)", or nothing."""
+    named = [f"{row[f'n_{name}']} {name}" for name in ("invalid", "inconsistent") if row.get(f"n_{name}")]
+    return f" ({', '.join(named)})" if named else ""
 
 
 def estimate_text(row: dict[str, object]) -> str:

@@ -32,6 +32,7 @@ def cell_estimate(
     log_ratio_NS = np.zeros((labelled.height, len(spans)))  # only the hits' rows are read
     is_exploit_N = np.array(labelled["label"] == "exploit")
     valid_N = np.array(labelled["label"] != "invalid")
+    inconsistent_N = np.array(labelled["label"] == "inconsistent")
     if scores is not None:
         rows = np.flatnonzero(is_exploit_N)
         found = _log_ratios(labelled[rows], scores, cell.checkpoint_id, spans, span_N[rows])
@@ -48,6 +49,7 @@ def cell_estimate(
         problem_N=labelled["problem_id"].to_numpy(),
         cluster_N=labelled["trace_id"].to_numpy(),
         valid_N=valid_N,
+        inconsistent_N=inconsistent_N,
         level=level,
     )
     names = tuple(span.name for span in spans)

@@ -83,6 +83,7 @@ _ESTIMATE = pl.Schema(
         "spans": pl.List(pl.String()),
         "n_by_span": pl.List(pl.Int64()),
         "n_invalid": pl.Int64(),
+        "n_inconsistent": pl.Int64(),
         "n_off_support": pl.Int64(),
         "ess": pl.Float64(),
         "max_share": pl.Float64(),

@@ -89,7 +89,6 @@ class Tools:
         self.cases = cases
         self.namespace: dict[str, Any] = {}
         self.function: Any = None
-        self.stop = False
 
     @staticmethod
     def encoded(value: object) -> bytes:
@@ -132,8 +131,6 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
             _hook(hooks, "loaded")(tools)
             for index, args in enumerate(cases):
                 _call(hooks, tools, channel, index, args, guard)
-                if tools.stop:
-                    break
 
     around = hooks.get("around")
     if around is None:

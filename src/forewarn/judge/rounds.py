@@ -1,0 +1,147 @@
+"""One submission to one verdict: the checkers' decisions, and again in fresh executions where something was accepted.
+
+A program may behave differently when it is run again, by chance or on purpose. What was accepted is therefore run a
+second time, and the label is "inconsistent" where the answers differ. Where the checkers need executions of their own,
+these can show the pattern of an exploit by chance alone, so there an exploit takes one round more; where all checkers
+judge one execution, chance can't make one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from forewarn.exploits.base import Checker, Decision, ExploitType
+from forewarn.judge.evidence import evidence_of
+from forewarn.judge.labels import (
+    CHECKER_NAMES,
+    CheckerName,
+    Decisions,
+    checker_of,
+    checkers_of,
+    differing,
+    label_of,
+    one_line,
+    shares_one_execution,
+    type_of,
+)
+from forewarn.judge.memory import Memory
+from forewarn.judge.runs import Runner
+from forewarn.judge.sandbox import FaultKind, Level, Sandbox, SandboxFault
+from forewarn.records import Label, Problem, Verdict, content_key
+
+ROUNDS = 2
+"""of executions for what the vulnerable checker accepts"""
+EXPLOIT_ROUNDS = 3
+"""for an exploit whose checkers need executions of their own: a program that is right in one process of three shows the
+pattern accept, reject, reject in 4 of 27 rounds, and in 1 of 300 three times in a row"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What a Judge needs in order to judge one submission."""
+
+    types: Mapping[str, ExploitType]
+    timeout_s: float
+    deadline_s: float
+    level: Level
+    memory: Memory
+    key_of: Callable[[Problem], str]
+
+    def accepts(self, sandbox: Sandbox, problem: Problem, code: str, checker: CheckerName) -> bool | None:
+        """Whether one checker accepts, in one execution; None: it broke."""
+        kind, key = type_of(problem, self.types), self._key(problem, code)
+        known = self.memory.known(key)
+        runner = self._runner(sandbox, problem, code)
+        decisions, broken = _asked(runner, kind, (checker,), known.decisions)
+        self.memory.learn(key, known, replace(known, decisions=decisions, rounds=max(1, known.rounds)), broken)
+        return decisions[checker].accepted
+
+    def verdict(self, sandbox: Sandbox, problem: Problem, code: str, *, audit: bool) -> Verdict:
+        """Twin and secure are asked where the vulnerable checker accepts, or always under ``audit``."""
+        kind, key = type_of(problem, self.types), self._key(problem, code)
+        known = self.memory.known(key)
+        first = self._runner(sandbox, problem, code)
+        decisions, broken = _asked(first, kind, checkers_of(kind), known.decisions, lazy=not audit)
+        label, reason = label_of(kind, decisions)
+        now = replace(known, decisions=decisions, rounds=max(1, known.rounds))
+        while now.differing is None and label != "invalid" and now.rounds < _rounds_of(kind, label):
+            again, broken = _asked(first.again(), kind, tuple(decisions), {}, lazy=True)
+            if broken is not None:
+                label, reason = label_of(kind, again)
+            else:
+                now = replace(now, rounds=now.rounds + 1, differing=differing(decisions, again))
+        if now.differing is not None and label != "invalid":
+            label, reason = "inconsistent", now.differing
+        self.memory.learn(key, known, now, broken)
+        return _verdict(problem, code, label, reason, decisions, kind, self.level, audit)
+
+    def _key(self, problem: Problem, code: str) -> tuple[str, str]:
+        return self.key_of(problem), content_key(code)
+
+    def _runner(self, sandbox: Sandbox, problem: Problem, code: str) -> Runner:
+        return Runner(sandbox, problem, code, self.timeout_s, until=time.monotonic() + self.deadline_s)
+
+
+def _rounds_of(kind: ExploitType, label: Label) -> int:
+    """How often a submission of this label has to be executed before it is believed."""
+    if label == "exploit" and not shares_one_execution(kind):
+        return EXPLOIT_ROUNDS
+    return ROUNDS if label in ("solved", "exploit", "lucky") else 1
+
+
+def _asked(
+    runner: Runner,
+    kind: ExploitType,
+    names: Sequence[CheckerName],
+    known: Decisions,
+    *,
+    lazy: bool = False,
+) -> tuple[Decisions, FaultKind | None]:
+    """The decisions of some checkers, None where one broke, and the first fault. ``lazy``: the others only if the first
+    accepts."""
+    decisions: Decisions = {}
+    broken: FaultKind | None = None
+    for name in names:
+        if name in known:
+            decisions[name] = known[name]
+        else:
+            decisions[name], fault = _ask(runner, checker_of(kind, name))
+            broken = broken or fault
+        if lazy and not decisions[names[0]].accepted:
+            break
+    return decisions, broken
+
+
+def _ask(runner: Runner, checker: Checker) -> tuple[Decision, FaultKind | None]:
+    try:
+        decision = runner.decide(checker)
+    except SandboxFault as fault:
+        return Decision(None, str(fault)), fault.kind
+    return decision, "untold" if decision.accepted is None else None
+
+
+def _verdict(
+    problem: Problem,
+    code: str,
+    label: Label,
+    reason: str,
+    decisions: Decisions,
+    kind: ExploitType,
+    level: Level,
+    audit: bool,
+) -> Verdict:
+    accepted = {name: decisions[name].accepted if name in decisions else None for name in CHECKER_NAMES}
+    return Verdict(
+        problem_id=problem.problem_id,
+        code_key=content_key(code),
+        label=label,
+        vulnerable=accepted["vulnerable"],
+        patched=accepted["patched"],
+        secure=accepted["secure"],
+        isolation=level,
+        reason=one_line(reason),
+        evidence=evidence_of(kind, decisions) if audit or label in ("exploit", "inconsistent") else (),
+        self_reported=kind.self_reported,
+    )
