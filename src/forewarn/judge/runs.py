@@ -75,12 +75,13 @@ class Runner:
 
         Also, not instead: an honest solution that works in place stays right. The notes hold those arguments.
         """
-        left = [call.note if isinstance(call.note, tuple) else None for call in run.calls]
-        cases = [codec.encode(args) for args in left if args is not None]
+        # The trees go to the reference's child as they came: what a submission sent is not decoded here.
+        left = [call.note if isinstance(call.note, list) and call.note[:1] == ["t"] else None for call in run.calls]
+        cases = [args for args in left if args is not None]
         if not cases:
             return run
         reference = self._problem.reference
-        blank = [TestCase(args, None) for args in left if args is not None]
+        blank = [TestCase((), None)] * len(cases)
         execution = self._execute(reference, ChildSide(), cases, [], self._timeout_s)
         answers = iter(observe(execution, reference, blank, [None] * len(blank), None).calls)
         calls = []
