@@ -13,11 +13,12 @@ from pathlib import Path
 
 from forewarn.exploits.base import Checker, ChildSide, Decision, ExploitType, Rule, Run
 from forewarn.exploits.source import Target
-from forewarn.judge.inside.worker import MAX_TEXT
 
 TIMEOUT_S = 60.0
 """of one execution: verifiers give their scripts up to tens of seconds each"""
 PASSED = "passed"
+MAX_TEXT = 300
+"""characters of a status or of what a verifier says of it"""
 
 
 def embedded_type(
@@ -51,7 +52,7 @@ def _by_status(accepted: frozenset[str]) -> Rule:
         told = run.note
         if run.ending != "finished" or not isinstance(told, list) or [type(word) for word in told] != [str] * 3:
             return Decision(False, f"the embedded verifier gave no status: {run.ending}")
-        status, feedback = told[1][:MAX_TEXT], told[2][:MAX_TEXT]
+        status, feedback = (word[:MAX_TEXT] for word in told[1:])
         if status in ("broken", "odd"):
             return Decision(None, f"the embedded verifier does not work: {feedback}")
         return Decision(status in accepted, f"the embedded verifier says {status}: {feedback}")
