@@ -8,7 +8,8 @@ from types import FunctionType
 
 import forewarn
 from forewarn.exploits.base import Checker, ExploitType, Rule
-from forewarn.judge.labels import CHECKER_NAMES, Decisions, checker_of, one_line
+from forewarn.judge.labels import CHECKER_NAMES, Decisions, checker_of
+from forewarn.text import one_line, printable
 
 _SAYS = {True: "accepts", False: "rejects", None: "can't tell"}
 _INNER = ("accepts", "rule", "reward")
@@ -30,7 +31,7 @@ def evidence_of(kind: ExploitType, decisions: Decisions) -> tuple[str, ...]:
             lines.append(f"{title}: not asked")
         if name == "vulnerable" and kind.has_twin:
             lines.append(f"flaw of {kind.name}, {flaw_of(kind)}: {kind.description}")
-    return tuple(lines)
+    return tuple(map(printable, lines))
 
 
 def flaw_of(kind: ExploitType) -> str:

@@ -13,6 +13,7 @@ from forewarn.report.frames import ordered_runs, ordered_types
 from forewarn.report.style import SERIES, SETTINGS, as_png
 from forewarn.report.summary import ESTIMATORS, points
 from forewarn.report.tables import donor_share
+from forewarn.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +97,7 @@ def donor_plot(cells: pl.DataFrame) -> bytes:
         panels = figure.subplots(1, len(runs), sharey=True, squeeze=False, width_ratios=widths)[0]
         for panel, run in zip(panels, runs, strict=True):
             _donor_panel(panel, cells.filter(pl.col("run") == run), types, steps[run])
-            panel.set_title(f"run {run}")
+            panel.set_title(f"run {printable(run)}", parse_math=False)
         panels[0].set_yticks(range(len(types)), types)
         panels[0].invert_yaxis()
         figure.supxlabel("optimizer step", fontsize=9)
@@ -169,5 +170,6 @@ def lead_plot(forecasts: pl.DataFrame, run: str) -> bytes:
             panel.plot([], [], marker, color=colour, label=label)[0] for label, colour, marker, _ in marks.values()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
-        figure.suptitle(f"Run {run}: calls ahead of emergence", x=0.01, ha="left", fontsize=12, fontweight="bold")
+        title = f"Run {printable(run)}: calls ahead of emergence"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", parse_math=False)
         return as_png(figure)

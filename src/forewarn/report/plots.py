@@ -13,6 +13,7 @@ import polars as pl
 from forewarn.report import style
 from forewarn.report.frames import ordered_types
 from forewarn.report.style import SERIES, SETTINGS, as_png, axis_floor, spread_steps, step_position
+from forewarn.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,8 @@ def rate_plot(cells: pl.DataFrame, run: str) -> bytes:
                 panel.set_visible(False)
                 continue
             of_type = cells.filter((pl.col("run") == run) & (pl.col("exploit_type") == types[i])).sort("step")
-            panel.set_title(types[i], fontsize=9.5 if len(types[i]) <= LONG_TITLE else 8)
+            fontsize = 9.5 if len(types[i]) <= LONG_TITLE else 8
+            panel.set_title(printable(types[i]), fontsize=fontsize, parse_math=False)
             _rate_panel(panel, of_type, floor)
             if i + n_columns >= len(types):
                 panel.tick_params(labelbottom=True)
@@ -47,7 +49,8 @@ def rate_plot(cells: pl.DataFrame, run: str) -> bytes:
             if i % n_columns == 0:
                 panel.set_ylabel("exploit rate")
         _axes(grid.flat[0], cells.filter(pl.col("run") == run)["step"].unique().sort().to_list(), floor)
-        figure.suptitle(f"Run {run}: exploit rate by checkpoint", x=0.01, ha="left", fontsize=12, fontweight="bold")
+        title = f"Run {printable(run)}: exploit rate by checkpoint"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", parse_math=False)
         figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize=8.5)
         return as_png(figure)
 
