@@ -80,10 +80,7 @@ def check(
         "against": None if against is None else f"{against}, {against_dtype}",
         "prompts": prompts.form,
     }
-    if as_json:
-        say_json(as_json_value(about, receipt))
-    else:
-        say_lines(as_text(about, receipt))
+    say_json(as_json_value(about, receipt)) if as_json else say_lines(as_text(about, receipt))
     if not receipt.trusted:
         raise typer.Exit(EXIT_NOT_TRUSTED)
 
