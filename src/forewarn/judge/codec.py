@@ -35,6 +35,8 @@ MAX_MESSAGE_WEIGHT = 2_500_000
 """of one message from a child: a comma or a string weighs 1, a container 2; no value of ``MAX_NODES`` weighs more"""
 MAX_RUN_WEIGHT = 5_000_000
 """of all messages of one execution"""
+_PIECE = 1 << 18
+"""bytes weighed at a time, which bounds the memory that it takes"""
 _MAX_KEYS = 8
 """of the one JSON object that a message may be; trees hold none"""
 _MAX_NAME = 100
@@ -70,19 +72,23 @@ class Budget:
     def spend(self, data: bytes) -> None:
         """Take off what parsing ``data`` will cost; ``CodecError`` where that is too much. Takes linear time."""
         bare = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
-        strings = bare.count(b'"') // 2
         most = min(self.left, MAX_MESSAGE_WEIGHT)
-        if strings <= most:
-            bare = _without_strings(b"", bare)
-            objects, keys = bare.count(b"{"), bare.count(b":")
+        weight = objects = keys = at = 0
+        while at < len(bare):
+            end = at + _PIECE
+            quotes = bare.count(b'"', at, end)
+            if quotes % 2:  # a string goes on behind this piece
+                end = bare.find(b'"', end) + 1 or len(bare)
+            piece = _without_strings(b"", bare[at:end])
+            weight += (quotes + 1) // 2 + piece.count(b",") + 2 * piece.count(b"[")
+            objects, keys, at = objects + piece.count(b"{"), keys + piece.count(b":"), end
+            if weight > most:
+                raise CodecError("too many items")
             if objects > 1 or keys > _MAX_KEYS:
                 raise CodecError("holds objects, which no tree does")
-            if _long_number(bare):
+            if _long_number(piece):
                 raise CodecError("holds a number of too many digits")
-            strings += bare.count(b",") + 2 * bare.count(b"[")
-        if strings > most:
-            raise CodecError("too many items")
-        self.left -= strings
+        self.left -= weight
 
 
 class _Nodes:

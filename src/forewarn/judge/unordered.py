@@ -19,7 +19,7 @@ from forewarn.judge import codec
 
 Same = Callable[[codec.Tree, codec.Tree], bool]
 _SHORT = 60
-_TRIES = 64
+_TRIES = 16
 """what a comparison may spend on members that have many near neighbours, in multiples of the expected value's size"""
 _MAX_FLOAT_HEX = 1024 // 4
 _big_int = re.compile(rf"-?[0-9a-f]{{1,{_MAX_FLOAT_HEX}}}").fullmatch
