@@ -13,7 +13,6 @@ import polars as pl
 from forewarn.report import style
 from forewarn.report.frames import ordered_types
 from forewarn.report.style import SERIES, SETTINGS, as_png, axis_floor, spread_steps, step_position
-from forewarn.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +40,7 @@ def rate_plot(cells: pl.DataFrame, run: str) -> bytes:
                 continue
             of_type = cells.filter((pl.col("run") == run) & (pl.col("exploit_type") == types[i])).sort("step")
             fontsize = 9.5 if len(types[i]) <= LONG_TITLE else 8
-            panel.set_title(printable(types[i]), fontsize=fontsize, parse_math=False)
+            panel.set_title(style.label(types[i]), fontsize=fontsize)
             _rate_panel(panel, of_type, floor)
             if i + n_columns >= len(types):
                 panel.tick_params(labelbottom=True)
@@ -49,8 +48,8 @@ def rate_plot(cells: pl.DataFrame, run: str) -> bytes:
             if i % n_columns == 0:
                 panel.set_ylabel("exploit rate")
         _axes(grid.flat[0], cells.filter(pl.col("run") == run)["step"].unique().sort().to_list(), floor)
-        title = f"Run {printable(run)}: exploit rate by checkpoint"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", parse_math=False)
+        title = f"Run {style.label(run)}: exploit rate by checkpoint"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize=8.5)
         return as_png(figure)
 
