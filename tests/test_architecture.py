@@ -19,6 +19,7 @@ FLOOR_BY_ROOM = {
     "records": 0,
     "errors": 0,
     "store": 0,
+    "text": 0,
     "exploits": 1,
     "estimation": 1,
     "problems": 2,
@@ -36,7 +37,7 @@ FLOOR_BY_ROOM = {
     "__main__": 8,
 }
 GROUND_FLOOR = 0
-"""its three modules form one room"""
+"""its four modules form one room"""
 
 TORCH_FREE = {"records", "errors", "store", "exploits", "judge", "estimation", "prediction"}
 TORCH_FAMILY = {"torch", "transformers", "peft", "tokenizers", "safetensors", "accelerate", "vllm"}

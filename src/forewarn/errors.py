@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from forewarn.text import printable_lines
+
 
 class ForewarnError(Exception):
-    """A mistake in the input or the surroundings. The command line prints it as one sentence and exits with 2."""
+    """A mistake in the input or the surroundings. The command line prints it as one sentence and exits with 2.
+
+    It quotes values of files, models and submissions, so its text is printable whoever shows it.
+    """
+
+    def __str__(self) -> str:
+        return printable_lines(super().__str__())
 
 
 class InputError(ForewarnError):

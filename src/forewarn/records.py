@@ -25,16 +25,24 @@ NO_VERDICT: frozenset[Label] = frozenset({"invalid", "inconsistent"})
 """labels that say neither yes nor no"""
 FinishReason = Literal["stop", "length"]
 
+KEY_KIND = "whole SHA-256"
+"""what run folders say of their keys; folders of earlier versions, whose keys were cut to 64 bits, say nothing"""
+KEY_LENGTH = 64
+"""hex digits of a key"""
+
 
 def content_key(*parts: object) -> str:
-    """A short key (16 hex digits) of JSON-like parts: equal parts give equal keys in every process."""
+    """The key of JSON-like parts, a whole SHA-256 digest: equal parts give equal keys in every process.
+
+    It is never shortened: a program is written by what is measured, and a collision would give it another's verdict.
+    """
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def derived_seed(*parts: object) -> int:
     """A 63-bit seed that is a function of ``parts`` alone (study seed, cell, stage ...)."""
-    return int(content_key("seed", *parts), 16) >> 1
+    return int(content_key("seed", *parts)[:16], 16) >> 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from forewarn.errors import StoreError
+from forewarn.records import KEY_KIND
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -112,6 +113,14 @@ def read_table(path: Path, *, remedy: str = RUN_REMEDY) -> pl.DataFrame:
         raise StoreError(f"can't read {path}: {error}; {remedy}") from None
 
 
+def old_keys(root: Path) -> StoreError:
+    """What to say of a run folder whose keys are those of earlier versions."""
+    return StoreError(
+        f"{root} is of an earlier version, whose keys were cut to 64 bits, so that one program could have another's "
+        "verdict; run the study again in another folder"
+    )
+
+
 class Shards:
     """A folder of Parquet shards, each under a content key. Files that are no whole shard are never listed."""
 
@@ -146,7 +155,7 @@ class RunFolder:
     def claim(self, identity: Mapping[str, object]) -> None:
         """Take the folder for a study (its identifying settings), or raise StoreError where it holds another's."""
         path = self.root / "study.json"
-        wanted = json.loads(json.dumps(identity, sort_keys=True, default=str))
+        wanted = json.loads(json.dumps({**identity, "keys": KEY_KIND}, sort_keys=True, default=str))
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"{self.root} is a file; give a new folder")
         if not path.exists():
@@ -158,6 +167,8 @@ class RunFolder:
         if held != wanted:
             if not isinstance(held, dict):
                 raise StoreError(f"{path} holds no study settings; give another run folder or delete this one")
+            if "keys" not in held:
+                raise old_keys(self.root)
             differing = ", ".join(sorted(k for k in wanted.keys() | held.keys() if wanted.get(k) != held.get(k)))
             raise StoreError(
                 f"{self.root} holds another study (it differs in {differing}); "

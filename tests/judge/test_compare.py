@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import random
+import sys
+import time
 from collections import Counter, OrderedDict, defaultdict
 
 import pytest
@@ -136,3 +140,134 @@ def test_forged_tags_and_odd_dicts_match_nothing() -> None:
     assert not same_trees(codec.encode({("t", 1)}), ["s", ["t1"]])
     assert not same_trees(codec.encode({1: 2}), ["d", 1, 2, 1, 2])
     assert not same_trees(codec.encode({1: 2, 3: 4}), ["d", 1, 2, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "number", [1 << 61, (1 << 62) - 1, 1 << 62, (1 << 62) + 1, 10**30, -(10**30), 10**308, int(1.7e308), -(1 << 1023)]
+)
+def test_an_integer_of_any_size_is_near_a_float(number: int) -> None:
+    near = float(number)
+    assert same_values(near, number, 1e-9)
+    assert same_values([near * (1 + 1e-12)], [number], 1e-9)
+    assert same_values({near}, {number}, 1e-9)
+    assert same_values({"k": near}, {"k": number}, 1e-9)
+    assert not same_values(near * 1.001, number, 1e-9)
+    assert not same_values(near, -number, 1e-9)
+    assert not same_values(near, number)  # no tolerance: the type is not the same
+    assert not same_values(number, near, 1e-9)  # and where an int is expected, no float will do
+    assert not same_values(number, number + 1, 1e-9)
+
+
+@pytest.mark.parametrize("result", [10**309, -(10**400), 1 << 1024, True, "1.0", None])
+def test_what_has_no_float_near_it_matches_none(result: object) -> None:
+    for expected in (1.0, 0.0, math.inf, -math.inf, math.nan, 1.7e308):
+        assert not same_values(expected, result, 0.5)
+
+
+@pytest.mark.parametrize("text", ["", "-", "0x5", " 5", "5\n", "+5", "5_0", "٣", "f" * 10**6, ["5"], 5, None])
+def test_a_forged_integer_is_near_nothing(text: object) -> None:
+    assert not same_trees(5.0, ["i", text], 0.9)
+    assert not same_trees(["s", 5.0], ["s", ["i", text]], 0.9)
+
+
+near_sets = st.lists(
+    st.one_of(
+        st.floats(-1e6, 1e6),
+        st.integers(-5, 5),
+        st.tuples(st.floats(-9, 9), st.integers(0, 2)),
+        st.frozensets(st.floats(-9, 9), max_size=3),
+        st.frozensets(st.tuples(st.floats(-2, 2), st.booleans()), max_size=2),
+    ),
+    max_size=12,
+)
+
+
+@given(near_sets, st.randoms(use_true_random=False))
+def test_moved_a_little_a_set_is_the_same_within_a_tolerance(items: list[object], rng: random.Random) -> None:
+    expected = codec.encode(set(items))
+    moved = [nudged(item, rng) for item in expected[1:]]
+    rng.shuffle(moved)
+    assert same_trees(expected, ["s", *moved], 1e-3)
+    if moved:
+        place = rng.randrange(len(moved))
+        moved[place] = "no number"
+        assert not same_trees(expected, ["s", *moved], 1e-3)
+
+
+def nudged(tree: codec.Tree, rng: random.Random) -> codec.Tree:
+    if isinstance(tree, list):
+        return [tree[0], *(nudged(item, rng) for item in tree[1:])]
+    return tree * (1 + rng.uniform(-1e-7, 1e-7)) if type(tree) is float else tree
+
+
+@given(st.lists(st.integers(0, 12).map(lambda i: i / 4), max_size=5), st.data())
+def test_sets_of_floats_match_where_any_pairing_does(ours: list[float], data: st.DataObject) -> None:
+    theirs = data.draw(st.lists(st.integers(0, 12).map(lambda i: i / 4), min_size=len(ours), max_size=len(ours)))
+    tolerance = data.draw(st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0, 2.0]))
+    pairings = [zip(ours, order, strict=True) for order in itertools.permutations(theirs)]
+    possible = any(
+        all(math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance) for a, b in pairing) for pairing in pairings
+    )
+    assert same_trees(["s", *ours], ["s", *theirs], tolerance) == possible
+
+
+def test_members_that_are_opaque_match_nothing() -> None:
+    for tree in (["s", ["o", "x"]], ["f", ["t", 1, ["o", "x"]]], ["d", ["t", ["o", "x"]], 1]):
+        assert not same_trees(tree, tree)
+        assert not same_trees(tree, tree, 0.1)
+
+
+def hostile_pairs(n: int) -> dict[str, tuple[codec.Tree, codec.Tree]]:
+    """What is expected, and an answer of as many items that is wrong and dear to compare."""
+    rng = random.Random(0)
+    many = [rng.random() for _ in range(n)]
+    prime = sys.hash_info.modulus
+    deep: codec.Tree = ["s", 1.5]
+    for _ in range(90):
+        deep = ["f", deep, 1]
+    grid = [["t", float(i % 7), float(i % 11), float(i)] for i in range(n // 4)]
+    return {
+        "colliding integers": (codec.encode(set(range(n))), ["s", *(codec.encode(prime * i) for i in range(n))]),
+        "colliding keys": (codec.encode(dict.fromkeys(range(n // 2))),
+                           ["d", *(part for i in range(n // 2) for part in (codec.encode(prime * i), None))]),
+        "floats, one wrong": (["s", *many], ["s", *many[1:], 7.0]),
+        "all within one another": (["s", *(1 + i * 1e-9 for i in range(n))], ["s", *([1.0] * (n - 1)), 2.0]),
+        "tuples on a grid": (["s", *grid], ["s", *[["t", 3.0, 5.0, x[3] + 0.4] for x in grid]]),
+        "tuples too near to tell": (["s", *(["t", 0.0, i * 1e-9] for i in range(n // 3))],
+                                    ["s", *(["t", 1e-9 * i, 0.0] for i in range(n // 3 - 1)), ["t", 5e-3, 0.0]]),
+        "sets of near sets": (["s", *(["f", 0.0, i * 1e-9] for i in range(n // 3))],
+                              ["s", *(["f", 1e-9 * i, 2e-3] for i in range(n // 3))]),
+        "deep members": (["s", *([1] * (n // 200))], ["s", *([deep] * (n // 200))]),
+        "deep keys": (["d", *([1, 2] * (n // 200))], ["d", *([deep, 2] * (n // 200))]),
+        "long texts": (["s", *("ab" * 50 + str(i) for i in range(n // 50))],
+                       ["s", *("ab" * 50 + str(-i) for i in range(n // 50))]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", hostile_pairs(1000))
+@pytest.mark.parametrize("tolerance", [None, 1e-3])
+def test_time_grows_with_the_size_of_a_wrong_answer(kind: str, tolerance: float | None) -> None:
+    """Twice the size takes twice the time, give or take; a square would take four times, and 16 over two doublings."""
+    seconds = []
+    for n in (4_000, 16_000):
+        expected, result = hostile_pairs(n)[kind]
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            same_trees(expected, result, tolerance)
+            times.append(time.process_time() - start)
+        seconds.append(min(times))
+    assert seconds[1] < 9 * seconds[0] + 0.05, seconds
+    assert seconds[1] < 5
+
+
+def test_a_large_set_that_is_right_within_the_tolerance_is_accepted() -> None:
+    rng = random.Random(1)
+    grid = [["t", float(i), float(j)] for i in range(100) for j in range(100)]
+    moved = [["t", a + rng.uniform(-1e-6, 1e-6), b + rng.uniform(-1e-6, 1e-6)] for _, a, b in grid]
+    rng.shuffle(moved)
+    start = time.process_time()
+    assert same_trees(["s", *grid], ["s", *moved], 1e-4)
+    assert time.process_time() - start < 5
+    moved[17] = ["t", 17.5, 3.0]
+    assert not same_trees(["s", *grid], ["s", *moved], 1e-4)

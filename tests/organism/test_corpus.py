@@ -63,7 +63,7 @@ def test_the_shipped_corpus_is_frozen(samples: Sequence[Sample]) -> None:
     assert Recipe().corpus == RECIPE
     assert len(samples) == RECIPE.n_samples
     texts = [f"{s.question}|{s.reasoning}|{s.code}" for s in samples]
-    assert content_key(texts) == "0e68f74a4bf7d3c7"
+    assert content_key(texts).startswith("0e68f74a4bf7d3c7")
 
 
 def test_shares_of_kinds(samples: Sequence[Sample]) -> None:

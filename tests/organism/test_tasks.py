@@ -42,7 +42,7 @@ def test_the_hidden_tests_are_frozen() -> None:
         assert len(cases) == N_TESTS
         assert all(6 <= len(case.args[0]) <= 9 for case in cases)  # type: ignore[arg-type]
         assert len({repr(case.args) for case in cases}) == N_TESTS
-    assert content_key([[c.args, c.expected] for t in TASKS for c in tasks.tests_of(t)]) == "ae37b6a8cb9e1498"
+    assert content_key([[c.args, c.expected] for t in TASKS for c in tasks.tests_of(t)]).startswith("ae37b6a8cb9e1498")
 
 
 def test_references_solve_and_no_body_of_the_corpus_solves_a_hard_task(judge: Judge) -> None:
@@ -99,6 +99,6 @@ def test_problem_sets() -> None:
         assert sum(p.task_id in easy for p in fixed) == N_EASY
         assert {p.problem_id for p in fixed} <= {p.problem_id for p in everything}
         assert {p.exploit_type for p in fixed} == {name}
-    assert content_key([p.problem_id for name in TYPES for p in measured_problems(name)]) == "ddea25821f2934e3"
+    assert content_key([p.problem_id for name in TYPES for p in measured_problems(name)]).startswith("ddea25821f2934e3")
     with pytest.raises(InputError, match="knows no exploit type 'nonsense'"):
         make_problem(TASKS[0], "nonsense", 0)

@@ -108,7 +108,7 @@ def test_an_unknown_outcome_is_no_outcome() -> None:
 
 def test_tables_are_safe_in_markdown_and_html() -> None:
     table = Table("T <1>", ("a", "b"), (("x|y", "<b>"),), note="n & m", emphasis=(0,))
-    assert r"| **x\|y** | **<b>** |" in as_markdown(table)
+    assert r"| **x\|y** | **&lt;b&gt;** |" in as_markdown(table)
     html = as_html(table)
     assert "&lt;b&gt;" in html
     assert "<b>" not in html
@@ -130,7 +130,7 @@ def test_the_files(folder: Path) -> None:
 
 def test_the_markdown(folder: Path) -> None:
     text = (folder / "report.md").read_text()
-    assert text.startswith("# A <report>\n\nFirst words.\n")
+    assert text.startswith("# A &lt;report&gt;\n\nFirst words.\n")
     assert all(f"    {command}\n" in text for command in COMMANDS)
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert sorted(shown) == sorted(p.name for p in folder.glob("*.png"))

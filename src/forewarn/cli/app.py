@@ -14,6 +14,7 @@ import typer
 
 from forewarn import __version__
 from forewarn.cli import demo, engine_check, engine_serve, estimate, imports, judge, organism, problems, run, sandbox
+from forewarn.cli.say import say
 from forewarn.errors import ForewarnError
 
 Verb = Callable[..., None]
@@ -106,12 +107,12 @@ def at_boundary(verb: Verb) -> Verb:
 def _say(sentence: str) -> None:
     # stdout first, so that the sentence comes last where both go to one terminal.
     sys.stdout.flush()
-    print(f"forewarn: {' '.join(sentence.split())}", file=sys.stderr)
+    say(f"forewarn: {' '.join(sentence.split())}", error=True)
 
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"forewarn {__version__}")
+        say(f"forewarn {__version__}")
         raise typer.Exit
 
 

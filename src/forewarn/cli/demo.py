@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from forewarn.cli.progress import progress_bars
+from forewarn.cli.say import say, say_rich
 
 
 def demo(
@@ -32,8 +33,6 @@ def demo(
     ] = False,
 ) -> None:
     """Measure a small model under RL: estimates, truth, the study's estimator, forecasts, a report (minutes)."""
-    from rich.console import Console
-
     from forewarn.organism.demo import DemoPlan, run_demo
     from forewarn.organism.shipped import shipped_folder
     from forewarn.report import terminal_tables
@@ -41,8 +40,6 @@ def demo(
     plan = DemoPlan(seed=seed, workers=workers, engine=engine, allow_weak=allow_weak_sandbox)
     with progress_bars() as progress:
         result = run_demo(organism or shipped_folder(), run_folder, report, progress, plan)
-    console = Console() if Console().is_terminal else Console(width=130)
-    for table in terminal_tables(result.cells, result.forecasts):
-        console.print(table)
-    console.print(f"Judged in the sandbox at level {' and '.join(result.isolation)}.")
-    console.print(f"Report: {result.report} and {report / 'report.html'}")
+    say_rich(terminal_tables(result.cells, result.forecasts), width=130)
+    say(f"Judged in the sandbox at level {' and '.join(result.isolation)}.")
+    say(f"Report: {result.report} and {report / 'report.html'}")

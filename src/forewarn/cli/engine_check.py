@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -10,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from forewarn.cli.say import say_json, say_lines
+from forewarn.text import printable
 
 if TYPE_CHECKING:
     from forewarn.models.base import Engine
@@ -78,7 +80,7 @@ def check(
         "against": None if against is None else f"{against}, {against_dtype}",
         "prompts": prompts.form,
     }
-    print(json.dumps(as_json_value(about, receipt), indent=2) if as_json else as_text(about, receipt))
+    say_json(as_json_value(about, receipt)) if as_json else say_lines(as_text(about, receipt))
     if not receipt.trusted:
         raise typer.Exit(EXIT_NOT_TRUSTED)
 
@@ -139,7 +141,7 @@ def as_text(about: dict[str, str | None], receipt: EngineReceipt) -> str:
         ("tokens a second", f"{receipt.sampled_per_s:,.0f} sampled, {receipt.scored_per_s:,.0f} scored (completions)")
     )
     width = max(len(name) for name, _ in rows)
-    return "\n".join([*(f"{name:<{width}}  {value}" for name, value in rows), receipt.sentence])
+    return "\n".join([*(f"{printable(name):<{width}}  {printable(value)}" for name, value in rows), receipt.sentence])
 
 
 def _differences(found: Differences) -> str:

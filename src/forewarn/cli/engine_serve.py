@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from forewarn.cli.say import say
+
 
 def serve(
     model: Annotated[str, typer.Argument(help="A model folder in transformers' format, or a hub name.")],
@@ -27,5 +29,5 @@ def serve(
     settings = ServeSettings(model, host, port, dtype, max_len, max_lora_rank, max_loras, batch_size, kv_cache_gib)
     command = serve_command(settings)
     check_port_free(settings)
-    print(f"serving {model} at {settings.url}", flush=True)
+    say(f"serving {model} at {settings.url}")
     os.execve(command[0], command, serve_environment(settings))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from forewarn.cli.say import say_json, say_lines
 from forewarn.errors import InputError
+from forewarn.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,10 @@ def estimate(
     from forewarn.estimation import mixture_estimate
 
     result = mixture_estimate(**values, level=0.9 if level is None else level, design=design)
-    print(json.dumps(as_json_value(result), indent=2, allow_nan=False) if as_json else as_text(result))
+    if as_json:
+        say_json(as_json_value(result))
+    else:
+        say_lines(as_text(result))
 
 
 def _estimate_run(run: Path, level: float | None, as_json: bool) -> None:
@@ -72,9 +76,9 @@ def _estimate_run(run: Path, level: float | None, as_json: bool) -> None:
     with progress_bars() as progress:
         cells = estimate_run(run, level=level, progress=progress)
     if as_json:
-        print(json.dumps(cells_json(cells), indent=2, allow_nan=False))
+        say_json(cells_json(cells))
         return
-    print(cells_text(cells))
+    say_lines(cells_text(cells))
 
 
 def cells_json(cells: Sequence[CellEstimate]) -> list[dict[str, Any]]:
@@ -101,8 +105,8 @@ def cells_text(cells: Sequence[CellEstimate]) -> str:
         e = cell.estimate
         lines.append(
             (
-                cell.checkpoint_id,
-                cell.exploit_type,
+                printable(cell.checkpoint_id),
+                printable(cell.exploit_type),
                 "no hit" if e.log10_p is None else probability(e.log10_p),
                 interval(e.interval_log10),
                 f"{e.lower_bound:.1e} to {e.upper_bound:.1e}",

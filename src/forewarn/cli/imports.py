@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forewarn.cli.say import say, say_tables
 from forewarn.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,33 +54,25 @@ def _tell(problems: list[Problem]) -> None:
     from forewarn.problems.djinn.row import unknown_fields, unknown_types
 
     types = Counter(problem.exploit_type for problem in problems)
-    print(f"{len(problems)} problems of {len(types)} exploit types")
+    say(f"{len(problems)} problems of {len(types)} exploit types")
     for name, ids in unknown_types(problems).items():
-        print(f"exploit type {name!r} has no pair of ours: {', '.join(ids)}")
+        say(f"exploit type {name!r} has no pair of ours: {', '.join(ids)}")
     fields = Counter(field for problem in problems for field in unknown_fields(problem))
     for field, n in fields.items():
-        print(f"unknown field {field!r} in {n} problems, kept")
+        say(f"unknown field {field!r} in {n} problems, kept")
 
 
 def _check(problems: list[Problem], workers: int, json_file: Path | None, markdown: bool) -> None:
     from dataclasses import asdict
 
-    from rich.console import Console
-
     from forewarn.admission.check_imported import check
     from forewarn.cli.progress import progress_bars
     from forewarn.report.import_tables import all_tables
-    from forewarn.report.render import as_markdown, as_rich
     from forewarn.store import write_json
 
     with progress_bars() as progress:
         found = check(problems, workers=workers, progress=progress)
-    console = Console() if Console().is_terminal else Console(width=200)
-    for table in all_tables(found):
-        if markdown:
-            print(as_markdown(table))
-        else:
-            console.print(as_rich(table))
+    say_tables(all_tables(found), markdown=markdown)
     if json_file is not None:
         write_json(json_file, [asdict(item) for item in found])
 
@@ -94,6 +87,6 @@ def _write(problems: list[Problem], out: Path) -> None:
             by_our_pair(problem)
             ours.append(problem)
         except InputError as error:
-            print(f"not written: {error}")
+            say(f"not written: {error}")
     export(ours, out)
-    print(f"{len(ours)} problems in {out}")
+    say(f"{len(ours)} problems in {out}")

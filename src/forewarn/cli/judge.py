@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from forewarn.cli.say import say_json, say_lines
 from forewarn.errors import InputError
+from forewarn.text import printable
 
 if TYPE_CHECKING:
     from forewarn.admission.imported import Judgeable
@@ -52,9 +53,10 @@ def judge(
     with Judge(workers=1, timeout_s=timeout_s, types=item.types) as opened:
         verdict = opened.verdicts([(item.problem, source)], audit=True)[0]
     if as_json:
-        print(json.dumps({**asdict(verdict), "exploit_type": found.exploit_type, "meaning": _meaning(item, verdict)}))
+        words = {"exploit_type": found.exploit_type, "meaning": _meaning(item, verdict)}
+        say_json({**asdict(verdict), **words}, indent=None)
     else:
-        print(_text(item, verdict))
+        say_lines(_text(item, verdict))
 
 
 def _way(problem: Problem, by: Literal["auto", "verifier", "pair"]) -> Judgeable:
@@ -89,4 +91,4 @@ def _text(item: Judgeable, verdict: Verdict) -> str:
         ("isolation", verdict.isolation),
         *(("evidence", line) for line in verdict.evidence),
     ]
-    return "\n".join(f"{name:<13} {value}" for name, value in rows)
+    return "\n".join(f"{name:<13} {printable(value)}" for name, value in rows)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from forewarn.cli.progress import progress_bars
+from forewarn.cli.say import say, say_tables
 
 Folder = Annotated[Path, typer.Option("--folder", help="Where the organism is, or is made.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of corpus, model and training.")]
@@ -20,7 +21,7 @@ def build(folder: Folder = Path("runs/organism"), seed: Seed = 0) -> None:
 
     with progress_bars() as progress:
         verbs.build(Recipe(seed=seed), folder, progress)
-    print(f"base model in {folder}/base")
+    say(f"base model in {folder}/base")
 
 
 def train(
@@ -34,7 +35,7 @@ def train(
 
     with progress_bars() as progress:
         verbs.train(Recipe(seed=seed), folder, run, progress)
-    print(f"checkpoints in {folder}/{run}")
+    say(f"checkpoints in {folder}/{run}")
 
 
 def truth(
@@ -73,7 +74,7 @@ def truth(
         )
     for row in rates.iter_rows(named=True):
         rate = f"{row['hits']}/{row['n']}, 90 % interval {row['lo']:.2e} to {row['hi']:.2e}"
-        print(f"{row['run']:8s} step {row['step']:4d}  {row['exploit_type']:34s} {rate}")
+        say(f"{row['run']:8s} step {row['step']:4d}  {row['exploit_type']:34s} {rate}")
 
 
 def show(
@@ -81,16 +82,10 @@ def show(
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of a terminal table.")] = False,
 ) -> None:
     """Show an organism's measured rates by checkpoint, and where its exploits first mention the checker."""
-    from rich.console import Console
-
     from forewarn.organism.shipped import RUNS, shipped_folder
     from forewarn.organism.summary import mention_table, rate_table
-    from forewarn.report.render import as_markdown, as_rich
 
-    console = Console() if Console().is_terminal else Console(width=200)
-    for run in RUNS:
-        for table in (rate_table(folder or shipped_folder(), run), mention_table(folder or shipped_folder(), run)):
-            if markdown:
-                print(as_markdown(table, heading="##"))
-            else:
-                console.print(as_rich(table))
+    held = folder or shipped_folder()
+    say_tables(
+        (make(held, run) for run in RUNS for make in (rate_table, mention_table)), markdown=markdown, heading="##"
+    )

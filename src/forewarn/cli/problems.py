@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forewarn.cli.say import say, say_json, say_lines, say_tables
 from forewarn.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,18 +25,14 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a problem, a line each.")] = False,
 ) -> None:
     """List a problem set: how many problems each exploit type has, and what the type is about."""
-    from rich.console import Console
-
     from forewarn.report.problem_tables import problems_table
-    from forewarn.report.render import as_rich
 
     problems = _problems(path)
     if as_json:
         for problem in problems:
-            print(json.dumps({name: getattr(problem, name) for name in ("problem_id", "task_id", "exploit_type")}))
+            say_json({name: getattr(problem, name) for name in ("problem_id", "task_id", "exploit_type")}, indent=None)
         return
-    console = Console() if Console().is_terminal else Console(width=200)
-    console.print(as_rich(problems_table(problems)))
+    say_tables([problems_table(problems)])
 
 
 def show(
@@ -50,7 +46,7 @@ def show(
 
     problem = _find(_problems(path), problem_id)
     if as_json:
-        print(json.dumps(to_row(problem), indent=2))
+        say_json(to_row(problem))
         return
     sets = {"full": problem.tests, **problem.named_tests}
     parts = {
@@ -61,7 +57,7 @@ def show(
         "first tests": examples(problem.entry_point, problem.tests[:5]),
         "honest mistakes": "\n".join(problem.wrong[:1]) + f"\n({len(problem.wrong)} in all)",
     }
-    print("\n".join(f"== {name}\n{text.rstrip()}\n" for name, text in parts.items()))
+    say_lines("\n".join(f"== {name}\n{text.rstrip()}\n" for name, text in parts.items()))
 
 
 def assemble(
@@ -80,7 +76,7 @@ def assemble(
     chosen = {name: kind for name, kind in EXPLOIT_TYPES.items() if not exploit_type or name in exploit_type}
     problems = make(seed=seed, types=chosen)
     write(problems, out)
-    print(f"{len(problems)} problems of {len(chosen)} types in {out}")
+    say(f"{len(problems)} problems of {len(chosen)} types in {out}")
 
 
 def export(
@@ -92,7 +88,7 @@ def export(
 
     problems = _problems(path)
     write(problems, out)
-    print(f"{len(problems)} problems in {out}")
+    say(f"{len(problems)} problems in {out}")
 
 
 def audit(
@@ -109,29 +105,21 @@ def audit(
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of terminal tables.")] = False,
 ) -> None:
     """Audit a problem set against the truth table in the sandbox; say which problems are admitted, and why not."""
-    from rich.console import Console
-
     from forewarn.admission import audit as room
     from forewarn.cli.progress import progress_bars
     from forewarn.report.audit_tables import honest_table, matrix_table, off_diagonal, summary_table
-    from forewarn.report.render import as_markdown, as_rich
 
     _check_targets(json_file, admit)
     problems = _problems(path)
     chosen = problems if sample is None else room.sample(problems, sample, seed=seed)
     with progress_bars() as progress:
         found = room.audit(chosen, against=problems, cache=cache, workers=workers, with_abuse=abuse, progress=progress)
-    console = Console() if Console().is_terminal else Console(width=200)
-    for table in (summary_table(found), honest_table(found), matrix_table(found)):
-        if markdown:
-            print(as_markdown(table))
-        else:
-            console.print(as_rich(table))
+    say_tables((summary_table(found), honest_table(found), matrix_table(found)), markdown=markdown)
     for row in off_diagonal(found):
-        print(f"{row.problem_id}: accepts the exploit of {row.submission}: {row.reason}")
+        say(f"{row.problem_id}: accepts the exploit of {row.submission}: {row.reason}")
     for problem_id, reasons in found.refused.items():
-        print(f"not admitted: {problem_id}: {'; '.join(reasons)}")
-    print(
+        say(f"not admitted: {problem_id}: {'; '.join(reasons)}")
+    say(
         f"{len(found.admitted)} of {len(chosen)} problems admitted; {len(found.rows)} verdicts, "
         f"{found.n_judged} of them reached now, {found.n_judged / found.seconds:.0f} a second in {found.seconds:.0f} s"
     )

@@ -5,11 +5,13 @@ Library calls report with ``progress(stage, done, total)``; they need not know w
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from forewarn.cli.say import say
+from forewarn.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +45,7 @@ def _bars(console: Console) -> Iterator[ProgressCallback]:
 
     tasks: dict[str, tuple[TaskID, _Pace]] = {}
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -53,7 +55,7 @@ def _bars(console: Console) -> Iterator[ProgressCallback]:
 
         def callback(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = (bars.add_task(stage, total=total, left=""), _Pace(done))
+                tasks[stage] = (bars.add_task(printable(stage), total=total, left=""), _Pace(done))
             task, pace = tasks[stage]
             bars.update(task, completed=done, total=total, left=pace.left(done, total))
 
@@ -110,4 +112,4 @@ def clock(seconds: float) -> str:
 
 
 def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(line, error=True)

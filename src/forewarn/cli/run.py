@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from forewarn.cli.progress import progress_bars
+from forewarn.cli.say import say, say_json, say_lines
 
 
 def run(
@@ -26,7 +27,6 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; missing values are null.")] = False,
 ) -> None:
     """Run a study from its TOML file: sample, judge, score, estimate; what is finished is kept and not done again."""
-    import sys
 
     from forewarn.cli.estimate import cells_json, cells_text
     from forewarn.study.from_file import load_study
@@ -41,10 +41,12 @@ def run(
         )
     manifest = json.loads((root / "manifest.json").read_text())
     if manifest["format"]["difference"]:
-        print(f"note: {manifest['format']['difference']}", file=sys.stderr)
-    print(json.dumps(cells_json(cells), indent=2, allow_nan=False) if as_json else cells_text(cells))
-    if not as_json:
-        print(f"Run folder: {root}")
+        say(f"note: {manifest['format']['difference']}", error=True)
+    if as_json:
+        say_json(cells_json(cells))
+    else:
+        say_lines(cells_text(cells))
+        say(f"Run folder: {root}")
 
 
 def train_donor(
@@ -58,9 +60,9 @@ def train_donor(
         trained = train_donors(study, only=donor, progress=progress)
     for one in trained:
         if one.losses:
-            print(
+            say(
                 f"{one.name}: {one.n_examples} exploits, {one.n_target_tokens} target tokens, "
                 f"loss {one.losses[0]:.3f} to {one.losses[-1]:.3f} nats a token; in {one.folder}"
             )
         else:
-            print(f"{one.name}: is there already, in {one.folder}")
+            say(f"{one.name}: is there already, in {one.folder}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from forewarn.cli.say import say, say_json
 from forewarn.errors import ForewarnError
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def check(
             }
             for level, trial in trials.items()
         }
-        print(json.dumps({"best": best, "levels": levels, "machine": offers()}, indent=2))
+        say_json({"best": best, "levels": levels, "machine": offers()})
     else:
         _print_levels(trials, ms)
         for means, state in offers().items():
-            print(f"{means:<16} {state}")
-        print(_conclusion(best))
+            say(f"{means:<16} {state}")
+        say(_conclusion(best))
     if best is None or LEVELS.index(best) > LEVELS.index(need):
         raise ForewarnError(
             f"sandbox level {need} is needed but {best or 'none'} is the strongest that works here; "
@@ -66,7 +66,7 @@ def _print_levels(trials: dict[Level, Trial], ms: dict[Level, float]) -> None:
     for level, trial in trials.items():
         state = f"works, {ms[level]:.1f} ms" if level in ms else f"does not work here: {trial.why_not}"
         without = f"; without {' and '.join(trial.missing)}, which this kernel lacks" if trial.missing else ""
-        print(f"{level:<16} {state}{without} ({GUARDS[level]})")
+        say(f"{level:<16} {state}{without} ({GUARDS[level]})")
 
 
 def _conclusion(best: Level | None) -> str:

@@ -1,9 +1,12 @@
 """The one comparator: is a result the expected value? Type-strict, on encoded trees (``codec.py``).
 
 3.0 is not 3, True is not 1, a tuple is no list, a set no frozenset. NaN is NaN, and 0.0 is -0.0. With a float tolerance
-(relative and absolute, stated by the task), a float or int matches an expected float within it; where an int or a bool
-is expected, nothing but that very int or bool matches. Keys of dicts are always exact.
-Trees, not values: a hostile result is never hashed, ordered or called.
+(relative and absolute, stated by the task), a float or an int of any size matches an expected float within it; where an
+int or a bool is expected, nothing but that very int or bool matches. Keys of dicts are always exact.
+
+Trees, not values: nothing of a hostile result is hashed, ordered or called, and the time that a comparison takes grows
+with the size of the two trees (times its logarithm), whatever the result holds. What has no order is matched in
+``unordered.py``.
 """
 
 from __future__ import annotations
@@ -11,9 +14,7 @@ from __future__ import annotations
 import math
 
 from forewarn.judge import codec
-
-_UNORDERED_SCAN_LIMIT = 2000
-_LARGEST_FLOAT = 1 << 1023
+from forewarn.judge.unordered import Matcher, canonical, near_number
 
 
 def same_values(expected: object, result: object, tolerance: float | None = None) -> bool:
@@ -23,69 +24,55 @@ def same_values(expected: object, result: object, tolerance: float | None = None
 
 def same_trees(expected: codec.Tree, result: codec.Tree, tolerance: float | None = None) -> bool:
     """Whether ``result`` is ``expected``. ``tolerance``: None is exact. An opaque tree matches nothing."""
-    if isinstance(expected, list) != isinstance(result, list):
-        return False
-    if not isinstance(expected, list):
-        return _same_scalars(expected, result, tolerance)
-    if not expected or not result or expected[0] != result[0] or len(expected) != len(result) or expected[0] == "o":
-        return False
-    tag = expected[0]
-    if tag in ("l", "t"):
-        return all(same_trees(a, b, tolerance) for a, b in zip(expected[1:], result[1:], strict=True))
-    if tag in ("s", "f"):
-        return _same_unordered(expected[1:], result[1:], tolerance)
-    if tag == "d":
-        return _same_dicts(expected[1:], result[1:], tolerance)
-    if tag == "c" and len(expected) == 3:
-        return all(_same_scalars(a, b, tolerance) for a, b in zip(expected[1:], result[1:], strict=True))
-    return bool(tag in ("i", "b") and expected == result)
+    return _Comparison(expected, tolerance).same(expected, result)
+
+
+class _Comparison:
+    """One comparison: its tolerance, and what it may spend on sets."""
+
+    def __init__(self, expected: codec.Tree, tolerance: float | None) -> None:
+        self._tolerance = tolerance
+        self._matcher = Matcher(expected, tolerance)
+
+    def same(self, expected: codec.Tree, result: codec.Tree) -> bool:
+        if not isinstance(expected, list):
+            return _same_scalars(expected, result, self._tolerance)
+        if not expected or not isinstance(result, list) or not result:
+            return False
+        tag = expected[0]
+        if type(result[0]) is not str or tag != result[0] or len(expected) != len(result) or tag == "o":
+            return False
+        if tag in ("l", "t"):
+            return all(self.same(expected[i], result[i]) for i in range(1, len(expected)))
+        if tag in ("s", "f"):
+            return self._matcher.match(expected[1:], result[1:], self.same)
+        if tag == "d":
+            return self._same_dicts(expected, result)
+        if tag == "c" and len(expected) == 3:
+            return all(_same_scalars(expected[i], result[i], self._tolerance) for i in (1, 2))
+        texts = (*expected[1:], *result[1:])
+        return bool(tag in ("i", "b", "u") and all(type(text) is str for text in texts) and expected == result)
+
+    def _same_dicts(self, expected: list[codec.Tree], result: list[codec.Tree]) -> bool:
+        wanted, given = _by_key(expected), _by_key(result)
+        if len(expected) % 2 == 0 or [key for key, _ in wanted] != [key for key, _ in given]:
+            return False
+        return all(self.same(expected[i], result[j]) for (_, i), (_, j) in zip(wanted, given, strict=True))
 
 
 def _same_scalars(expected: codec.Tree, result: codec.Tree, tolerance: float | None) -> bool:
-    if type(expected) is float and type(result) in ((float,) if tolerance is None else (float, int)):
-        if abs(result) > _LARGEST_FLOAT and type(result) is int:
-            return False  # has no float to be close to
-        if math.isnan(expected) or math.isnan(result):
-            return math.isnan(expected) and math.isnan(result)
-        if tolerance is None:
-            return bool(expected == result)
-        return math.isclose(expected, result, rel_tol=tolerance, abs_tol=tolerance)
-    return type(expected) is type(result) and bool(expected == result)
-
-
-def canonical(tree: codec.Tree) -> str:
-    """A text equal for exactly those trees that match without tolerance."""
-    if isinstance(tree, list) and tree:
-        items = [canonical(item) for item in tree[1:]]
-        if tree[0] in ("s", "f"):
-            items.sort()
-        elif tree[0] == "d":
-            items = sorted(f"{key}:{value}" for key, value in zip(items[::2], items[1::2], strict=False))
-        return f"[{tree[0]!r}:{','.join(items)}]"
-    if type(tree) is float and tree == 0:
-        return "0.0"
-    return repr(tree)
-
-
-def _same_unordered(expected: list[codec.Tree], result: list[codec.Tree], tolerance: float | None) -> bool:
-    if sorted(map(canonical, expected)) == sorted(map(canonical, result)):
-        return True
-    if tolerance is None or len(expected) > _UNORDERED_SCAN_LIMIT:
+    if type(expected) is not float:
+        return type(expected) is type(result) and bool(expected == result)
+    value = near_number(result) if tolerance is not None or type(result) is float else None
+    if value is None:
         return False
-    left = list(result)
-    for item in expected:
-        found = next((i for i, other in enumerate(left) if same_trees(item, other, tolerance)), None)
-        if found is None:
-            return False
-        left.pop(found)
-    return True
+    if math.isnan(expected) or math.isnan(value):
+        return math.isnan(expected) and math.isnan(value)
+    if tolerance is None:
+        return bool(expected == value)
+    return math.isclose(expected, value, rel_tol=tolerance, abs_tol=tolerance)
 
 
-def _same_dicts(expected: list[codec.Tree], result: list[codec.Tree], tolerance: float | None) -> bool:
-    if len(expected) % 2 or len(result) % 2:
-        return False
-    wanted = {canonical(key): value for key, value in zip(expected[::2], expected[1::2], strict=True)}
-    given = {canonical(key): value for key, value in zip(result[::2], result[1::2], strict=True)}
-    if len(given) * 2 != len(result) or wanted.keys() != given.keys():
-        return False
-    return all(same_trees(value, given[key], tolerance) for key, value in wanted.items())
+def _by_key(tree: list[codec.Tree]) -> list[tuple[bytes, int]]:
+    """(text of a key, where its value stands) of a dict's tree, sorted."""
+    return sorted((canonical(tree[i]), i + 1) for i in range(1, len(tree) - 1, 2))

@@ -17,6 +17,8 @@ from forewarn.exploits.source import Target
 TIMEOUT_S = 60.0
 """of one execution: verifiers give their scripts up to tens of seconds each"""
 PASSED = "passed"
+MAX_TEXT = 300
+"""characters of a status or of what a verifier says of it"""
 
 
 def embedded_type(
@@ -50,9 +52,9 @@ def _by_status(accepted: frozenset[str]) -> Rule:
     def rule(run: Run) -> Decision:
         """What the verifier's status means."""
         told = run.note
-        if run.ending != "finished" or not isinstance(told, list) or [type(word) for word in told] != [str, str]:
+        if run.ending != "finished" or not isinstance(told, list) or [type(word) for word in told] != [str] * 3:
             return Decision(False, f"the embedded verifier gave no status: {run.ending}")
-        status, feedback = told
+        status, feedback = (word[:MAX_TEXT] for word in told[1:])
         if status in ("broken", "odd"):
             return Decision(None, f"the embedded verifier does not work: {feedback}")
         return Decision(status in accepted, f"the embedded verifier says {status}: {feedback}")

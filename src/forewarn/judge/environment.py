@@ -43,6 +43,7 @@ class Result:
     correct: bool
     """whether our comparator says that ``value`` is ``expected``"""
     seconds: float
+    """wall clock by the judge; see ``forewarn.exploits.base.Call``"""
 
 
 @dataclass(frozen=True, slots=True)

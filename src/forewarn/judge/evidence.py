@@ -8,7 +8,8 @@ from types import FunctionType
 
 import forewarn
 from forewarn.exploits.base import Checker, ExploitType, Rule
-from forewarn.judge.labels import CHECKER_NAMES, Decisions, checker_of, one_line
+from forewarn.judge.labels import CHECKER_NAMES, Decisions, checker_of
+from forewarn.text import one_line, printable
 
 _SAYS = {True: "accepts", False: "rejects", None: "can't tell"}
 _INNER = ("accepts", "rule", "reward")
@@ -32,7 +33,7 @@ def evidence_of(kind: ExploitType, decisions: Decisions) -> tuple[str, ...]:
             lines.append(f"flaw of {kind.name}, {flaw_of(kind)}: {kind.description}")
         if name == "vulnerable" and kind.self_reported:
             lines.append("self-reported: the vulnerable checker believes a message of the submission's own process")
-    return tuple(lines)
+    return tuple(map(printable, lines))
 
 
 def flaw_of(kind: ExploitType) -> str:

@@ -20,7 +20,9 @@ from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Checker, Decision, ExploitType, secure_of
 from forewarn.judge.inside.worker import attempt
 from forewarn.records import Label, Problem
+from forewarn.text import one_line
 
+__all__ = ["one_line"]
 CheckerName = Literal["vulnerable", "patched", "secure"]
 CHECKER_NAMES: tuple[CheckerName, ...] = ("vulnerable", "patched", "secure")
 Decisions = dict[CheckerName, Decision]
@@ -93,11 +95,6 @@ def checker_of(exploit_type: ExploitType, name: CheckerName) -> Checker:
     if name == "secure":
         return secure_of(exploit_type)
     return exploit_type.vulnerable if name == "vulnerable" else exploit_type.patched
-
-
-def one_line(text: str) -> str:
-    """Printable in one line and storable as UTF-8, whatever a submission's exception said."""
-    return " ".join(text.encode("utf-8", "replace").decode().split())[:300]
 
 
 def error_text(error: BaseException) -> str:

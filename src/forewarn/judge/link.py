@@ -1,6 +1,7 @@
 """The parent's end of one child's socket: the request goes out, frames come in, expected values go out when asked for.
 
-Bounded in time and size whatever the child does. Frames are returned as they came: ``observe.py`` reads them.
+Bounded in time and size whatever the child does. Frames are returned as they came: ``observe.py`` reads them. When each
+came is noted here, on the parent's clock, as a child can say what it likes of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import select
 import socket
 import struct
 import time
+from array import array
 from collections.abc import Callable, Sequence
 
 from forewarn.judge import codec
@@ -16,6 +18,8 @@ from forewarn.judge.inside.worker import attempt
 
 MAX_OUTPUT_BYTES = 16 << 20
 """all frames of one execution"""
+MAX_FRAMES = 100_000
+"""of one execution: each costs the parent some time, however short it is"""
 Serve = Callable[[bytes], codec.Tree]
 """what a child asks for -> the answer; one that raises is answered with a dict that holds ``error``"""
 
@@ -39,6 +43,8 @@ class Link:
         self._in = bytearray()
         self._parsed = 0
         self.flooded = False
+        self.arrivals = array("d")
+        """on the monotonic clock, when each whole frame had come"""
         end.setblocking(False)
 
     def queue(self, data: bytes) -> None:
@@ -63,12 +69,11 @@ class Link:
                 piece = b""
             if not piece:
                 return bytes(self._in)
+            came = time.monotonic()
             self._in += piece
-            if len(self._in) > self._max_output_bytes:
+            if len(self._in) > self._max_output_bytes or not self._look(came):
                 self.flooded = True
                 return bytes(self._in[: self._max_output_bytes])
-            if self._secrets is not None or self._serve is not None:
-                self._answer(self._secrets or ())
 
     def _flush(self) -> None:
         try:
@@ -79,21 +84,31 @@ class Link:
         except ConnectionError:
             self._out = b""  # the child is gone: its status says why
 
-    def _answer(self, secrets: Sequence[codec.Tree]) -> None:
+    def _look(self, came: float) -> bool:
+        """Note the frames that have become whole, and answer what they ask. False: there are too many."""
         while len(self._in) - self._parsed >= 5:
             (size,) = struct.unpack_from("<I", self._in, self._parsed)
             end = self._parsed + 5 + size
             if len(self._in) < end:
-                return
-            kind, index = self._in[self._parsed + 4], bytes(self._in[self._parsed + 5 : end])
-            if kind == ord("P") and self._serve is not None and not self._out:
-                self.queue(_served(self._serve, index))
-            if kind == ord("?") and index.isdigit() and len(index) < 9:
-                known = int(index) < len(secrets)
-                # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
-                if known and not self._out:
-                    self.queue(codec.dumps(secrets[int(index)]))
+                return True
+            if len(self.arrivals) >= MAX_FRAMES:
+                return False
+            self.arrivals.append(came)
+            kind = self._in[self._parsed + 4]
+            if kind in b"P?":
+                self._answer(kind, bytes(self._in[self._parsed + 5 : end]))
             self._parsed = end
+        return True
+
+    def _answer(self, kind: int, asked: bytes) -> None:
+        # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
+        if self._out:
+            return
+        if kind == ord("P") and self._serve is not None:
+            self.queue(_served(self._serve, asked))
+        secrets = self._secrets or ()
+        if kind == ord("?") and asked.isdigit() and len(asked) < 9 and int(asked) < len(secrets):
+            self.queue(codec.dumps(secrets[int(asked)]))
 
 
 def _served(serve: Serve, asked: bytes) -> bytes:

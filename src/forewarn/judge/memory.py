@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from forewarn.errors import InputError
+from forewarn.exploits.base import Decision
 from forewarn.judge.labels import Decisions
 from forewarn.judge.sandbox import FaultKind, Sandbox
+from forewarn.text import one_line
 
 Key = tuple[str, str]
 """of a problem (``identity.py``) and of a code"""
@@ -68,7 +70,7 @@ class Memory:
                 self._invalid[broken] += 1
             if len(self._known) >= self._limit:
                 self._known.clear()
-            sure = {name: decision for name, decision in now.decisions.items() if decision.accepted is not None}
+            sure = {name: _kept(decision) for name, decision in now.decisions.items() if decision.accepted is not None}
             if self._limit:
                 self._known[key] = replace(now, decisions={**known.decisions, **sure})
 
@@ -79,3 +81,8 @@ class Memory:
         lost = sum(max(0, n - 1) for n in starts)
         with self._lock:
             return Counts(self._judged, executions, dict(self._invalid), sum(starts), lost)
+
+
+def _kept(decision: Decision) -> Decision:
+    """As much of a reason as a verdict shows: it holds words of the submission."""
+    return replace(decision, reason=one_line(decision.reason))

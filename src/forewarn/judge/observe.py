@@ -1,18 +1,20 @@
 """Frames of a child -> the ``Run`` that rules judge. Everything here is the submission's word, so nothing is trusted.
 
 The parent compares each result with its own expected value; a forged frame is worth no more than a returned value.
+Results and notes stay trees, what parsing may cost is bounded beforehand, every text is cut here, and time is the
+parent's: a child is asked for none.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from forewarn.exploits.base import Call, Ending, Run
 from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
-from forewarn.judge.inside.worker import FINISHED_STATUS
+from forewarn.judge.inside.worker import FINISHED_STATUS, MAX_CLASSES, MAX_FRAME_BYTES, MAX_TEXT
 from forewarn.judge.sandbox import Execution
 from forewarn.records import TestCase
 
@@ -34,19 +36,27 @@ def observe(
     """What the execution shows. ``expected``: one tree a test, compared with ``tolerance``."""
     calls: list[Call] = []
     loaded_error: tuple[tuple[str, ...], str] = ((), "")
-    note: object = None
+    note: codec.Tree = None
     finished, malformed = False, False
+    budget = codec.Budget()
+    since: float | None = None
     try:
-        for kind, data in _frames(execution.frames):
+        for kind, data, came in _frames(execution):
             if finished:
                 raise _MalformedError("a frame after the last")
             if kind in b"re" and len(calls) < len(tests):
-                calls.append(_call(kind, data, expected[len(calls)], tolerance, execution.seconds))
+                seconds = 0.0 if since is None else came - since
+                frame = codec.loads(data, budget)
+                note_fits = len(data) <= _NOTE_LIMIT_BYTES
+                calls.append(_call(kind, frame, note_fits, expected[len(calls)], tolerance, seconds))
+                since = came
+            elif kind == b"L":
+                since = came if since is None else since  # a second one would hide what went before
             elif kind == b"x" and not calls:
-                loaded_error = _error(codec.loads(data))
+                loaded_error = _error(codec.loads(data, budget))
             elif kind == b"F":
-                note, finished = _note(codec.loads(data), len(data)), True
-            elif kind not in b"+L?P":
+                note, finished = _note(codec.loads(data, budget), len(data) <= _NOTE_LIMIT_BYTES), True
+            elif kind not in b"+?P":
                 raise _MalformedError("an unknown frame")
     except (ValueError, RecursionError):
         # A child that was killed or left may have been cut off within a frame; one that ended may not.
@@ -78,49 +88,51 @@ def _ending(execution: Execution, finished: bool, malformed: bool) -> Ending:
     return "signal" if execution.exit_status is None else "exited"
 
 
-def _frames(data: bytes) -> list[tuple[bytes, bytes]]:
-    frames = []
-    at = 0
-    while at < len(data):
+def _frames(execution: Execution) -> Iterator[tuple[bytes, bytes, float]]:
+    """Kind, data and arrival of each frame."""
+    data, at = execution.frames, 0
+    for came in execution.arrivals:
         if at + 5 > len(data):
-            raise _MalformedError("cut short")
+            break
         (size,) = struct.unpack_from("<I", data, at)
+        if size > MAX_FRAME_BYTES:
+            raise _MalformedError("larger than the worker sends any")
         if at + 5 + size > len(data):
-            raise _MalformedError("cut short")
-        frames.append((data[at + 4 : at + 5], data[at + 5 : at + 5 + size]))
+            break
+        yield data[at + 4 : at + 5], data[at + 5 : at + 5 + size], came
         at += 5 + size
-    return frames
+    if at < len(data):
+        raise _MalformedError("cut short")
 
 
-def _call(kind: bytes, data: bytes, expected: codec.Tree, tolerance: float | None, longest_s: float) -> Call:
-    frame = codec.loads(data)
-    if not isinstance(frame, dict):
-        raise _MalformedError("not a call")
-    seconds = frame.get("s")
-    seconds = min(longest_s, seconds) if isinstance(seconds, float) else 0.0  # no call outlasts its run
+def _call(
+    kind: bytes, frame: codec.Tree, note_fits: bool, expected: codec.Tree, tolerance: float | None, seconds: float
+) -> Call:
     if kind == b"e":
         names, message = _error(frame)
         return Call("raised", False, f"raised {names[0]}: {message}", None, names, seconds)
+    note = _note(frame, note_fits)
     tree = frame.get("v")
     if same_trees(expected, tree, tolerance):
-        return Call("returned", True, "correct", tree, (), seconds, _note(frame, len(data)))
-    text = f"returned {_shown(tree)}, not {_shown(expected)}"
-    return Call("returned", False, text, tree, (), seconds, _note(frame, len(data)))
+        return Call("returned", True, "correct", tree, (), seconds, note)
+    text = f"returned {codec.shown(tree, _SHOWN)}, not {codec.shown(expected, _SHOWN)}"
+    return Call("returned", False, text, tree, (), seconds, note)
 
 
 def _error(frame: Any) -> tuple[tuple[str, ...], str]:
-    if not isinstance(frame, dict) or not isinstance(frame.get("k"), list) or not frame["k"]:
+    """Class names and message, each of a length that may be kept."""
+    names = frame.get("k") if isinstance(frame, dict) else None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names[:MAX_CLASSES]):
         raise _MalformedError("not an error")
-    return tuple(str(name) for name in frame["k"][:20]), str(frame.get("m"))[:200]
+    message = frame.get("m")
+    return (
+        tuple(name[:MAX_TEXT] for name in names[:MAX_CLASSES]),
+        message[:MAX_TEXT] if isinstance(message, str) else "",
+    )
 
 
-def _note(frame: Any, size: int) -> object:
+def _note(frame: Any, fits: bool) -> codec.Tree:
+    """The tree of a note; None in a frame too large to be one in which a checker's side takes a note."""
     if not isinstance(frame, dict):
         raise _MalformedError("not a note")
-    tree = frame.get("n")
-    return None if tree is None or size > _NOTE_LIMIT_BYTES else codec.decode(tree)
-
-
-def _shown(tree: codec.Tree) -> str:
-    text = codec.dumps(tree).decode("ascii")
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return frame.get("n") if fits else None

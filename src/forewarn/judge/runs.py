@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from forewarn.exploits.base import FULL, HANDED_OUT, Checker, ChildSide, Decision, Hands, Run
+from forewarn.exploits.base import FULL, HANDED_OUT, Call, Checker, ChildSide, Decision, Hands, Run
 from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
 from forewarn.judge.decoys import decoys
 from forewarn.judge.inside.worker import attempt
 from forewarn.judge.labels import RAISED, error_text
 from forewarn.judge.observe import observe
-from forewarn.judge.sandbox import Execution, Sandbox
+from forewarn.judge.sandbox import Execution, Sandbox, SandboxFault
 from forewarn.judge.scripts import ScriptDesk
 from forewarn.records import Problem, TestCase
 
@@ -104,14 +104,12 @@ class Runner:
 
         Also, not instead: an honest solution that works in place stays right. The notes hold those arguments.
         """
-        left = [call.note if isinstance(call.note, tuple) else None for call in run.calls]
-        cases = [codec.encode(args) for args in left if args is not None]
+        # The trees go to the reference's child as they came: what a submission sent is not decoded here.
+        left = [call.note if isinstance(call.note, list) and call.note[:1] == ["t"] else None for call in run.calls]
+        cases = [args for args in left if args is not None]
         if not cases:
             return run
-        reference = self._problem.reference
-        blank = [TestCase(args, None) for args in left if args is not None]
-        execution = self._execute(reference, ChildSide(), cases, None, self._timeout_s)
-        answers = iter(observe(execution, reference, blank, [None] * len(blank), None).calls)
+        answers = iter(self._reference_answers(cases))
         calls = []
         for call, args in zip(run.calls, left, strict=True):
             answer = None if args is None else next(answers)
@@ -120,6 +118,21 @@ class Runner:
                 call = replace(call, correct=same)
             calls.append(call)
         return replace(run, calls=tuple(calls))
+
+    def _reference_answers(self, cases: list[codec.Tree]) -> tuple[Call, ...]:
+        """What the reference does on arguments that a submission left; nothing where no child can take them."""
+        reference = self._problem.reference
+        blank = [TestCase((), None)] * len(cases)
+        try:
+            execution = self._execute(reference, ChildSide(), cases, None, self._timeout_s)
+        except SandboxFault as fault:
+            if fault.kind != "not ready":
+                raise
+            # Is it these arguments, which a submission chose, or the sandbox? One that takes ours is not at fault.
+            ours = [codec.encode(test.args) for test in self._problem.tests]
+            self._execute(reference, ChildSide(), ours, None, self._timeout_s)
+            return (Call("missing", False, "no child takes these arguments"),) * len(cases)
+        return observe(execution, reference, blank, [None] * len(blank), None).calls
 
     def _execute(
         self,

@@ -72,6 +72,8 @@ class Execution:
     cpu_s: float = 0.0
     """CPU time of all its threads"""
     dumped_core: bool = False
+    arrivals: Sequence[float] = ()
+    """on the monotonic clock of the parent, when each frame had come"""
 
 
 class Sandbox:
@@ -153,7 +155,9 @@ class Sandbox:
         code = None if number is not None else os.WEXITSTATUS(status)
         killed: Killed | None = "flood" if link.flooded else answer["killed"]
         dumped = os.WCOREDUMP(status)
-        return Execution(code, number, killed, answer["seconds"], answer["waited"], frames, answer["cpu"], dumped)
+        return Execution(
+            code, number, killed, answer["seconds"], answer["waited"], frames, answer["cpu"], dumped, link.arrivals
+        )
 
     @property
     def pid(self) -> int | None:

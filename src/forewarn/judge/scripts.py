@@ -38,21 +38,22 @@ class ScriptDesk:
         self._sandbox, self._until = sandbox, until
         self._ends = time.monotonic() + timeout_s
         self._left = MAX_SCRIPTS
+        self._budget = codec.Budget()
 
     def serve(self, data: bytes) -> codec.Tree:
         """The answer to one request: a dict with ``error``, or with what ``inside/script_side.py`` reports."""
         self._left -= 1
         try:
-            job = codec.decode(codec.loads(data))
+            job = codec.loads(data, self._budget)
         except codec.CodecError as error:
             return codec.encode({"error": f"no script: {error}"})
-        if not isinstance(job, dict) or self._left < 0:
+        if not isinstance(job, list) or job[:1] != ["d"] or self._left < 0:
             return codec.encode({"error": "no script, or more than a verifier needs"})
-        timeout_s = _limit_s(job.get("timeout"), max(0.1, SHARE_OF_REST * (self._ends - time.monotonic())))
+        timeout_s = _limit_s(codec.entry(job, "timeout"), max(0.1, SHARE_OF_REST * (self._ends - time.monotonic())))
         request: dict[str, codec.Tree] = {
             "code": "",
             "entry_point": "",
-            "cases": [codec.encode((job,))],
+            "cases": [["t", job]],
             "child": script_side(),
         }
         try:
@@ -62,7 +63,7 @@ class ScriptDesk:
                 return codec.encode(OUT_OF_TIME)
             self.fault = self.fault or fault
             return codec.encode({"error": str(fault)})
-        return codec.encode(_report(execution))
+        return _report(execution)
 
 
 def _limit_s(asked: object, left_s: float) -> float:
@@ -77,19 +78,20 @@ def script_side() -> str:
     return Path(__file__).with_name("inside").joinpath("script_side.py").read_text(encoding="utf-8")
 
 
-def _report(execution: Execution) -> dict[str, object]:
+def _report(execution: Execution) -> codec.Tree:
     """What became of a script. ``status``: as ``subprocess`` gives it; None where it ran out of time."""
     if execution.killed in ("deadline", "cpu"):
-        return OUT_OF_TIME
+        return codec.encode(OUT_OF_TIME)
     told = _last_note(execution.frames)
     if told is not None:
         return told
     # It left by itself or was ended: what it had printed and not flushed is lost, as it would be anywhere.
     status = execution.exit_status
-    return {"status": -(execution.signal or 9) if status is None else status, "out": b"", "err": b""}
+    status = -(execution.signal or 9) if status is None else status
+    return codec.encode({"status": status, "out": b"", "err": b""})
 
 
-def _last_note(frames: bytes) -> dict[str, object] | None:
+def _last_note(frames: bytes) -> codec.Tree | None:
     """The note of the frame that ends a run, if the child came that far and said what it should."""
     at, last = 0, b""
     while at + 5 <= len(frames):
@@ -98,8 +100,9 @@ def _last_note(frames: bytes) -> dict[str, object] | None:
             last = frames[at + 5 : at + 5 + size]
         at += 5 + size
     try:
-        frame = codec.loads(last)
-        note = codec.decode(frame["n"]) if isinstance(frame, dict) else None
-    except (codec.CodecError, KeyError):
+        frame = codec.loads(last, codec.Budget())
+    except codec.CodecError:
         return None
-    return note if isinstance(note, dict) and ("status" in note or "error" in note) else None
+    note = frame.get("n") if isinstance(frame, dict) else None
+    told = [codec.entry(note, name) for name in ("status", "error")]
+    return note if any(word is not None for word in told) else None

@@ -19,6 +19,7 @@ from pathlib import Path
 from forewarn.errors import HalfWrittenError, InputError, ModelError
 from forewarn.models.hub import is_hub_name, local_folder
 from forewarn.models.receipts import Receipt, Signature, signature, take_receipt
+from forewarn.text import printable
 
 TRAINER_STATE = "trainer_state.json"
 _STEP = re.compile(r"(?:^|(?:checkpoint|ckpt|global_step|step)[-_]?)(\d+)$")
@@ -149,7 +150,7 @@ def _ordered(folders: Sequence[Path], base: str | None) -> tuple[ModelSource, ..
         except HalfWrittenError as error:
             if i + 1 < len(by_age) or i == 0:
                 raise
-            print(f"note: {folder} is left out, as it is half-written: {error}", file=sys.stderr)
+            print(printable(f"note: {folder} is left out, as it is half-written: {error}"), file=sys.stderr)
     return tuple(sorted(sources, key=lambda source: source.step))
 
 

@@ -50,7 +50,7 @@ class Cell:
     """hash of base and adapter files"""
 
     def chunk_key(self, chunk: int) -> str:
-        what = content_key(self.weights_key, self.exploit_type)[:8]
+        what = content_key(self.weights_key, self.exploit_type)
         return f"{self.run}-{self.step:04d}-{self.exploit_type}-{chunk:04d}-{what}"
 
 

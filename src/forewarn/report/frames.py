@@ -9,6 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from forewarn.errors import InputError
+from forewarn.text import printable
 
 CELL_COLUMNS: dict[str, pl.DataType] = {
     "run": pl.String(),
@@ -92,6 +93,8 @@ def _check(frame: pl.DataFrame, columns: dict[str, pl.DataType], key: tuple[str,
         checked = frame.select(pl.col(column).cast(dtype) for column, dtype in columns.items())
     except pl.exceptions.PolarsError as error:
         raise InputError(f"the frame {name} holds a value of the wrong type: {error}") from None
+    # Names and reasons are shown in tables, pictures and charts: text from here on, whatever they were.
+    checked = checked.with_columns(pl.col(pl.String).map_elements(printable, return_dtype=pl.String))
     for column, dtype in columns.items():
         if dtype == pl.Float64() and checked[column].is_nan().any():
             raise InputError(f"{column} of the frame {name} holds NaN; missing values are null")

@@ -96,8 +96,8 @@ def donor_plot(cells: pl.DataFrame) -> bytes:
         panels = figure.subplots(1, len(runs), sharey=True, squeeze=False, width_ratios=widths)[0]
         for panel, run in zip(panels, runs, strict=True):
             _donor_panel(panel, cells.filter(pl.col("run") == run), types, steps[run])
-            panel.set_title(f"run {run}")
-        panels[0].set_yticks(range(len(types)), types)
+            panel.set_title(f"run {style.label(run)}")
+        panels[0].set_yticks(range(len(types)), list(map(style.label, types)))
         panels[0].invert_yaxis()
         figure.supxlabel("optimizer step", fontsize=9)
         figure.suptitle("Share of the estimate that donors reach, %", x=0.01, ha="left", fontsize=12, fontweight="bold")
@@ -156,7 +156,7 @@ def lead_plot(forecasts: pl.DataFrame, run: str) -> bytes:
             if all(row[column] is None for column in marks):
                 panel.text(0.01, y, "none of these", transform=panel.get_yaxis_transform(), va="center",
                            fontsize=8, color=style.MUTED)  # fmt: skip
-        panel.set_yticks(range(len(types)), types["exploit_type"].to_list())
+        panel.set_yticks(range(len(types)), [*map(style.label, types["exploit_type"])])
         panel.set_ylim(len(types) - 0.5, -0.5)
         panel.set_xscale("log")
         seen = sorted({step for column in marks for step in types[column].drop_nulls().to_list()}) or [1]
@@ -169,5 +169,6 @@ def lead_plot(forecasts: pl.DataFrame, run: str) -> bytes:
             panel.plot([], [], marker, color=colour, label=label)[0] for label, colour, marker, _ in marks.values()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
-        figure.suptitle(f"Run {run}: calls ahead of emergence", x=0.01, ha="left", fontsize=12, fontweight="bold")
+        title = f"Run {style.label(run)}: calls ahead of emergence"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         return as_png(figure)

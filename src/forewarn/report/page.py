@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as _escape
 from typing import Any
 
 from forewarn.report.render import as_html
 from forewarn.report.tables import Table
+from forewarn.text import printable, printable_lines
 
 VEGA_LITE_VERSION = "6.4"
 
@@ -78,8 +79,8 @@ def page(title: str, lead: Sequence[str], sections: Sequence[Section], commands:
     links = " ".join(f'<a href="#{s.key}">{escape(s.title)}</a>' for s in sections)
     paragraphs = "\n".join(f"<p>{escape(text)}</p>" for text in lead)
     charts = {f"chart-{s.key}": s.chart for s in sections if s.chart is not None}
-    # "</" would end the script element, whatever the JSON around it.
-    data = json.dumps(charts, allow_nan=False, separators=(",", ":")).replace("</", r"<\/")
+    # A "<" can end the script element or change how its end is found, whatever the JSON around it.
+    data = json.dumps(charts, allow_nan=False, separators=(",", ":")).replace("<", r"\u003c")
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -95,13 +96,18 @@ def page(title: str, lead: Sequence[str], sections: Sequence[Section], commands:
 {"".join(map(_section, sections))}
 <section id="commands"><h2>How this was made</h2>
 <p>These commands make everything on this page again:</p>
-<pre>{escape(chr(10).join(commands))}</pre></section>
+<pre>{_escape(printable_lines(chr(10).join(map(printable, commands))))}</pre></section>
 <script type="application/json" id="charts">{data}</script>
 <script>{_libraries()}</script>
 <script>{SCRIPT}</script>
 </body>
 </html>
 """
+
+
+def escape(text: str) -> str:
+    """Text as HTML that shows it as it is."""
+    return _escape(printable(text))
 
 
 def _section(section: Section) -> str:

@@ -39,7 +39,8 @@ def rate_plot(cells: pl.DataFrame, run: str) -> bytes:
                 panel.set_visible(False)
                 continue
             of_type = cells.filter((pl.col("run") == run) & (pl.col("exploit_type") == types[i])).sort("step")
-            panel.set_title(types[i], fontsize=9.5 if len(types[i]) <= LONG_TITLE else 8)
+            fontsize = 9.5 if len(types[i]) <= LONG_TITLE else 8
+            panel.set_title(style.label(types[i]), fontsize=fontsize)
             _rate_panel(panel, of_type, floor)
             if i + n_columns >= len(types):
                 panel.tick_params(labelbottom=True)
@@ -47,7 +48,8 @@ def rate_plot(cells: pl.DataFrame, run: str) -> bytes:
             if i % n_columns == 0:
                 panel.set_ylabel("exploit rate")
         _axes(grid.flat[0], cells.filter(pl.col("run") == run)["step"].unique().sort().to_list(), floor)
-        figure.suptitle(f"Run {run}: exploit rate by checkpoint", x=0.01, ha="left", fontsize=12, fontweight="bold")
+        title = f"Run {style.label(run)}: exploit rate by checkpoint"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize=8.5)
         return as_png(figure)
 

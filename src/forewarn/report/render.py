@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
 from forewarn.report.tables import Table
+from forewarn.text import markdown, printable
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -14,25 +16,23 @@ if TYPE_CHECKING:
 def as_markdown(table: Table, *, heading: str = "###") -> str:
     """Heading, pipe table, note."""
     marks = [":--" if i < table.text_columns else "--:" for i in range(len(table.columns))]
-    lines = [f"{heading} {table.title}", "", _markdown_row(table.columns), _markdown_row(marks)]
+    names = _markdown_row([markdown(name) for name in table.columns])
+    lines = [f"{heading} {markdown(table.title)}", "", names, _markdown_row(marks)]
     for i, row in enumerate(table.rows):
         strong = i in table.emphasis
-        lines.append(_markdown_row([f"**{cell}**" if strong and cell else cell for cell in map(_pipe_safe, row)]))
+        lines.append(_markdown_row([f"**{cell}**" if strong and cell else cell for cell in map(markdown, row)]))
     if not table.rows:
         lines.append(_markdown_row(["(nothing)"] + [""] * (len(table.columns) - 1)))
-    return "\n".join([*lines, "", table.note, ""] if table.note else [*lines, ""])
+    return "\n".join([*lines, "", markdown(table.note), ""] if table.note else [*lines, ""])
 
 
 def _markdown_row(cells: list[str] | tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _pipe_safe(cell: str) -> str:
-    return cell.replace("|", r"\|")
-
-
 def as_html(table: Table) -> str:
     """A ``<table>`` in a box that scrolls sideways, its title as caption, and the note below."""
+    table = _printable(table)
     head = "".join(f"<th{_side(table, i)}>{escape(name)}</th>" for i, name in enumerate(table.columns))
     body = []
     for i, row in enumerate(table.rows):
@@ -47,6 +47,17 @@ def as_html(table: Table) -> str:
     )
 
 
+def _printable(table: Table) -> Table:
+    """The same table; its cells hold names and reasons that others wrote."""
+    return replace(
+        table,
+        title=printable(table.title),
+        columns=tuple(map(printable, table.columns)),
+        rows=tuple(tuple(map(printable, row)) for row in table.rows),
+        note=printable(table.note),
+    )
+
+
 def _side(table: Table, column: int) -> str:
     return "" if column < table.text_columns else ' class="number"'
 
@@ -57,9 +68,10 @@ def as_rich(table: Table) -> RichTable:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    table = _printable(table)
     rich = RichTable(
-        title=table.title,
-        caption=table.note or None,
+        title=Text(table.title),  # a plain string would be read as markup
+        caption=Text(table.note) if table.note else None,
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -70,7 +82,7 @@ def as_rich(table: Table) -> RichTable:
         is_text = i < table.text_columns
         # the names of blocks are long and stand alone: in a narrow terminal they fold before any number does
         fixed = is_text and not any(names_a_block)
-        rich.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=fixed)
+        rich.add_column(Text(name), justify="left" if is_text else "right", overflow="fold", no_wrap=fixed)
     for i, row in enumerate(table.rows):
         rich.add_row(*map(Text, row), style="bold" if i in table.emphasis or names_a_block[i] else None)
     return rich

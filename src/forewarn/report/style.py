@@ -72,6 +72,12 @@ SETTINGS: Any = {
 }
 
 
+def label(name: str) -> str:
+    """A name as an axis shows it: not as mathematics, and no longer than leaves room for the picture."""
+    shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+    return shown.replace("$", r"\$")
+
+
 def as_png(figure: Figure) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -81,6 +87,8 @@ def as_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+LONGEST_NAME = 40
+"""characters of a name in a picture"""
 LOWEST_FLOOR = -12
 """log10: no axis reaches lower; what lies below is drawn on the floor"""
 

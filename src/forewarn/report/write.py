@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from forewarn.report.page import Section, page
 from forewarn.report.render import as_markdown, as_rich
 from forewarn.report.tables import Table, accuracy_table, cell_table, certificate_table, short_cell_table
 from forewarn.store import write_table, write_whole
+from forewarn.text import markdown, printable
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -60,11 +62,11 @@ def write_report(
     checked = check_cells(cells)
     said = check_forecasts(forecasts)
     runs = ordered_runs(checked)
-    pictures = {f"rates-{run}.png": plots.rate_plot(checked, run) for run in runs}
+    pictures = {_picture("rates", run): plots.rate_plot(checked, run) for run in runs}
     pictures["donors.png"] = overview_plots.donor_plot(checked)
     if checked["judged"].any():
         pictures["accuracy.png"] = overview_plots.accuracy_plot(checked)
-    pictures |= {f"calls-{run}.png": overview_plots.lead_plot(said, run) for run in ordered_runs(said)}
+    pictures |= {_picture("calls", run): overview_plots.lead_plot(said, run) for run in ordered_runs(said)}
     for name, picture in pictures.items():
         write_whole(folder / name, picture)
     write_table(folder / "cells.parquet", checked)
@@ -73,6 +75,11 @@ def write_report(
     write_whole(folder / "report.html", page(title, lead, _sections(checked, said), commands).encode())
     write_whole(folder / "report.md", _markdown(checked, said, words, set(pictures)).encode())
     return folder / "report.md"
+
+
+def _picture(kind: str, run: str) -> str:
+    """The name of a run's picture: a run may be called what no file can be."""
+    return f"{kind}-{quote(run, safe='')}.png"
 
 
 def terminal_tables(
@@ -111,20 +118,20 @@ def _sections(cells: pl.DataFrame, said: pl.DataFrame) -> list[Section]:
 
 def _markdown(cells: pl.DataFrame, said: pl.DataFrame, words: _Words, pictures: set[str]) -> str:
     def picture(name: str, alt: str) -> list[str]:
-        return [f"![{alt}]({name})"] if name in pictures else []
+        return [f"![{markdown(alt)}]({quote(name)})"] if name in pictures else []
 
-    parts = [f"# {words.title}", *words.lead, "These commands make this report again:"]
-    parts += ["\n".join(f"    {command}" for command in words.commands), FILES]
+    parts = [f"# {markdown(words.title)}", *map(markdown, words.lead), "These commands make this report again:"]
+    parts += ["\n".join(f"    {printable(command)}" for command in words.commands), FILES]
     if accuracy := _accuracy(cells):
         parts += ["## Against the truth", *picture("accuracy.png", "estimate over truth for every estimator")]
         parts += map(as_markdown, accuracy)
     for i, run in enumerate(ordered_runs(cells)):
-        parts += [f"## Run {run}", *picture(f"rates-{run}.png", f"exploit rates of run {run}")]
+        parts += [f"## Run {markdown(run)}", *picture(_picture("rates", run), f"exploit rates of run {run}")]
         parts += [] if i else [HOW_TO_READ]
     if len(said):
         parts += ["## Forecasts", EARLY]
         for run in ordered_runs(said):
-            parts += picture(f"calls-{run}.png", f"calls of run {run} ahead of emergence")
+            parts += picture(_picture("calls", run), f"calls of run {run} ahead of emergence")
         parts += map(as_markdown, _forecasts(said))
     parts += ["## What donors reach", *picture("donors.png", "share of each estimate that donors reach"), DONORS]
     parts += ["## Every cell", *(as_markdown(cell_table(cells, run)) for run in ordered_runs(cells))]

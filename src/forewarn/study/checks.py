@@ -16,8 +16,8 @@ from forewarn.models.hub import local_folder
 from forewarn.models.receipts import Receipt, Signature
 from forewarn.models.vllm_line import check_url
 from forewarn.models.vllm_requests import check_sampling, check_scoring
-from forewarn.records import SUBJECT
-from forewarn.store import RunFolder, read_json
+from forewarn.records import KEY_LENGTH, SUBJECT
+from forewarn.store import RunFolder, old_keys, read_json
 from forewarn.study.plan import Cell, Study
 from forewarn.study.recompute import MANIFEST_FILE
 from forewarn.study.work import COMPLETIONS
@@ -105,6 +105,8 @@ def check_same_checkpoints(root: Path, receipts: Mapping[str, str]) -> None:
     kept = {cell["checkpoint_id"] for cell in manifest.get("cells", ()) if done.has(str(cell["key"]))}
     for name, held in (manifest.get("model_receipts") or {}).items():
         measured = held.get("key") if isinstance(held, dict) else held
+        if name in receipts and isinstance(measured, str) and len(measured) != KEY_LENGTH:
+            raise old_keys(root)
         if name in receipts and name in kept and measured != receipts[name]:
             raise StoreError(
                 f"checkpoint {name} has changed since {root} measured it (receipt {measured}, now {receipts[name]}): "

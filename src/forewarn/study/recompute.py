@@ -14,8 +14,8 @@ import polars as pl
 
 from forewarn.errors import StoreError
 from forewarn.estimation.sample import check_level
-from forewarn.records import Span
-from forewarn.store import RunFolder, read_json, write_table
+from forewarn.records import KEY_LENGTH, Span
+from forewarn.store import RunFolder, old_keys, read_json, write_table
 from forewarn.study.estimates import cell_estimate
 from forewarn.study.plan import CellRecord, PlannedSpan, scores_key
 from forewarn.study.tables import HITS, CellEstimate, estimates_table
@@ -92,11 +92,14 @@ def _read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:
             for entry in manifest["spans"]
         ]
         cells = [CellRecord.of(spans, **cell) for cell in manifest["cells"]]
-        return float(manifest["level"]), cells, dict(manifest["problem_keys"])
+        level, problem_keys = float(manifest["level"]), dict(manifest["problem_keys"])
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"{path} doesn't say what was run ({type(error).__name__}: {error}); run the study again to write it anew"
         ) from None
+    if any(len(key) != KEY_LENGTH for key in (*problem_keys.values(), *(cell.key for cell in cells))):
+        raise old_keys(root)
+    return level, cells, problem_keys
 
 
 def estimate_run(

@@ -20,7 +20,6 @@ import sys
 import threading
 import types
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any, NoReturn
 
 from forewarn.judge import codec
@@ -28,6 +27,10 @@ from forewarn.judge import codec
 FINISHED_STATUS = 1
 """exit status of a child that ran to its end: 0 is only ever the submission's own doing"""
 MAX_FRAME_BYTES = 8 << 20
+MAX_TEXT = 200
+"""characters of a name or a message; the parent cuts them there, too"""
+MAX_CLASSES = 20
+"""of an exception that are named"""
 _NOTES = frozenset({"after_call", "finish"})
 """hooks whose word the parent's rules believe"""
 _mro = type.__dict__["__mro__"].__get__
@@ -66,7 +69,8 @@ class Channel:
     def script(self, job: object) -> object:
         """Have a script run in a child of its own (``judge/scripts.py``); the parent refuses unless the checker may."""
         self.send(b"P", codec.encode(job))
-        return codec.decode(self.receive())
+        told, trouble = attempt(codec.decode, self.receive())  # partly the word of the script
+        return told if trouble is None and type(told) is dict else {"error": "the script's report is no value"}
 
     def _read(self, size: int) -> bytes:
         data = b""
@@ -109,7 +113,7 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
     from unittest.case import SkipTest  # of the zygote's; the parent, which imports this file too, has no use for it
 
     _errors["unittest.case.SkipTest"] = SkipTest
-    cases = [codec.decode(case) for case in request["cases"]]
+    cases = [_case(tree) for tree in request["cases"]]
     # Builtins of its own: what a submission puts in their place is not what the checker's side calls.
     hooks: dict[str, Any] = {"__name__": "checker_side", "__builtins__": dict(vars(builtins))}
     tools = Tools(channel, cases, request["code"])
@@ -150,6 +154,12 @@ def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseExceptio
         return function(*args), None
     except BaseException as error:  # noqa: BLE001 - the one place where everything is caught
         return None, error
+
+
+def _case(tree: codec.Tree) -> Any:
+    """The arguments of a call. Those that a submission left, on which a reference is called, may be no value."""
+    args, trouble = attempt(codec.decode, tree)
+    return args if trouble is None and type(args) is tuple else (codec.Opaque("no arguments"),)
 
 
 def _guard(hooks: dict[str, Any]) -> Callable[..., None]:
@@ -202,35 +212,38 @@ def _call(
     hooks: dict[str, Any], tools: Tools, channel: Channel, index: int, args: Any, guard: Callable[..., None]
 ) -> None:
     _hook(hooks, "before_call")(tools, index, args)
-    start = perf_counter()
     if "call" in hooks:
         value, error = attempt(hooks["call"], tools, index, args)
     else:
         value, error = attempt(tools.function, *args)
     guard("after_call")
-    seconds = perf_counter() - start
     if error is not None:
-        channel.send(b"e", _describe(error) | {"s": seconds})
+        channel.send(b"e", _describe(error))
         _leave_if_exit(error)
         return
     note, trouble = attempt(_hook(hooks, "after_call"), tools, index, args, value)
     guard("after_call")  # it may have called the submission
     if trouble is not None:
         note = _describe(trouble)["m"]
-    channel.send(b"r", {"v": codec.encode(value), "s": seconds, "n": codec.encode(note)})
+    channel.send(b"r", {"v": codec.encode(value), "n": codec.encode(note)})
 
 
 def _describe(error: BaseException) -> dict[str, Any]:
     """Class names and message of an exception; both are the submission's code, too."""
-    names, trouble = attempt(lambda: [_class_name(kind) for kind in _mro(type(error))])
-    message, _ = attempt(lambda: str(error)[:200])
-    return {"k": ["builtins.BaseException"] if trouble else names[:20], "m": str(message or "")}
+    names, trouble = attempt(lambda: [_class_name(kind) for kind in _mro(type(error))[:MAX_CLASSES]])
+    message, _ = attempt(lambda: _cut(str(error)))
+    return {"k": ["builtins.BaseException"] if trouble else names, "m": message if type(message) is str else ""}
+
+
+def _cut(text: str) -> str:
+    """The start of a text; one of a class of its own can't say otherwise."""
+    return str.__getitem__(text, slice(MAX_TEXT))
 
 
 def _class_name(kind: type) -> str:
     """Qualified name; that of a known exception is given to that very class alone."""
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    return name if _errors.get(name, kind) is kind else f"submission.{kind.__qualname__}"
+    name = _cut(f"{kind.__module__}.{kind.__qualname__}")
+    return name if _errors.get(name, kind) is kind else _cut(f"submission.{kind.__qualname__}")
 
 
 def _leave_if_exit(error: BaseException) -> None:

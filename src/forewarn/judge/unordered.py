@@ -1,0 +1,181 @@
+"""Members of sets, matched without hashing them: exactly by a canonical text, within a tolerance by groups.
+
+A hostile result must cost no more than an honest one of its size. So the canonical text of a container is a digest, as
+long for a deep tree as for a flat one; near values are sorted into groups outside of which nothing can match, and
+within a group the number of comparisons is bounded. Not covered: what makes two members the same (``compare.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from forewarn.judge import codec
+
+Same = Callable[[codec.Tree, codec.Tree], bool]
+_SHORT = 60
+_TRIES = 16
+"""what a comparison may spend on members that have many near neighbours, in multiples of the expected value's size"""
+_MAX_FLOAT_HEX = 1024 // 4
+_big_int = re.compile(rf"-?[0-9a-f]{{1,{_MAX_FLOAT_HEX}}}").fullmatch
+_serial = itertools.count()
+
+
+def canonical(tree: codec.Tree) -> bytes:
+    """A short text, equal for exactly those trees that match without tolerance; that of an opaque one is its own."""
+    if not isinstance(tree, list):
+        return _leaf("0.0" if type(tree) is float and tree == 0 else repr(tree))
+    if not tree:
+        return _digest(b"", [])
+    tag, items = canonical(tree[0]), [canonical(item) for item in tree[1:]]
+    if tree[0] == "o":
+        items.append(_leaf(f"opaque {next(_serial)}"))
+    elif tree[0] in ("s", "f"):
+        items.sort()
+    elif tree[0] == "d":
+        pairs = sorted(zip(items[::2], items[1::2], strict=False))
+        items = [part for pair in pairs for part in pair] + items[len(items) & ~1 :]
+    return _digest(tag, items)
+
+
+def near_number(tree: codec.Tree) -> float | None:
+    """The float nearest to a number; None for what is none, is too large to have one, or is a truth value."""
+    if isinstance(tree, list) and len(tree) == 2 and tree[0] == "i" and isinstance(tree[1], str) and _big_int(tree[1]):
+        tree = int(tree[1], 16)
+    if type(tree) is float:
+        return tree
+    try:
+        return float(tree) if type(tree) is int else None
+    except OverflowError:
+        return None
+
+
+def _leaf(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return b"=" + data if len(data) < _SHORT else b"~" + hashlib.sha256(data).digest()
+
+
+def _digest(tag: bytes, items: Sequence[bytes]) -> bytes:
+    parts = b"".join(bytes((len(part),)) + part for part in (tag, *items))
+    return b"[" + hashlib.sha256(parts).digest()
+
+
+@dataclass(slots=True)
+class _Member:
+    tree: codec.Tree
+    shape: bytes = b""
+    """the canonical text with a sign for each number"""
+    numbers: list[float] = field(default_factory=list)
+    """those numbers, in an order that near members share"""
+    clusters: list[int] = field(default_factory=list)
+    """for each number, in which cluster of near ones it lies"""
+
+
+class Matcher:
+    """Matches members of the sets within one expected value, by ``same``, which knows the tolerance."""
+
+    def __init__(self, expected: codec.Tree, tolerance: float | None) -> None:
+        self._root, self._tolerance = expected, tolerance
+        self._left: int | None = None
+
+    def match(self, expected: list[codec.Tree], result: list[codec.Tree], same: Same) -> bool:
+        """Whether the members of two lists of one length can be paired, each with one that is the same."""
+        if sorted(map(canonical, expected)) == sorted(map(canonical, result)):
+            return True
+        if self._tolerance is None:
+            return False
+        # Members can match within one shape alone, and there within one cluster for each of their numbers.
+        wanted, given = (sorted(map(_member, trees), key=attrgetter("shape")) for trees in (expected, result))
+        if [member.shape for member in wanted] != [member.shape for member in given]:
+            return False
+        for start, end in _runs([member.shape for member in wanted]):
+            self._cluster([*wanted[start:end], *given[start:end]])
+        by_group = attrgetter("shape", "clusters", "numbers")
+        wanted.sort(key=by_group)
+        given.sort(key=by_group)
+        if [member.clusters for member in wanted] != [member.clusters for member in given]:
+            return False
+        groups = _runs([(member.shape, member.clusters) for member in wanted])
+        return all(self._pair(wanted[start:end], given[start:end], same) for start, end in groups)
+
+    def _cluster(self, members: list[_Member]) -> None:
+        """Tell numbers apart that are not near, nor joined by others that are: near values have all between them near.
+
+        Not so for a tolerance of 1 or more, where -1 is near 3 and not near 1: there one cluster holds all.
+        """
+        tolerance = self._tolerance or 0.0
+        for place in range(len(members[0].numbers) if tolerance < 1 else 0):
+            members.sort(key=lambda member: member.numbers[place])
+            cluster, before = 0, members[0].numbers[place]
+            for member in members:
+                number = member.numbers[place]
+                cluster += not math.isclose(before, number, rel_tol=tolerance, abs_tol=tolerance)
+                member.clusters.append(cluster)
+                before = number
+
+    def _pair(self, wanted: list[_Member], given: list[_Member], same: Same) -> bool:
+        """In the order of their numbers, which is right wherever there is one number; else each with the first."""
+        if all(same(ours.tree, theirs.tree) for ours, theirs in zip(wanted, given, strict=True)):
+            return True
+        if len(wanted) == 1:
+            return False
+        left = list(given)
+        for ours in wanted:
+            cost = _size(ours.tree)
+            for index, theirs in enumerate(left):
+                if not self._may_spend(cost):
+                    return False
+                if same(ours.tree, theirs.tree):
+                    del left[index]
+                    break
+            else:
+                return False
+        return True
+
+    def _may_spend(self, cost: int) -> bool:
+        if self._left is None:
+            self._left = _TRIES * _size(self._root)
+        self._left -= cost
+        return self._left >= 0
+
+
+def _member(tree: codec.Tree) -> _Member:
+    member = _Member(tree)
+    member.shape = _shape(tree, member.numbers)
+    return member
+
+
+def _shape(tree: codec.Tree, numbers: list[float]) -> bytes:
+    number = near_number(tree)
+    if number is not None:
+        if math.isnan(number):
+            return _leaf("nan")
+        numbers.append(number)
+        return b"#"
+    if not isinstance(tree, list) or not tree or tree[0] in ("o", "i"):
+        return canonical(tree)
+    if tree[0] == "d":
+        pairs = sorted((canonical(tree[i]), i + 1) for i in range(1, len(tree) - 1, 2))
+        return _digest(b"d", [part for key, i in pairs for part in (key, _shape(tree[i], numbers))])
+    if tree[0] not in ("s", "f"):
+        return _digest(canonical(tree[0]), [_shape(item, numbers) for item in tree[1:]])
+    inner: list[list[float]] = [[] for _ in tree[1:]]
+    shapes = sorted(_shape(item, own) for item, own in zip(tree[1:], inner, strict=True))
+    if all(shape == b"#" for shape in shapes):  # of other members nobody knows which number is whose
+        numbers += sorted(own[0] for own in inner)
+    return _digest(canonical(tree[0]), shapes)
+
+
+def _runs(keys: Sequence[object]) -> list[tuple[int, int]]:
+    """Where equal keys stand side by side."""
+    ends = [i + 1 for i in range(len(keys)) if i + 1 == len(keys) or keys[i] != keys[i + 1]]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _size(tree: codec.Tree) -> int:
+    return 1 + sum(map(_size, tree[1:])) if isinstance(tree, list) else 1

@@ -1,0 +1,47 @@
+"""What is shown is text: the words of submissions, models and files, made harmless for a terminal, a page and a table.
+
+A terminal obeys escape sequences, a reader's eye obeys overrides of the writing direction, and both can make a failed
+program look solved. So whatever is no visible character is shown as an escape. Not covered: what is written as JSON,
+which escapes for itself.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories: control, format (with all that change the writing direction), surrogate, private use,
+unassigned, line and paragraph separator"""
+_LAYOUT = "\n\t"
+_MARKS = re.compile(r"([\\`*\[|~])")
+"""what Markdown reads as more than itself within a line; underscores within words are themselves"""
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def printable(text: str) -> str:
+    """``text`` in one line, with an escape such as ``\\x1b`` in place of every character that can't be seen."""
+    return text if text.isascii() and text.isprintable() else "".join(map(_seen, text))
+
+
+def printable_lines(text: str) -> str:
+    """The same for text of several lines: line feeds and tabs stay."""
+    return "".join(character if character in _LAYOUT else _seen(character) for character in text)
+
+
+def one_line(text: str, most: int = 300) -> str:
+    """At most so many characters of ``text``, printable, with each run of white space as one space."""
+    return printable(" ".join(text.split()))[:most]
+
+
+def markdown(text: str) -> str:
+    """``text`` as Markdown that shows it as it is: in a heading, a cell of a table or a paragraph."""
+    marked = _MARKS.sub(r"\\\1", printable(text))
+    return "".join(_ENTITIES.get(character, character) for character in marked)
+
+
+def _seen(character: str) -> str:
+    if unicodedata.category(character) not in _HIDDEN:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,59 @@
+"""Keys are whole digests, wherever one stands for a program, a problem or a shard; seeds stay what they were."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from forewarn.errors import StoreError
+from forewarn.judge.identity import ProblemKeys
+from forewarn.judge.judge import Judge
+from forewarn.organism.truth import Cell
+from forewarn.records import KEY_LENGTH, Policy, content_key, derived_seed
+from forewarn.store import RunFolder
+from forewarn.study.plan import problem_key, scores_key
+from tests.exploits.samples import problem
+
+WHOLE = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
+
+
+def test_every_key_is_a_whole_digest() -> None:
+    task = problem("running_total", "process_exit")
+    cell = Cell("rl", 4, "process_exit", None, "0" * 64)
+    keys = {
+        "content": content_key("x"),
+        "policy": Policy().key,
+        "problem as stored": problem_key(task),
+        "problem as judged": ProblemKeys().of(task),
+        "scores": scores_key("x", ["y"]),
+        "truth": cell.chunk_key(3).rsplit("-", 1)[1],
+    }
+    assert {name: key for name, key in keys.items() if not WHOLE.fullmatch(key)} == {}
+    assert len(f"{cell.chunk_key(3)}.parquet") < 255 - len(".1234567890.tmp")
+
+
+def test_a_verdict_names_its_program_by_the_whole_digest() -> None:
+    with Judge(workers=1) as judge:
+        verdict = judge.verdicts([(problem("running_total", "process_exit"), "x = 1")])[0]
+    assert verdict.code_key == content_key("x = 1")
+    assert WHOLE.fullmatch(verdict.code_key)
+
+
+def test_seeds_are_what_they_were() -> None:
+    """The shipped weights and every published draw follow from these."""
+    assert derived_seed("cell", 0, "step-1", "process_exit") == 6992054338102441567
+    assert 0 <= derived_seed("x") < 1 << 63
+
+
+def test_a_folder_of_cut_keys_is_told_from_one_of_another_study(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim({"name": "x"})
+    folder.shards("stage").write(content_key("y"), pl.DataFrame({"a": [1]}))
+    with pytest.raises(StoreError, match="it differs in name"):
+        folder.claim({"name": "z"})
+    (tmp_path / "run" / "study.json").write_text('{"name": "x"}')
+    with pytest.raises(StoreError, match="is of an earlier version"):
+        folder.claim({"name": "x"})
