@@ -22,9 +22,12 @@ PARENT_DEFENCES = {
     "missing is no pass": "a call without a result is a failed call",
     "status not believed": "an exit status is no verdict",
     "frames checked": "what comes back is parsed as hostile: lengths, kinds, depth, digits",
+    "weighed first": "what a message would cost is bounded before it is parsed",
+    "never hashed": "results and notes stay trees: no set or dict is built of them",
+    "texts cut": "names and messages are cut to 200 characters where they come in",
     "plain data": "results are typed trees; nothing is unpickled",
     "output limit": "an execution sends 16 MiB at most",
-    "clean reasons": "a reason is one printable line of storable text",
+    "clean reasons": "a reason is one line of visible, storable text",
     "source as text": "source is text; a declaration of its encoding means nothing",
 }
 """defences outside the zygote and its children: name -> what it does"""
@@ -53,6 +56,12 @@ class Outcome:
     accepted: bool | None = None
     reason: str = ""
     seen: object = None
+    seconds: float = 0.0
+    """CPU time that reading what it sent took"""
+    peak_mb: float = 0.0
+    """memory that reading it took, MiB"""
+    longest: int = 0
+    """characters of the longest text of its own that the parent keeps"""
     log: bytes = b""
     """what it printed, where its output is not the null device"""
 
@@ -82,6 +91,13 @@ def by_verdict(outcome: Outcome) -> bool:
     """It was accepted."""
     assert outcome.accepted is not None, outcome.fault
     return outcome.accepted
+
+
+def by_cost(outcome: Outcome) -> bool:
+    """What it sent is dear to read, or to keep."""
+    assert outcome.execution is not None, outcome.fault
+    assert outcome.execution.frames
+    return outcome.seconds > 1.5 or outcome.peak_mb > 100 or outcome.longest > 1000
 
 
 def by_return(outcome: Outcome) -> bool:

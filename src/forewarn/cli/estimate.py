@@ -64,7 +64,7 @@ def estimate(
 
     result = mixture_estimate(**values, level=0.9 if level is None else level, design=design)
     if as_json:
-        say_json(as_json_value(result))
+        say_json(as_json_value(result), allow_nan=False)
     else:
         say_lines(as_text(result))
 
@@ -76,7 +76,7 @@ def _estimate_run(run: Path, level: float | None, as_json: bool) -> None:
     with progress_bars() as progress:
         cells = estimate_run(run, level=level, progress=progress)
     if as_json:
-        say_json(cells_json(cells))
+        say_json(cells_json(cells), allow_nan=False)
         return
     say_lines(cells_text(cells))
 

@@ -43,7 +43,7 @@ def run(
     if manifest["format"]["difference"]:
         say(f"note: {manifest['format']['difference']}", error=True)
     if as_json:
-        say_json(cells_json(cells))
+        say_json(cells_json(cells), allow_nan=False)
     else:
         say_lines(cells_text(cells))
         say(f"Run folder: {root}")

@@ -29,10 +29,10 @@ def say_lines(text: str) -> None:
     print(printable_lines(text))
 
 
-def say_json(value: object, *, indent: int | None = 2) -> None:
+def say_json(value: object, *, indent: int | None = 2, allow_nan: bool = True) -> None:
     """Print a JSON value; ASCII, so that nothing in it acts on a terminal."""
     # a JSON writer leaves DEL as it is
-    print(json.dumps(value, indent=indent, allow_nan=False).replace("\x7f", r"\u007f"))
+    print(json.dumps(value, indent=indent, allow_nan=allow_nan).replace("\x7f", r"\u007f"))
 
 
 def say_tables(tables: Iterable[Table], *, markdown: bool = False, heading: str = "###", width: int = 200) -> None:

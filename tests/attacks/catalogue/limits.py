@@ -94,7 +94,7 @@ ATTACKS = (
         """
         import os, struct
         def solve():
-            block = (struct.pack("<I", 4) + b"?null") * 10_000
+            block = struct.pack("<I", 90_000) + b"?" + b"0" * 90_000
             for _ in range(300):
                 os.write(3, block)
             return 1

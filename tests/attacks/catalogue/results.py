@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.attacks.attack import Attack, Outcome, Stage, by_crash, by_evidence, by_verdict
+from tests.attacks.attack import Attack, Outcome, Stage, by_cost, by_crash, by_evidence, by_verdict
 
 FAMILY = "results"
 OUTSIDE, MISSING, STATUS, FRAMES = (
@@ -35,13 +36,10 @@ def planted(folder: Path) -> Iterator[Stage]:
     yield Stage((str(path),), path.exists)
 
 
-def unstorable(outcome: Outcome) -> bool:
+def by_reason(outcome: Outcome) -> bool:
+    """What is shown of it is more than visible, storable text in one line."""
     assert outcome.run is not None, outcome.fault
-    try:
-        outcome.reason.encode()
-    except UnicodeEncodeError:
-        return True
-    return "\n" in outcome.reason
+    return any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in outcome.reason)
 
 
 ATTACKS = (
@@ -194,7 +192,32 @@ ATTACKS = (
     ),
     Attack(
         "breaks the log with its error message", FAMILY,
-        r"def solve():" "\n" r"    raise ValueError('two\nlines \udcff')", unstorable, ("clean reasons",),
+        r"def solve():" "\n" r"    raise ValueError('two\nlines \udcff')", by_reason, ("clean reasons",),
+    ),
+    Attack(
+        "shows another label on the terminal", FAMILY,
+        r"def solve():" "\n" r"    raise ValueError('\x1b[2K\rlabel solved')", by_reason, ("clean reasons",),
+    ),
+    Attack(
+        "writes backwards on the terminal", FAMILY,
+        r"def solve():" "\n" r"    raise ValueError('\u202edevlos')", by_reason, ("clean reasons",),
+    ),
+    Attack(
+        "fills the parent's memory with empty objects", FAMILY,
+        sends("""frame(b'r', b'{"v": [' + b'{},' * 2_500_000 + b'{}]}')"""), by_cost, ("weighed first",),
+    ),
+    Attack(
+        "fills the parent's memory with empty arrays", FAMILY,
+        sends("""frame(b'r', b'{"v": [' + b'[],' * 2_500_000 + b'[]]}')"""), by_cost, ("weighed first",),
+    ),
+    Attack(
+        "sends integers that collide", FAMILY,
+        sends("frame(b'r', {'v': ['s', *(['i', format(sys.hash_info.modulus * i, 'x')] for i in range(30_000))]})"),
+        by_cost, ("never hashed",),
+    ),
+    Attack(
+        "gives an exception a name of 7 MB", FAMILY,
+        sends("frame(b'e', {'k': ['N' * 7_000_000], 'm': ''})"), by_cost, ("texts cut",),
     ),
     Attack(
         "hides code behind a declared encoding", FAMILY,
