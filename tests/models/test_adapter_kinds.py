@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +164,9 @@ def test_adapters_beside_each_other_leave_each_other_and_the_base_alone(kind: st
 
 def test_options_that_the_installed_peft_would_leave_out_are_refused(tmp_path: Path) -> None:
     plain = save_adapter(tmp_path / "plain", "LORA", start_of("LORA"), tiny_model())
-    saved_with = json.loads((plain / "adapter_config.json").read_text())["peft_version"]
     held = Held()
     newer = write_settings(tmp_path / "newer", plain, {"some_future_option": {"a": 1}})
-    with pytest.raises(ModelError, match=f"LORA with some_future_option = .* would leave out; .*{saved_with}"):
+    with pytest.raises(ModelError, match=r"LORA with some_future_option = \{'a': 1\}, which .* would leave out"):
         held.engine.load_adapter("a", newer)
     off = write_settings(tmp_path / "off", plain, {"some_future_option": None, "another": False})
     held.engine.load_adapter("a", off)

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ _WHY = {
     INIT: "whose start rewrites the base in a way that can't be done again from the base alone",
 }
 _REMEDY = "merge it into a full model first"
+_CONVERT = "save it with PEFT's path_initial_model_for_weight_conversion"
 _RANDOM_SEEDS = {"random_loc_seed"}
 """options without which PEFT would draw anew where an adapter's weights belong, at every load"""
 
@@ -146,9 +148,8 @@ def read_kind(folder: Path) -> PeftConfig:
             f"the adapter in {folder} is of type {kind}, which this engine doesn't take (it takes {', '.join(KINDS)}): "
             "give a LoRA, or merge it into a full model first"
         )
-    defaults = _defaults(kind)
     for option, value in saved.items():
-        if why := _fault(kind, option, value, defaults, str(saved.get("peft_version"))):
+        if why := fault(kind, option, value):
             raise ModelError(f"the adapter in {folder} is of type {kind} with {option} = {_short(value)}, {why}")
     try:
         with warnings.catch_warnings():
@@ -171,6 +172,7 @@ def initialised_plainly(config: PeftConfig) -> PeftConfig:
     return plain
 
 
+@lru_cache
 def _defaults(kind: str) -> dict[str, Any]:
     """Option -> its value where nothing is asked for."""
     found = {}
@@ -180,25 +182,34 @@ def _defaults(kind: str) -> dict[str, Any]:
     return found
 
 
-def _fault(kind: str, option: str, value: Any, defaults: Mapping[str, Any], saved_with: str) -> str | None:
-    """Why an adapter with this option isn't taken, and what to do; None where it is."""
+def fault(
+    kind: str,
+    option: str,
+    value: Any,
+    *,
+    options: frozenset[str] | None = None,
+    starts: tuple[str | bool | None, ...] = PLAIN_STARTS + REWRITING_STARTS,
+) -> str | None:
+    """Why an adapter with this option isn't taken, and what to do; None where it is.
+
+    ``options``, ``starts``: what may have any value, and a LoRA's starts, for an engine that takes fewer than PEFT.
+    """
     if option in _ABOUT:
         return None
+    defaults = _defaults(kind)
     if option not in defaults:
-        return (
-            None
-            if not value
-            else f"which the installed PEFT {version('peft')} would leave out; install the version that saved it "
-            f"({saved_with}), or {_REMEDY}"
-        )
+        left_out = f"which the installed PEFT {version('peft')} would leave out: install the version that saved it, or"
+        return f"{left_out} {_REMEDY}" if value else None
     if option == INIT:
-        return None if value in PLAIN_STARTS + REWRITING_STARTS else f"{_WHY[INIT]}; {_REMEDY}"
+        return None if value in starts else f"{_WHY[INIT]}: {_CONVERT}, or {_REMEDY}"
     if option in _RANDOM_SEEDS and value is None:
-        return f"so that PEFT draws at random where its weights belong; {_REMEDY}"
+        return f"so that PEFT draws at random where its weights belong: {_REMEDY}"
     default = defaults[option]
-    if option in KINDS[kind] or value == default or (not default and value in (None, False)):
+    if option in (KINDS[kind] if options is None else options) or value == default:
         return None
-    return f"{_WHY.get(option, 'which this engine does not know to come out right')}; {_REMEDY}"
+    if not default and value in (None, False):
+        return None
+    return f"{_WHY.get(option, 'which this engine does not know to come out right')}: {_REMEDY}"
 
 
 def _short(value: Any) -> str:
