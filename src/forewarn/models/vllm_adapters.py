@@ -33,6 +33,14 @@ _PREFIX = "base_model.model."
 
 def check_adapter(source: Path) -> None:
     """ModelError where vLLM would refuse the adapter, or score another model than the one that PEFT makes of it."""
+    for name in _changed(source, plain_lora(source)):
+        layer = name.rpartition(".")[2]
+        if layer not in LORA_MODULES:
+            raise ModelError(f"the adapter in {source} changes {layer}, {_why(layer)}: {_TRANSFORMERS}")
+
+
+def plain_lora(source: Path) -> dict[str, Any]:
+    """The settings of a LoRA that vLLM reads as PEFT does. ModelError for all others."""
     saved = adapter_config(source)
     kind = saved.get("peft_type", "LORA")
     if kind != "LORA":
@@ -43,10 +51,7 @@ def check_adapter(source: Path) -> None:
                 f"the adapter in {source} is of type LORA with {option} = {value!r}, which vLLM doesn't take as PEFT "
                 f"does: {_TRANSFORMERS}"
             )
-    for name in _changed(source, saved):
-        layer = name.rpartition(".")[2]
-        if layer not in LORA_MODULES:
-            raise ModelError(f"the adapter in {source} changes {layer}, {_why(layer)}: {_TRANSFORMERS}")
+    return saved
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:

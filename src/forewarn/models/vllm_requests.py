@@ -19,8 +19,8 @@ from typing import Any
 from safetensors.torch import save_file
 
 from forewarn.errors import InputError, ModelError
-from forewarn.models.receipts import adapter_config, adapter_weights_file
-from forewarn.models.vllm_adapters import check_adapter, read_tensors
+from forewarn.models.receipts import adapter_weights_file
+from forewarn.models.vllm_adapters import check_adapter, plain_lora, read_tensors
 from forewarn.records import Policy, content_key, derived_seed
 
 LOGPROBS_MODE = "processed_logprobs"
@@ -89,8 +89,7 @@ def row_seed(seed: int, row: int) -> int:
 
 def lora_rank(source: Path) -> int:
     """Largest rank in a PEFT folder. ModelError for no PEFT adapter, or one that vLLM doesn't take."""
-    check_adapter(source)
-    config = adapter_config(source)
+    config = plain_lora(source)
     try:
         return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values()), 1)
     except (KeyError, TypeError, ValueError, AttributeError):
