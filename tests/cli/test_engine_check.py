@@ -41,6 +41,10 @@ def test_the_receipt_of_a_sound_engine(world: TinyWorld, capsys: pytest.CaptureF
     for part in ("agreement", "batched", "against"):
         assert 0 <= found[part]["worst_token"] < 1e-9
         assert 1 <= found[part]["rate_factor"] < 1.000001
+    for part in ("base", "kept", "again"):
+        assert found["adapters"][part]["worst_token"] == 0.0
+    assert found["adapters"]["scale_holds"] is True
+    assert found["adapters"]["effect"]["worst_token"] > 0.01
     assert found["agreement"]["n_tokens"] == found["against"]["n_tokens"] > 4 * 4
     assert [support["holds"] for support in found["supports"]] == [True] * 3
     assert [drawn["n_outside"] for drawn in found["drawn"]] == [0] * len(found["drawn"])

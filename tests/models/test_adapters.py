@@ -13,8 +13,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from forewarn.errors import ModelError
+from forewarn.models.checkpoints import find_checkpoints
 from forewarn.models.hf import HFEngine
 from forewarn.models.loading import peft_calls
+from forewarn.models.receipts import signature, take_receipt
 from forewarn.records import Policy
 from tests.models.tiny import VOCAB, tiny_model
 
@@ -147,3 +149,62 @@ def test_new_base_weights_reach_the_adapters(tmp_path: Path) -> None:
             engine.score([[1]], [[2, 3]], policy=Policy(), adapter=adapter)[0],
             fresh.score([[1]], [[2, 3]], policy=Policy(), adapter=adapter)[0],
         )
+
+
+def _as_bin(source: Path, target: Path) -> Path:
+    """A copy of an adapter with its weights as PEFT saved them before safetensors."""
+    shutil.copytree(source, target)
+    torch.save(load_file(target / "adapter_model.safetensors"), target / "adapter_model.bin")
+    (target / "adapter_model.safetensors").unlink()
+    return target
+
+
+def test_adapters_saved_as_bin_are_the_same_adapters(tmp_path: Path) -> None:
+    _save_adapter(tmp_path / "a", 1)
+    binary = _as_bin(tmp_path / "a", tmp_path / "binary")
+    tiny_model().save_pretrained(str(tmp_path / "base"))
+    engine = HFEngine(tiny_model())
+    engine.load_adapter("a", tmp_path / "a")
+    engine.load_adapter("binary", binary)
+    first, second = (engine.score([[1]], [[2, 3]], policy=Policy(), adapter=name)[0] for name in ("a", "binary"))
+    np.testing.assert_array_equal(first, second)
+    receipt = take_receipt(str(tmp_path / "base"), str(binary))
+    before = signature(str(tmp_path / "base"), str(binary))
+    tensors = torch.load(binary / "adapter_model.bin", weights_only=True)
+    torch.save({name: value * 2 for name, value in tensors.items()}, binary / "adapter_model.bin")
+    assert take_receipt(str(tmp_path / "base"), str(binary)).adapter != receipt.adapter
+    assert signature(str(tmp_path / "base"), str(binary)) != before
+    [source] = find_checkpoints(str(binary), base=str(tmp_path / "base"), step=3)
+    assert source.adapter == str(binary)
+
+
+class Touch:
+    """Makes a file when it is unpickled, as any code could be run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_bin_files_that_hold_more_than_tensors_are_refused(tmp_path: Path) -> None:
+    _save_adapter(tmp_path / "a", 1)
+    binary = _as_bin(tmp_path / "a", tmp_path / "binary")
+    engine = HFEngine(tiny_model())
+    names = list(engine.model.state_dict())
+    whole = (binary / "adapter_model.bin").read_bytes()
+    torch.save({"base_model.model.x": Touch(tmp_path / "ran")}, binary / "adapter_model.bin")
+    with pytest.raises(ModelError, match=r"\.bin holds more than tensors, and reading that could run code"):
+        engine.load_adapter("a", binary)
+    assert not (tmp_path / "ran").exists()
+    torch.save([torch.zeros(2)], binary / "adapter_model.bin")
+    with pytest.raises(ModelError, match=r"adapter_model\.bin holds no tensors by name"):
+        engine.load_adapter("a", binary)
+    (binary / "adapter_model.bin").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match=r"adapter_model\.bin can't be read: .*; copy it again"):
+        engine.load_adapter("a", binary)
+    (binary / "adapter_model.bin").unlink()
+    with pytest.raises(ModelError, match=r"holds no adapter_model\.safetensors or adapter_model\.bin"):
+        engine.load_adapter("a", binary)
+    assert list(engine.model.state_dict()) == names

@@ -76,7 +76,9 @@ def test_vllm_is_started_for_the_smallest_rank_that_takes_all(tmp_path: Path) ->
     assert rank_to_start_for([small, larger]) == 32
     with pytest.raises(ModelError, match="a LoRA has rank 1024 and vLLM takes 512 at most"):
         rank_to_start_for([small, huge])
-    with pytest.raises(ModelError, match="a LoRA without a rank"):
+    with pytest.raises(ModelError, match="is of type IA3, and vLLM takes LoRAs alone"):
         rank_to_start_for([_adapter(tmp_path / "other", {"peft_type": "IA3"})])
+    with pytest.raises(ModelError, match="a LoRA without a rank"):
+        rank_to_start_for([_adapter(tmp_path / "without", {"peft_type": "LORA"})])
     with pytest.raises(ModelError, match="no readable adapter_config"):
         rank_to_start_for([_adapter(tmp_path / "list", [])])

@@ -62,8 +62,9 @@ def test_the_loss_is_that_of_the_target_alone() -> None:
 
 @pytest.mark.parametrize("settings", [FULL, LORA], ids=["full", "lora"])
 def test_seeds_decide_the_weights(settings: SFTSettings) -> None:
+    models = [tiny_model() for _ in range(2)]  # made first: it seeds the generator
     state = torch.random.get_rng_state()
-    runs = [sft(tiny_model(), EXAMPLES, settings) for _ in range(2)]
+    runs = [sft(model, EXAMPLES, settings) for model in models]
     assert torch.equal(torch.random.get_rng_state(), state), "the global generator is left as it was"
     assert runs[0].losses == runs[1].losses
     other = SFTSettings(seed=6, epochs=30, batch_size=2, learning_rate=1e-2)

@@ -14,8 +14,9 @@ from forewarn.cli.say import say_json, say_lines
 from forewarn.text import printable
 
 if TYPE_CHECKING:
+    from forewarn.models.adapter_law import AdapterLaw
     from forewarn.models.base import Engine
-    from forewarn.models.engine_check import EngineReceipt
+    from forewarn.models.engine_check import CheckSizes, EngineReceipt, Prompts
     from forewarn.models.engines import EngineSpec
     from forewarn.models.laws import Differences
 
@@ -72,7 +73,8 @@ def check(
     with ExitStack() as stack:
         opened = [_open(spec, folder, kind, adapters, stack) for spec, kind in wanted]
         second = opened[1] if against is not None else None
-        receipt = check_engine(opened[0], prompts, sizes=sizes, adapter=name, against=second)
+        law = _load(opened, adapters[0], prompts, sizes) if adapters else None
+        receipt = check_engine(opened[0], prompts, sizes=sizes, adapter=name, against=second, adapters=law)
     about = {
         "model": model,
         "adapter": adapter,
@@ -86,15 +88,31 @@ def check(
 
 
 def _open(spec: EngineSpec, folder: str, dtype: str, adapters: Sequence[Path], stack: ExitStack) -> Engine:
-    """The engine with its adapter; ``stack`` stops it."""
+    """The engine, ready to load ``adapters``; ``stack`` stops it."""
     from forewarn.models.engines import open_engine
 
     engine = open_engine(spec, folder, dtype=dtype, adapters=adapters)
     if hasattr(engine, "close"):
         stack.callback(engine.close)
-    for adapter in adapters:
-        engine.load_adapter(CHECKED, adapter)
     return engine
+
+
+def _load(engines: Sequence[Engine], adapter: Path, prompts: Prompts, sizes: CheckSizes) -> AdapterLaw:
+    """Load the adapter into every engine, and measure what that does to the first."""
+    from forewarn.models.adapter_law import adapter_law
+
+    law = adapter_law(
+        engines[0],
+        prompts.ids,
+        adapter,
+        name=CHECKED,
+        stop_ids=prompts.stop_ids,
+        max_new_tokens=sizes.max_new_tokens,
+        seed=sizes.seed,
+    )
+    for engine in engines[1:]:
+        engine.load_adapter(CHECKED, adapter)
+    return law
 
 
 def as_json_value(about: dict[str, str | None], receipt: EngineReceipt) -> dict[str, Any]:
@@ -106,6 +124,8 @@ def as_json_value(about: dict[str, str | None], receipt: EngineReceipt) -> dict[
     ):
         if found is not None:
             measured[name] |= {"weight_factor": found.weight_factor, "rate_factor": found.rate_factor}
+    if receipt.adapters is not None:
+        measured["adapters"]["scale_holds"] = receipt.adapters.scale_holds
     for row, one in zip(measured["supports"], receipt.supports, strict=True):
         row["holds"] = one.holds
     verdict = {"trusted": receipt.trusted, "faults": receipt.faults, "sentence": receipt.sentence}
@@ -122,6 +142,17 @@ def as_text(about: dict[str, str | None], receipt: EngineReceipt) -> str:
     ]
     if receipt.against is not None:
         rows.append((f"against {about['against']}", _differences(receipt.against)))
+    if (law := receipt.adapters) is not None:
+        rows += [
+            ("base, then adapter, base", _differences(law.base)),
+            ("adapter, beside others", _differences(law.kept)),
+            ("adapter, loaded twice", _differences(law.again)),
+            (
+                "adapter at scale 0.5",
+                f"worst token {law.half_base.worst_token:.1e} nats from the base and {law.half_whole.worst_token:.1e} "
+                f"from the whole adapter, which is {law.effect.worst_token:.1e} from the base",
+            ),
+        ]
     p_value = "too few likely outcomes to test" if receipt.p_value is None else f"p = {receipt.p_value:.2g}"
     n_cells, n_outside, n = (sum(getattr(d, name) for d in receipt.drawn) for name in ("n_cells", "n_outside", "n"))
     said = f"{p_value} over {n_cells} outcomes at {len(receipt.drawn)} places, {n} draws, {n_outside} impossible"

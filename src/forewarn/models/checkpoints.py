@@ -18,7 +18,7 @@ from pathlib import Path
 
 from forewarn.errors import HalfWrittenError, InputError, ModelError
 from forewarn.models.hub import is_hub_name, local_folder
-from forewarn.models.receipts import Receipt, Signature, signature, take_receipt
+from forewarn.models.receipts import ADAPTER_WEIGHTS, Receipt, Signature, signature, take_receipt
 from forewarn.text import printable
 
 TRAINER_STATE = "trainer_state.json"
@@ -177,7 +177,8 @@ def _step_of(folder: Path, name: str) -> int | None:
 
 def _source(folder: Path, step: int, base: str | None) -> ModelSource:
     config = folder / "adapter_config.json"
-    has_adapter, has_model = (folder / "adapter_model.safetensors").is_file(), (folder / "config.json").is_file()
+    has_adapter = any((folder / name).is_file() for name in ADAPTER_WEIGHTS)
+    has_model = (folder / "config.json").is_file()
     if not config.is_file() or (has_model and not has_adapter):
         return ModelSource(folder.name, str(folder), step=step)
     if has_model and any(path.name != "adapter_model.safetensors" for path in folder.glob("*.safetensors")):

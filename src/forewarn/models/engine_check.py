@@ -1,7 +1,7 @@
 """An engine on a user's own model held to an engine's laws, and the word on whether its weights can be trusted.
 
-The laws are those of ``laws.py`` and ``draws.py``. Not here: opening engines (``engines.py``), printing
-(``cli/engine_check.py``).
+The laws are those of ``laws.py``, ``draws.py`` and ``adapter_law.py``. Not here: opening engines (``engines.py``),
+printing (``cli/engine_check.py``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from forewarn.errors import InputError, ModelError
+from forewarn.models.adapter_law import AdapterLaw
 from forewarn.models.base import Engine, Ids
 from forewarn.models.channels import bind, detect_format
 from forewarn.models.draws import MIN_P_VALUE, Frequencies, Support, frequencies, support
@@ -80,6 +81,8 @@ class EngineReceipt:
     """tokens a second"""
     scored_per_s: float
     """tokens a second"""
+    adapters: AdapterLaw | None = None
+    """what loading the adapter does to the base and to others; None without an adapter"""
 
     @property
     def p_value(self) -> float | None:
@@ -93,12 +96,16 @@ class EngineReceipt:
         named = {"sampled and scored log-probs": self.agreement, "batched and single scores": self.batched}
         if self.against is not None:
             named["the two engines"] = self.against
+        if self.adapters is not None:
+            named |= self.adapters.equal
         found = []
         for what, measured in named.items():
             if measured.rate_factor > MAX_RATE_FACTOR:
                 found.append(f"{what} differ so much that a rate is off by a factor of {measured.rate_factor:.3g}")
             if measured.n_support:
                 found.append(f"{what} disagree on {measured.n_support} tokens that only one of them calls impossible")
+        if self.adapters is not None and not self.adapters.scale_holds:
+            found.append("an adapter loaded at scale 0.5 scores as the base or as the whole adapter does")
         n_outside = sum(one.n_outside for one in self.drawn)
         if n_outside:
             found.append(f"{n_outside} draws are impossible by their score")
@@ -116,7 +123,10 @@ class EngineReceipt:
     @property
     def sentence(self) -> str:
         """The verdict, and what the measured difference does to a weight."""
-        worst = max((d for d in (self.agreement, self.batched, self.against) if d), key=lambda d: d.weight_factor)
+        laws = () if self.adapters is None else tuple(self.adapters.equal.values())
+        worst = max(
+            (d for d in (self.agreement, self.batched, self.against, *laws) if d), key=lambda d: d.weight_factor
+        )
         effect = (
             f"the largest difference measured changes a weight by a factor of {worst.weight_factor:.5g} "
             f"and a rate by {worst.rate_factor:.5g} per 100 tokens"
@@ -170,8 +180,12 @@ def check_engine(
     sizes: CheckSizes | None = None,
     adapter: str | None = None,
     against: Engine | None = None,
+    adapters: AdapterLaw | None = None,
 ) -> EngineReceipt:
-    """Measure every law on ``engine``; ``adapter`` is one that both engines have loaded."""
+    """Measure every law on ``engine``; ``adapter`` is one that both engines have loaded.
+
+    ``adapters``: what was measured while it was loaded, which can't be measured afterwards.
+    """
     sizes = sizes or CheckSizes()
     plain = Policy()
     drawn = sample_then_score(
@@ -210,6 +224,7 @@ def check_engine(
         against=second,
         sampled_per_s=drawn.n_tokens / drawn.sample_s,
         scored_per_s=drawn.n_tokens / drawn.score_s,
+        adapters=adapters,
     )
 
 

@@ -20,6 +20,8 @@ from forewarn.records import content_key
 
 BASE_FILE, BASE_KEY = "forewarn_sft.json", "base_weights"
 """where our own training says which weights an adapter was trained on"""
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+"""files that PEFT keeps an adapter's weights in, and the order in which it looks for them"""
 _IDENTITY_FREE = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "task_type")
 
 _METADATA = "__metadata__"
@@ -74,7 +76,7 @@ def signature(folder: str, adapter: str | None) -> Signature:
     base = local_folder(folder)
     files = [base / "config.json", *_weight_files(base), base / "tokenizer.json"]
     if adapter is not None:
-        files += [local_folder(adapter) / name for name in ("adapter_config.json", "adapter_model.safetensors")]
+        files += [local_folder(adapter) / name for name in ("adapter_config.json", *ADAPTER_WEIGHTS)]
     stats = [(path, path.stat()) for path in files if path.is_file()]
     return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
@@ -123,12 +125,18 @@ def adapter_config(folder: Path) -> dict[str, Any]:
         raise HalfWrittenError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT") from None
 
 
+def adapter_weights_file(folder: Path) -> Path:
+    """The weights of the adapter in ``folder``. Raises HalfWrittenError where there are none."""
+    for name in ADAPTER_WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise HalfWrittenError(f"{folder} holds no {' or '.join(ADAPTER_WEIGHTS)}; give a whole adapter folder")
+
+
 def _adapter_receipt(folder: Path) -> str:
-    weights = folder / "adapter_model.safetensors"
     config = adapter_config(folder)
-    if not weights.is_file():
-        raise HalfWrittenError(f"{folder} holds no adapter_model.safetensors; give a whole adapter folder")
-    return content_key({k: v for k, v in config.items() if k not in _IDENTITY_FREE}, _digest(weights))
+    weights = _digest(adapter_weights_file(folder))
+    return content_key({k: v for k, v in config.items() if k not in _IDENTITY_FREE}, weights)
 
 
 def _check_base(adapter: Path, base: Path, base_key: str) -> None:

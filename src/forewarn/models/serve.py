@@ -21,7 +21,8 @@ import httpx2
 import torch
 
 from forewarn.errors import EngineFault, InputError, MissingExtraError
-from forewarn.models.vllm_requests import LOGPROBS_MODE, LORA_MODULES, MAX_LORA_RANK
+from forewarn.models.vllm_adapters import LORA_MODULES
+from forewarn.models.vllm_requests import LOGPROBS_MODE, MAX_LORA_RANK
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from forewarn.errors import EngineFault, InputError, MissingExtraError, ModelError
 from forewarn.models.base import Ids, Sample
 from forewarn.models.checks import check_rows, pairs_of, row_limits
+from forewarn.models.vllm_adapters import LORA_MODULES
 from forewarn.models.vllm_answers import as_sample, continuation_log_probs
 from forewarn.models.vllm_requests import (
     LOGPROBS_MODE,
-    LORA_MODULES,
     MAX_LORA_RANK,
     AdapterFolders,
     check_sampling,

@@ -3,9 +3,9 @@
 What is known of vLLM and matters here: log-probs of sampled tokens are those of the policy only in the mode
 "processed_logprobs"; those of prompt tokens are always at temperature 1 without truncation; prompt log-probs have
 depended on what the prefix cache held, so the cache stays off (vllm#42019); a server may add stop tokens of its own; a
-LoRA on the output layer breaks or is left out of prompt log-probs (vllm#16668, vllm#51594), so that layer takes none; a
-server fills in fields that a request leaves open from the model's generation_config.json. Not here: what it answers
-(``vllm_answers.py``).
+LoRA on the output layer breaks or is left out of prompt log-probs (vllm#16668, vllm#51594), so that layer takes none;
+a server fills in fields that a request leaves open from the model's generation_config.json. Not here: what it answers
+(``vllm_answers.py``), which adapters it takes (``vllm_adapters.py``).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from forewarn.errors import InputError, ModelError
-from forewarn.models.receipts import adapter_config
+from forewarn.models.receipts import adapter_weights_file
+from forewarn.models.vllm_adapters import check_adapter, plain_lora, read_tensors
 from forewarn.records import Policy, content_key, derived_seed
 
 LOGPROBS_MODE = "processed_logprobs"
@@ -28,9 +28,6 @@ MAX_LORA_RANK = 64
 """rank of LoRA that an engine is started for, unless told otherwise"""
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """what vLLM can be started for"""
-
-LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "experts")
-"""where an engine takes LoRAs: attention and feed-forward layers, not the output layer"""
 
 
 def check_sampling(policy: Policy) -> None:
@@ -91,8 +88,8 @@ def row_seed(seed: int, row: int) -> int:
 
 
 def lora_rank(source: Path) -> int:
-    """Largest rank in a PEFT folder. ModelError for no PEFT adapter."""
-    config = adapter_config(source)
+    """Largest rank in a PEFT folder. ModelError for no PEFT adapter, or one that vLLM doesn't take."""
+    config = plain_lora(source)
     try:
         return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values()), 1)
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -118,21 +115,10 @@ class AdapterFolders:
         self._made: dict[str, Path] = {}
 
     def folder(self, source: Path, scale: float) -> Path:
-        """The folder to hand to vLLM. InputError for a scale outside (0, 1], ModelError for no PEFT adapter."""
+        """The folder to hand to vLLM. InputError for a scale outside (0, 1], ModelError for what vLLM doesn't take."""
         if not 0 < scale <= 1:
             raise InputError(f"an adapter's scale is {scale}: give a value in (0, 1]")
-        config = adapter_config(source)
-        targets = config.get("target_modules") or []
-        strange = [
-            t for t in ([targets] if isinstance(targets, str) else targets) if t.split(".")[-1] not in LORA_MODULES
-        ]
-        if strange:
-            raise ModelError(
-                f"the adapter in {source} changes {sorted(strange)[0]}, which vLLM leaves out of prompt log-probs: "
-                "merge it into a full model, or use the transformers engine"
-            )
-        if not (source / "adapter_model.safetensors").is_file():
-            raise ModelError(f"{source} holds no adapter_model.safetensors; give a whole adapter folder")
+        check_adapter(source)
         if scale == 1.0:
             return source.resolve()
         key = content_key(str(source.resolve()), scale)
@@ -148,7 +134,7 @@ class AdapterFolders:
 
 def _scaled(source: Path, out: Path, scale: float) -> Path:
     """Copy an adapter, its change to the weights times ``scale``: B is scaled, whatever the settings make of alpha."""
-    tensors: dict[str, torch.Tensor] = load_file(source / "adapter_model.safetensors")
+    tensors = read_tensors(adapter_weights_file(source))
     scaled = {name: value * scale if "lora_B" in name else value for name, value in tensors.items()}
     save_file(scaled, out / "adapter_model.safetensors", metadata={"format": "pt"})
     shutil.copy2(source / "adapter_config.json", out / "adapter_config.json")

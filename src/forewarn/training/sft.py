@@ -20,7 +20,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from forewarn.errors import InputError, ModelError, StoreError
-from forewarn.models.adapters import tied_layer
+from forewarn.models.adapter_merge import tied_layer
 from forewarn.models.channels import Channels
 from forewarn.models.loading import no_progress_bars, peft_calls
 from forewarn.models.receipts import BASE_FILE, BASE_KEY, base_weights_key
