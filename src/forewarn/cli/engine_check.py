@@ -37,7 +37,10 @@ def check(
     device: Annotated[str, typer.Option(help="Where transformers runs: cpu, cuda, ...")] = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Most rows decoded together.")] = 64,
     completions: Annotated[int, typer.Option(min=1, help="Completions of each of four questions.")] = 8,
-    tokens: Annotated[int, typer.Option(min=1, help="Longest completion.")] = 64,
+    tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Longest completion: your study's max_total_tokens; default: 512, or what fits."),
+    ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Short samples for frequencies and support.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what is sampled.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -134,6 +137,7 @@ def as_text(about: dict[str, str | None], receipt: EngineReceipt) -> str:
                 f"{found.n_drawn_outside} drawn outside, off by {found.worst_constant:.1e} nats",
             )
         )
+    rows.append(("longest row", f"{receipt.longest_row} tokens, prompt and completion"))
     rows += [("refused", refused) for refused in receipt.refused]
     rows.append(
         ("tokens a second", f"{receipt.sampled_per_s:,.0f} sampled, {receipt.scored_per_s:,.0f} scored (completions)")

@@ -15,13 +15,13 @@ import numpy as np
 from forewarn.errors import InputError, ModelError
 from forewarn.models.base import Engine, Ids
 from forewarn.models.channels import bind, detect_format
+from forewarn.models.check_draws import by_length, draw_rows, longest_completion
 from forewarn.models.draws import MIN_P_VALUE, Frequencies, Support, frequencies, support
 from forewarn.models.laws import (
     Differences,
     Drawn,
     batched_against_single,
     engine_against_engine,
-    sample_then_score,
 )
 from forewarn.records import Policy
 
@@ -48,7 +48,8 @@ class CheckSizes:
 
     completions: int = 8
     """of each question"""
-    max_new_tokens: int = 64
+    max_new_tokens: int | None = None
+    """longest completion, a study's ``max_total_tokens``; None: ``USUAL_TOKENS``, or what the engine's rows leave"""
     singles: int = 8
     """rows scored one by one"""
     draws: int = 400
@@ -57,8 +58,8 @@ class CheckSizes:
 
     def __post_init__(self) -> None:
         for name in ("completions", "max_new_tokens", "singles", "draws"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: give at least 1")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"{name} is {value}: give at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class EngineReceipt:
     """tokens a second"""
     scored_per_s: float
     """tokens a second"""
+    longest_row: int
+    """tokens of the longest row measured, prompt and completion; nothing is said of longer ones"""
 
     @property
     def p_value(self) -> float | None:
@@ -174,17 +177,16 @@ def check_engine(
     """Measure every law on ``engine``; ``adapter`` is one that both engines have loaded."""
     sizes = sizes or CheckSizes()
     plain = Policy()
-    drawn = sample_then_score(
+    drawn = draw_rows(
         engine,
         prompts.ids,
-        policy=plain,
         stop_ids=prompts.stop_ids,
-        n=sizes.completions,
-        max_new_tokens=sizes.max_new_tokens,
+        completions=sizes.completions,
+        longest=longest_completion(engine, prompts.ids, sizes.max_new_tokens),
         seed=sizes.seed,
         adapter=adapter,
     )
-    rows = _spread_out(len(drawn.samples), sizes.singles)
+    rows = by_length(drawn, sizes.singles)
     few: Sequence[Ids] = [drawn.prompts[i] for i in rows]
     supports, refused = [], []
     for policy in TRUNCATING:
@@ -210,6 +212,7 @@ def check_engine(
         against=second,
         sampled_per_s=drawn.n_tokens / drawn.sample_s,
         scored_per_s=drawn.n_tokens / drawn.score_s,
+        longest_row=max(len(p) + len(c) for p, c in zip(drawn.prompts, drawn.continuations, strict=True)),
     )
 
 
@@ -237,9 +240,3 @@ def uncertain_places(drawn: Drawn, count: int) -> list[tuple[int, ...]]:
             place = (*prompt, *sample.token_ids[:at])
             places[place] = min(places.get(place, 0.0), float(scores[at]))
     return sorted((place for place, score in places.items() if score < -0.1), key=places.__getitem__)[:count]
-
-
-def _spread_out(total: int, wanted: int) -> list[int]:
-    """``wanted`` of ``total`` rows, evenly: they are prompt-major, and every prompt should be among them."""
-    count = min(total, wanted)
-    return [i * total // count for i in range(count)]

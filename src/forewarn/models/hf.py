@@ -22,6 +22,8 @@ from forewarn.models.decode import Row, sample_batch
 from forewarn.models.loading import load_model
 from forewarn.models.memory import halved
 from forewarn.models.policy import policy_log_probs
+from forewarn.models.row_limit import row_limit
+from forewarn.models.trial import try_model
 from forewarn.records import Policy
 
 _MOST_LOGITS = 2**28
@@ -60,8 +62,9 @@ class HFEngine:
             and not windowed
             and bool(getattr(model, "_supports_attention_backend", False))
         )
-        self._max_len = int(getattr(config, "max_position_embeddings", 0) or 0) or None
+        self._limit = row_limit(config)
         self._adapters = Adapters(model)
+        self._try()
 
     @classmethod
     def from_folder(
@@ -83,6 +86,11 @@ class HFEngine:
     def vocab_size(self) -> int:
         """Rows of the output layer (tokens)."""
         return int(self.model.get_output_embeddings().weight.shape[0])
+
+    @property
+    def max_len(self) -> int | None:
+        """The longest row, prompt and completion (tokens); None: unknown."""
+        return self._limit.tokens
 
     @property
     def device(self) -> torch.device:
@@ -131,7 +139,7 @@ class HFEngine:
     ) -> list[Sample]:
         """See ``Engine.sample``. Row r = prompt * n + draw has its own random stream (seed, r): the result doesn't
         depend on ``batch_size``, up to rounding in the model. InputError on empty prompts or negative limits."""
-        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, max_len=self._max_len)
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=self._limit)
         check_rows(prompts_ids, self.vocab_size)
         check_ids([stop_ids], self.vocab_size)
         rows = [
@@ -176,7 +184,7 @@ class HFEngine:
         adapter: str | None = None,
     ) -> list[NDArray[np.float64]]:
         """See ``Engine.score``. EngineFault where the model gives NaN."""
-        pairs_of(prompts_ids, continuations_ids, self._max_len)
+        pairs_of(prompts_ids, continuations_ids, self._limit)
         check_rows(prompts_ids, self.vocab_size)
         check_ids(continuations_ids, self.vocab_size)
         results: list[NDArray[np.float64]] = [np.empty(0)] * len(prompts_ids)
@@ -195,6 +203,26 @@ class HFEngine:
                 for i, values in zip(batch, found, strict=True):
                     results[i] = values
         return results
+
+    def _try(self) -> None:
+        """ModelError where the model itself says otherwise than this engine."""
+        policy = Policy()
+
+        def plain(prompt: Ids, row: Ids) -> NDArray[np.float64]:
+            ids = torch.tensor([[*prompt, *row]], device=self.device)
+            with self._ready(None):
+                at = policy_log_probs(self.model(input_ids=ids).logits[0, len(prompt) - 1 : -1], policy)
+            return at.gather(1, ids[0, len(prompt) :, None]).squeeze(1).double().cpu().numpy()
+
+        try_model(
+            type(self.model).__name__,
+            self.vocab_size,
+            self.max_len,
+            self.model.dtype,
+            sample=lambda rows, n: HFEngine.sample(self, rows, policy=policy, seed=0, max_new_tokens=n, stop_ids=()),
+            score=lambda rows, more: HFEngine.score(self, rows, more, policy=policy),
+            plain=plain,
+        )
 
     def _score_batches(self, prompts_ids: Sequence[Ids], continuations_ids: Sequence[Ids]) -> Iterator[list[int]]:
         """Row numbers, cut so that a batch's padded size stays within ``score_tokens`` and its logits within 1 GiB."""

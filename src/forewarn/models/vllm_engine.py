@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from forewarn.errors import EngineFault, InputError, MissingExtraError, ModelError
 from forewarn.models.base import Ids, Sample
 from forewarn.models.checks import check_rows, pairs_of, row_limits
+from forewarn.models.row_limit import RowLimit
 from forewarn.models.vllm_answers import as_sample, continuation_log_probs
 from forewarn.models.vllm_requests import (
     LOGPROBS_MODE,
@@ -149,7 +150,7 @@ class VLLMEngine:
         """See ``Engine.sample``. A row's seed is a function of (seed, row): batching doesn't change what is drawn,
         up to rounding in the model. Raises InputError, and EngineFault where vLLM broke."""
         check_sampling(policy)
-        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, max_len=self.max_len)
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=RowLimit(self.max_len))
         check_rows(prompts_ids, self.vocab_size)
         rows = [(prompt, limit) for prompt, limit in zip(prompts_ids, limits, strict=True) for _ in range(n)]
         asked = [i for i, (_, limit) in enumerate(rows) if limit > 0]
@@ -179,7 +180,7 @@ class VLLMEngine:
     ) -> list[NDArray[np.float64]]:
         """See ``Engine.score``. InputError for any policy but temperature 1 without truncation."""
         check_scoring(policy)
-        rows = pairs_of(prompts_ids, continuations_ids, self.max_len - 1)  # vLLM draws one token more
+        rows = pairs_of(prompts_ids, continuations_ids, RowLimit(self.max_len - 1))  # vLLM draws one token more
         check_rows(prompts_ids, self.vocab_size)
         check_rows(rows, self.vocab_size)
         asked = [i for i, continuation in enumerate(continuations_ids) if continuation]
