@@ -49,6 +49,7 @@ def check(
     import torch
 
     from forewarn.errors import InputError
+    from forewarn.models.ends import model_ends
     from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
     from forewarn.models.engines import EngineSpec
     from forewarn.models.hub import local_folder
@@ -58,7 +59,7 @@ def check(
     torch.set_num_threads(1)
     folder = str(local_folder(model))
     take_receipt(folder, adapter)  # whole files, and an adapter of this base: as a study asks it
-    prompts = make_prompts(load_tokenizer(folder), form, system)
+    prompts = make_prompts(load_tokenizer(folder), form, system, ends=model_ends([folder]))
     if system is not None and prompts.form.startswith("plain text"):
         raise InputError(
             f"--system {system[:40]!r} would be left out, as the prompts are {prompts.form}: "

@@ -40,8 +40,9 @@ def run(
             loaded.study, root, machine=machine, sandboxing=loaded.sandboxing, progress=progress, text=loaded.text
         )
     manifest = json.loads((root / "manifest.json").read_text())
-    if manifest["format"]["difference"]:
-        print(f"note: {manifest['format']['difference']}", file=sys.stderr)
+    for said in (manifest["format"]["difference"], manifest["format"]["ignored_ends"]):
+        if said:
+            print(f"note: {said}", file=sys.stderr)
     print(json.dumps(cells_json(cells), indent=2, allow_nan=False) if as_json else cells_text(cells))
     if not as_json:
         print(f"Run folder: {root}")

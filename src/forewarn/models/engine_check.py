@@ -146,16 +146,17 @@ class Prompts:
     """the chat format, or why there is none"""
 
 
-def make_prompts(tokenizer: Any, form: str = AUTO, system: str | None = None) -> Prompts:
+def make_prompts(tokenizer: Any, form: str = AUTO, system: str | None = None, *, ends: Sequence[int] = ()) -> Prompts:
     """The questions in a chat format; as plain text where ``form`` is "none", or "auto" finds none.
 
-    Raises ModelError where a named format doesn't fit the tokenizer.
+    ``ends``: the model's own end tokens. Raises ModelError where a named format doesn't fit the tokenizer.
     """
     short = tuple(tokenizer.encode(SHORT, add_special_tokens=False))
     why = "plain text, as asked"
     if form != NO_FORMAT:
         try:
-            channels = bind(detect_format(tokenizer, system=system) if form == AUTO else form, tokenizer, system=system)
+            chosen = detect_format(tokenizer, system=system) if form == AUTO else form
+            channels = bind(chosen, tokenizer, system=system, ends=ends)
             ids = tuple(channels.prompt_ids(question) for question in QUESTIONS)
             return Prompts(ids, short, channels.end_ids, channels.format.name)
         except ModelError as error:

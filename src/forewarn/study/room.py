@@ -11,6 +11,7 @@ from forewarn.interpolation.sampler import Writer
 from forewarn.models.base import Engine
 from forewarn.models.channels import Channels, bind
 from forewarn.models.checkpoints import ModelSource
+from forewarn.models.ends import model_ends
 from forewarn.models.engines import EngineSpec, open_engine
 from forewarn.models.loading import load_tokenizer
 from forewarn.records import SUBJECT
@@ -42,7 +43,9 @@ def study_channels(study: Study) -> Channels:
     if first is None:
         raise ModelError(f"no model of the study has a tokenizer; save one in {study.checkpoints[0].folder}")
     _check_adapters(study, *first)
-    return bind(study.channel_format, first[1], system=study.system)
+    # of all checkpoints, and no donor's: every span's turns end alike, and as the subject's do
+    ends = model_ends(source.folder for source in study.checkpoints)
+    return bind(study.channel_format, first[1], system=study.system, ends=ends)
 
 
 def _check_adapters(study: Study, folder: str, tokenizer: Any) -> None:
