@@ -115,6 +115,7 @@ class ModelRoom:
             sources = (*self._study.checkpoints, *self._study.donors)
             adapters = [Path(s.adapter) for s in sources if s.folder == folder and s.adapter is not None]
             engine = open_engine(self._spec, folder, dtype=self._study.dtype, adapters=adapters)
+            self._engines[folder] = engine  # before it may be refused: what was started has to be stopped
             if self._vocab_size is None:
                 self._vocab_size = engine.vocab_size
             if engine.vocab_size != self._vocab_size:
@@ -122,7 +123,6 @@ class ModelRoom:
                     f"{model_id} ({folder}) has {engine.vocab_size} tokens in its vocabulary where the study's other "
                     f"models have {self._vocab_size}; give models of one family"
                 )
-            self._engines[folder] = engine
         return self._engines[folder]
 
     def _forget(self, source: ModelSource) -> None:
