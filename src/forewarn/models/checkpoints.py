@@ -21,7 +21,14 @@ from forewarn.models.hub import is_hub_name, local_folder
 from forewarn.models.receipts import Receipt, Signature, signature, take_receipt
 
 TRAINER_STATE = "trainer_state.json"
-_STEP = re.compile(r"(?:^|(?:checkpoint|ckpt|global_step|step)[-_]?)(\d+)$")
+_NAMED = r"(?:checkpoint|ckpt|global_step|step)[-_]?"
+_STEP = re.compile(rf"(?:^|{_NAMED})(\d+)(?:[-_]hf)?$")
+_PARENT = re.compile(rf"^{_NAMED}(\d+)$")
+"""a parent folder's name that tells the step; a bare number may be anything there"""
+_INSIDE = ("actor/huggingface", "huggingface", "actor")
+"""where trainers keep the model in a checkpoint's folder, if not at its top"""
+_PARENTS = 3
+"""how far above a model its checkpoint's folder is looked for"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +74,12 @@ def trainer_checkpoints(run: Path, *, base: str | None = None) -> tuple[ModelSou
     Each may hold a whole model, or a PEFT adapter on ``base`` (default: the base its config names). A folder that is
     still being written is left out if it is the newest and refused otherwise. Raises InputError where there is none.
     """
-    found = [
-        folder for folder in (run.iterdir() if run.is_dir() else ()) if folder.is_dir() and _STEP.search(folder.name)
-    ]
-    sources = _ordered(found, base)
-    if not sources:
+    inside = [folder for folder in (run.iterdir() if run.is_dir() else ()) if folder.is_dir()]
+    numbered = [folder for folder in inside if _STEP.search(folder.name)]
+    if not numbered:
         raise InputError(f"{run} holds no checkpoints (folders named checkpoint-<step> or step-<step>)")
-    return sources
+    _skip(sorted(folder for folder in inside if folder not in numbered and _is_model(folder)))
+    return _ordered([_model_in(folder) for folder in numbered], base)
 
 
 def find_checkpoints(
@@ -98,13 +104,15 @@ def _find(where: str, base: str | None, step: int | None) -> tuple[ModelSource, 
     if path.is_dir():
         # a trainer's folder often holds the final model beside its checkpoints: a step says that this one is meant
         alone = _is_model(path) and (step is not None or not _holds_checkpoints(path))
-        return (_one(path, base, step, path.name),) if alone else trainer_checkpoints(path, base=base)
+        return (_one(path, base, step, _name_of(path)),) if alone else trainer_checkpoints(path, base=base)
     if glob.has_magic(where):
         matches = sorted(glob.glob(where, recursive=True))  # noqa: PTH207  Path.glob takes no absolute patterns
         folders = [Path(found) for found in matches if Path(found).is_dir()]
         models = [folder for folder in folders if _is_model(folder)]
         if models:
-            return _ordered(models, base)
+            return _ordered(_without_unnumbered(models), base)
+        if within := [inner for folder in folders if _is_model(inner := _model_in(folder))]:
+            return _ordered(within, base)
         runs = [folder for folder in folders if _holds_checkpoints(folder)]
         if not runs:
             raise InputError(f"the glob {where} matches no model, adapter or trainer's folder of checkpoints")
@@ -122,8 +130,32 @@ def _is_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
 
 
+def _model_in(folder: Path) -> Path:
+    """Where the model of a checkpoint's folder lies: in it, or where trainers put it; the folder itself if nowhere."""
+    return next((inner for inner in (folder, *(folder / name for name in _INSIDE)) if _is_model(inner)), folder)
+
+
 def _holds_checkpoints(folder: Path) -> bool:
-    return any(_STEP.search(inside.name) and _is_model(inside) for inside in folder.iterdir() if inside.is_dir())
+    inside = (inner for inner in folder.iterdir() if inner.is_dir() and _STEP.search(inner.name))
+    return any(_is_model(_model_in(inner)) for inner in inside)
+
+
+def _without_unnumbered(folders: Sequence[Path]) -> list[Path]:
+    """Folders whose step can be told; the others are skipped with a note where they stand beside such ones."""
+    told = [folder for folder in folders if (folder / TRAINER_STATE).is_file() or _named_step(folder) is not None]
+    if not told:
+        return list(folders)
+    _skip([folder for folder in folders if folder not in told])
+    return told
+
+
+def _skip(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        print(
+            f"note: {folder} is left out, as its step can't be told beside those that have one; to measure it too, "
+            "name it as a checkpoint of its own, with its step",
+            file=sys.stderr,
+        )
 
 
 def _one(folder: Path, base: str | None, step: int | None, name: str) -> ModelSource:
@@ -145,7 +177,7 @@ def _ordered(folders: Sequence[Path], base: str | None) -> tuple[ModelSource, ..
         try:
             if has_state and not (folder / TRAINER_STATE).is_file():
                 raise HalfWrittenError(f"{folder} lacks {TRAINER_STATE}, which the others have: it is half-written")
-            sources.append(_one(folder, base, None, folder.name))
+            sources.append(_one(folder, base, None, _name_of(folder)))
         except HalfWrittenError as error:
             if i + 1 < len(by_age) or i == 0:
                 raise
@@ -155,8 +187,29 @@ def _ordered(folders: Sequence[Path], base: str | None) -> tuple[ModelSource, ..
 
 def _age(folder: Path) -> tuple[int, str]:
     """Order of writing, by the number in the name: a half-written folder may not tell its step."""
-    named = _STEP.search(folder.name)
-    return (int(named.group(1)) if named else 0, folder.name)
+    return (_named_step(folder) or 0, folder.name)
+
+
+def _named_step(folder: Path) -> int | None:
+    """The step in a folder's name, or in that of the checkpoint's folder around it (verl's global_step_N/actor/...)."""
+    if own := _STEP.search(folder.name):
+        return int(own.group(1))
+    around = _around(folder)
+    return None if around is None else around[1]
+
+
+def _around(folder: Path) -> tuple[str, int] | None:
+    """Name and step of the checkpoint's folder around a model that lies inside it."""
+    for parent in folder.absolute().parents[:_PARENTS]:
+        if named := _PARENT.search(parent.name):
+            return parent.name, int(named.group(1))
+    return None
+
+
+def _name_of(folder: Path) -> str:
+    """What a checkpoint is called: its folder's name, or that of the folder around it which tells the step."""
+    around = None if _STEP.search(folder.name) else _around(folder)
+    return folder.name if around is None else around[0]
 
 
 def _step_of(folder: Path, name: str) -> int | None:
@@ -171,7 +224,7 @@ def _step_of(folder: Path, name: str) -> int | None:
                 f"{state} doesn't tell its global_step: it is half-written; wait or copy it again"
             ) from None
     named = _STEP.search(name)
-    return int(named.group(1)) if named else None
+    return int(named.group(1)) if named else _named_step(folder)
 
 
 def _source(folder: Path, step: int, base: str | None) -> ModelSource:
