@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -17,18 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forewarn.errors import HalfWrittenError, InputError, ModelError
+from forewarn.models.checkpoint_names import STEP, is_model, model_in, name_of, named_step
 from forewarn.models.hub import is_hub_name, local_folder
 from forewarn.models.receipts import Receipt, Signature, signature, take_receipt
 
 TRAINER_STATE = "trainer_state.json"
-_NAMED = r"(?:checkpoint|ckpt|global_step|step)[-_]?"
-_STEP = re.compile(rf"(?:^|{_NAMED})(\d+)(?:[-_]hf)?$")
-_PARENT = re.compile(rf"^{_NAMED}(\d+)$")
-"""a parent folder's name that tells the step; a bare number may be anything there"""
-_INSIDE = ("actor/huggingface", "huggingface", "actor")
-"""where trainers keep the model in a checkpoint's folder, if not at its top"""
-_PARENTS = 3
-"""how far above a model its checkpoint's folder is looked for"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +67,11 @@ def trainer_checkpoints(run: Path, *, base: str | None = None) -> tuple[ModelSou
     still being written is left out if it is the newest and refused otherwise. Raises InputError where there is none.
     """
     inside = [folder for folder in (run.iterdir() if run.is_dir() else ()) if folder.is_dir()]
-    numbered = [folder for folder in inside if _STEP.search(folder.name)]
+    numbered = [folder for folder in inside if STEP.search(folder.name)]
     if not numbered:
         raise InputError(f"{run} holds no checkpoints (folders named checkpoint-<step> or step-<step>)")
-    _skip(sorted(folder for folder in inside if folder not in numbered and _is_model(folder)))
-    return _ordered([_model_in(folder) for folder in numbered], base)
+    _skip(sorted(folder for folder in inside if folder not in numbered and is_model(folder)))
+    return _ordered([model_in(folder) for folder in numbered], base)
 
 
 def find_checkpoints(
@@ -103,15 +95,15 @@ def _find(where: str, base: str | None, step: int | None) -> tuple[ModelSource, 
     path = Path(where)
     if path.is_dir():
         # a trainer's folder often holds the final model beside its checkpoints: a step says that this one is meant
-        alone = _is_model(path) and (step is not None or not _holds_checkpoints(path))
-        return (_one(path, base, step, _name_of(path)),) if alone else trainer_checkpoints(path, base=base)
+        alone = is_model(path) and (step is not None or not _holds_checkpoints(path))
+        return (_one(path, base, step, name_of(path)),) if alone else trainer_checkpoints(path, base=base)
     if glob.has_magic(where):
         matches = sorted(glob.glob(where, recursive=True))  # noqa: PTH207  Path.glob takes no absolute patterns
         folders = [Path(found) for found in matches if Path(found).is_dir()]
-        models = [folder for folder in folders if _is_model(folder)]
+        models = [folder for folder in folders if is_model(folder)]
         if models:
             return _ordered(_without_unnumbered(models), base)
-        if within := [inner for folder in folders if _is_model(inner := _model_in(folder))]:
+        if within := [inner for folder in folders if is_model(inner := model_in(folder))]:
             return _ordered(within, base)
         runs = [folder for folder in folders if _holds_checkpoints(folder)]
         if not runs:
@@ -119,30 +111,20 @@ def _find(where: str, base: str | None, step: int | None) -> tuple[ModelSource, 
         return tuple(sorted((s for run in runs for s in trainer_checkpoints(run, base=base)), key=lambda s: s.step))
     if is_hub_name(where):
         folder = local_folder(where)
-        if _is_model(folder):
+        if is_model(folder):
             return (_one(folder, base, step, where.split("/", 1)[1]),)
         return trainer_checkpoints(folder, base=base)
     raise InputError(f"{where} is no folder, no glob that matches, and no hub name (org/name or org/name@revision)")
 
 
-def _is_model(folder: Path) -> bool:
-    """Does it hold a model or an adapter itself?"""
-    return (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
-
-
-def _model_in(folder: Path) -> Path:
-    """Where the model of a checkpoint's folder lies: in it, or where trainers put it; the folder itself if nowhere."""
-    return next((inner for inner in (folder, *(folder / name for name in _INSIDE)) if _is_model(inner)), folder)
-
-
 def _holds_checkpoints(folder: Path) -> bool:
-    inside = (inner for inner in folder.iterdir() if inner.is_dir() and _STEP.search(inner.name))
-    return any(_is_model(_model_in(inner)) for inner in inside)
+    inside = (inner for inner in folder.iterdir() if inner.is_dir() and STEP.search(inner.name))
+    return any(is_model(model_in(inner)) for inner in inside)
 
 
 def _without_unnumbered(folders: Sequence[Path]) -> list[Path]:
     """Folders whose step can be told; the others are skipped with a note where they stand beside such ones."""
-    told = [folder for folder in folders if (folder / TRAINER_STATE).is_file() or _named_step(folder) is not None]
+    told = [folder for folder in folders if (folder / TRAINER_STATE).is_file() or named_step(folder) is not None]
     if not told:
         return list(folders)
     _skip([folder for folder in folders if folder not in told])
@@ -177,7 +159,7 @@ def _ordered(folders: Sequence[Path], base: str | None) -> tuple[ModelSource, ..
         try:
             if has_state and not (folder / TRAINER_STATE).is_file():
                 raise HalfWrittenError(f"{folder} lacks {TRAINER_STATE}, which the others have: it is half-written")
-            sources.append(_one(folder, base, None, _name_of(folder)))
+            sources.append(_one(folder, base, None, name_of(folder)))
         except HalfWrittenError as error:
             if i + 1 < len(by_age) or i == 0:
                 raise
@@ -187,29 +169,7 @@ def _ordered(folders: Sequence[Path], base: str | None) -> tuple[ModelSource, ..
 
 def _age(folder: Path) -> tuple[int, str]:
     """Order of writing, by the number in the name: a half-written folder may not tell its step."""
-    return (_named_step(folder) or 0, folder.name)
-
-
-def _named_step(folder: Path) -> int | None:
-    """The step in a folder's name, or in that of the checkpoint's folder around it (verl's global_step_N/actor/...)."""
-    if own := _STEP.search(folder.name):
-        return int(own.group(1))
-    around = _around(folder)
-    return None if around is None else around[1]
-
-
-def _around(folder: Path) -> tuple[str, int] | None:
-    """Name and step of the checkpoint's folder around a model that lies inside it."""
-    for parent in folder.absolute().parents[:_PARENTS]:
-        if named := _PARENT.search(parent.name):
-            return parent.name, int(named.group(1))
-    return None
-
-
-def _name_of(folder: Path) -> str:
-    """What a checkpoint is called: its folder's name, or that of the folder around it which tells the step."""
-    around = None if _STEP.search(folder.name) else _around(folder)
-    return folder.name if around is None else around[0]
+    return (named_step(folder) or 0, folder.name)
 
 
 def _step_of(folder: Path, name: str) -> int | None:
@@ -223,8 +183,8 @@ def _step_of(folder: Path, name: str) -> int | None:
             raise HalfWrittenError(
                 f"{state} doesn't tell its global_step: it is half-written; wait or copy it again"
             ) from None
-    named = _STEP.search(name)
-    return int(named.group(1)) if named else _named_step(folder)
+    named = STEP.search(name)
+    return int(named.group(1)) if named else named_step(folder)
 
 
 def _source(folder: Path, step: int, base: str | None) -> ModelSource:

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forewarn.errors import EngineFault, InputError, ModelError
+from forewarn.errors import InputError, ModelError
 from forewarn.models.adapters import Adapters
 from forewarn.models.base import Ids, Sample
 from forewarn.models.checks import check_ids, check_rows, pairs_of, row_limits
 from forewarn.models.decode import Row, sample_batch
 from forewarn.models.loading import load_model
 from forewarn.models.memory import halved
-from forewarn.models.policy import policy_log_probs
 from forewarn.models.row_limit import row_limit
+from forewarn.models.scoring import score_batch, score_plainly
 from forewarn.models.trial import try_model
 from forewarn.records import Policy
 
@@ -194,7 +194,7 @@ class HFEngine:
                 batch = waiting.pop()
                 pairs = [(prompts_ids[i], continuations_ids[i]) for i in batch]
                 try:
-                    found = self._score_batch(pairs, policy)
+                    found = score_batch(self.model, pairs, policy)
                 except RuntimeError as error:
                     half = halved(error, len(batch), "rows scored together")
                     self.score_tokens = max(1, self.score_tokens // 2)
@@ -209,10 +209,8 @@ class HFEngine:
         policy = Policy()
 
         def plain(prompt: Ids, row: Ids) -> NDArray[np.float64]:
-            ids = torch.tensor([[*prompt, *row]], device=self.device)
             with self._ready(None):
-                at = policy_log_probs(self.model(input_ids=ids).logits[0, len(prompt) - 1 : -1], policy)
-            return at.gather(1, ids[0, len(prompt) :, None]).squeeze(1).double().cpu().numpy()
+                return score_plainly(self.model, prompt, row, policy)
 
         try_model(
             type(self.model).__name__,
@@ -239,34 +237,3 @@ class HFEngine:
             batch.append(i)
         if batch:
             yield batch
-
-    def _score_batch(self, pairs: Sequence[tuple[Ids, Ids]], policy: Policy) -> list[NDArray[np.float64]]:
-        # the last token predicts nothing that is asked for, so it is not fed
-        width = max(len(p) + len(c) for p, c in pairs) - 1
-        first = min(len(p) for p, _ in pairs) - 1  # the earliest position whose logits are needed
-        ids = np.zeros((len(pairs), width), dtype=np.int64)
-        wanted = np.zeros((len(pairs), width - first), dtype=np.int64)
-        for i, (prompt, continuation) in enumerate(pairs):
-            row = [*prompt, *continuation]
-            ids[i, : len(row) - 1] = row[:-1]
-            start = len(prompt) - 1 - first
-            wanted[i, start : start + len(continuation)] = continuation
-        # padding lies to the right, where causal attention never looks back from: no mask is needed
-        positions = torch.arange(width, device=self.device).expand(len(pairs), -1)
-        out = self.model(
-            input_ids=torch.from_numpy(ids).to(self.device),
-            position_ids=positions,
-            use_cache=False,
-            logits_to_keep=width - first,
-        )
-        log_probs = policy_log_probs(out.logits, policy)
-        index = torch.from_numpy(wanted).to(self.device).unsqueeze(-1)
-        picked = log_probs.gather(-1, index).squeeze(-1).double().cpu().numpy()
-        results = []
-        for i, (prompt, continuation) in enumerate(pairs):
-            start = len(prompt) - 1 - first
-            values = picked[i, start : start + len(continuation)].copy()
-            if np.isnan(values).any():
-                raise EngineFault(f"{type(self.model).__name__} gave NaN log-probabilities; its weights may be damaged")
-            results.append(values)
-        return results

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from forewarn.errors import InputError, ModelError
+from forewarn.models.channels.ends import format_ends, sorted_ends
 from forewarn.models.channels.formats import FORMATS, ChannelFormat
 from forewarn.models.channels.pieces import Pieces, found_at, may_complete, pattern_of, text_of
 
@@ -69,7 +70,7 @@ class Channels:
     @cached_property
     def end_ids(self) -> tuple[int, ...]:
         """Tokens that end the turn, each on its own: the format's, then the model's."""
-        return (*_format_ends(self.format, self.control_ids), *self.model_ends)
+        return (*format_ends(self.format, self.control_ids), *self.model_ends)
 
     @property
     def ignored_sentence(self) -> str:
@@ -193,7 +194,7 @@ def bind(form: str | ChannelFormat, tokenizer: Any, *, system: str | None = None
         raise InputError(f"the format {form.name!r} has no system message: put {system[:40]!r} into the questions")
     ids = {token: _control_id(form, token, tokenizer) for token in form.control}
     special = {str(token): int(i) for i, token in tokenizer.added_tokens_decoder.items() if token.special} | ids
-    extra, ignored = _model_ends(form, ids, ends, len(tokenizer))
+    extra, ignored = sorted_ends(form, ids, ends, len(tokenizer))
     pieces = Pieces(tokenizer, [*special.values(), *extra])
     bound = Channels(form, tokenizer, system, ids, tuple(special), pieces, extra, ignored)
     if bound.closed_at(bound.closer_ids) != len(bound.closer_ids):
@@ -204,22 +205,6 @@ def bind(form: str | ChannelFormat, tokenizer: Any, *, system: str | None = None
             f"{tokenizer.decode(list(bound.closer_ids))!r}: declare a closer that it can write"
         )
     return bound
-
-
-def _format_ends(form: ChannelFormat, ids: dict[str, int]) -> tuple[int, ...]:
-    return tuple(ids[token] for token in form.end_of_turn)
-
-
-def _model_ends(
-    form: ChannelFormat, ids: dict[str, int], ends: Sequence[int], n_tokens: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ends that the format doesn't name, and those that can't end a turn of it."""
-    own_turn = "".join((form.open_reasoning, form.closer, form.no_reasoning, form.opener, form.answer_lead))
-    inside = {token_id for token, token_id in ids.items() if token in own_turn}
-    named = _format_ends(form, ids)
-    others = [token_id for token_id in dict.fromkeys(ends) if token_id not in named]
-    extra = tuple(i for i in others if i not in inside and i < n_tokens)
-    return extra, tuple(i for i in others if i not in extra)
 
 
 def _control_after_all(form: ChannelFormat, token: str, tokenizer: Any) -> str:
