@@ -43,6 +43,30 @@ _CHANGES: tuple[dict[str, Any], ...] = (
     {"num_experts_per_tok": 1, "num_key_value_heads": 4},
 )
 """what some architectures want otherwise; ... leaves a setting at its default"""
+_BY_LAYER = {
+    "hidden_size_per_layer_input": 8,
+    "vocab_size_per_layer_input": VOCAB,
+    "num_hidden_layers": 4,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "num_kv_shared_layers": 2,
+}
+_OWN: dict[str, dict[str, Any]] = {
+    "gemma4_text": _BY_LAYER | {"global_head_dim": 8},
+    "gemma4_unified_text": _BY_LAYER | {"global_head_dim": 8},
+    "gemma3n_text": _BY_LAYER | {"laurel_rank": 4, "activation_sparsity_pattern": [0.0] * 4},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "zamba2": {"num_hidden_layers": 4, "layer_types": ["mamba", "mamba", "hybrid", "mamba"]},
+    "reformer": {
+        "is_decoder": True,
+        "attn_layers": ["local", "lsh"],
+        "axial_pos_embds": False,
+        "feed_forward_size": 32,
+        "attention_head_size": 8,
+        "num_buckets": 2,
+    },
+}
+"""settings of architectures whose defaults contradict a small size"""
 
 
 def tiny_of(kind: str, **settings: Any) -> Any:
@@ -51,12 +75,15 @@ def tiny_of(kind: str, **settings: Any) -> Any:
     Raises RuntimeError where none can be built.
     """
     made = CONFIG_MAPPING[kind]
-    has = vars(made()).keys() | set(getattr(made, "attribute_map", {}))
+    try:
+        has = vars(made()).keys() | set(getattr(made, "attribute_map", {}))
+    except Exception as error:  # noqa: BLE001
+        raise RuntimeError(f"{kind} has no default configuration: {error}") from None
     built, last = None, None
     for change in _CHANGES:
         wanted = {name: value for name, value in {**_WIDTHS, **change}.items() if name in has and value is not ...}
         try:
-            model = _random(made(**{**wanted, **settings}))
+            model = _random(made(**{**wanted, **_OWN.get(kind, {}), **settings}))
             built = built or model
             with torch.no_grad():
                 model(input_ids=torch.tensor([[5, 6, 7]]))

@@ -3,11 +3,13 @@ refused in one sentence."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers.utils import logging
 
 from forewarn.errors import ModelError
 from forewarn.models.hf import HFEngine
@@ -38,6 +40,15 @@ REFUSED = {
 }
 AT_LEAST = 85
 """architectures that are run and right, with the oldest transformers that we allow"""
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Old architectures log a page each."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    yield
+    logging.set_verbosity(before)
 
 
 def worst_of(model: Any) -> float:
