@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -172,3 +174,28 @@ def test_a_server_that_dies_is_a_fault_and_a_new_client_says_so(small: Small, tm
         client.close()
     with pytest.raises(ModelError, match="no vLLM server answers"):
         VLLMServer(settings.url, vocab_size=768)
+
+
+ENDED = """
+import os, pathlib, sys
+from forewarn.models.vllm_engine import VLLMEngine
+
+def names():
+    return {pathlib.Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in os.listdir("/proc/self/task")}
+
+engine = VLLMEngine.from_folder(sys.argv[1], max_lora_rank=16)
+running = {name for name in names() if name.startswith("ZMQ")}
+engine.close()
+print(len(running), sorted(name for name in names() if name.startswith("ZMQ")))
+"""
+
+
+def test_nothing_of_an_engine_that_was_closed_runs_on(small: Small) -> None:
+    """What still runs while Python goes down can abort the process after all its work is done (exit 134)."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED, str(small.base)], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    n_before, after = done.stdout.strip().splitlines()[-1].split(" ", 1)
+    assert int(n_before) > 0, "vLLM runs threads of ZeroMQ, or there is nothing to wait for"
+    assert after == "[]"

@@ -40,7 +40,10 @@ def check(
     device: Annotated[str, typer.Option(help="Where transformers runs: cpu, cuda, ...")] = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Most rows decoded together.")] = 64,
     completions: Annotated[int, typer.Option(min=1, help="Completions of each of four questions.")] = 8,
-    tokens: Annotated[int, typer.Option(min=1, help="Longest completion.")] = 64,
+    tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Longest completion: your study's max_total_tokens; default: 512, or what fits."),
+    ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Short samples for frequencies and support.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what is sampled.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -49,6 +52,7 @@ def check(
     import torch
 
     from forewarn.errors import InputError
+    from forewarn.models.ends import model_ends
     from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
     from forewarn.models.engines import EngineSpec
     from forewarn.models.hub import local_folder
@@ -58,7 +62,7 @@ def check(
     torch.set_num_threads(1)
     folder = str(local_folder(model))
     take_receipt(folder, adapter)  # whole files, and an adapter of this base: as a study asks it
-    prompts = make_prompts(load_tokenizer(folder), form, system)
+    prompts = make_prompts(load_tokenizer(folder), form, system, ends=model_ends([folder]))
     if system is not None and prompts.form.startswith("plain text"):
         raise InputError(
             f"--system {system[:40]!r} would be left out, as the prompts are {prompts.form}: "
@@ -167,6 +171,7 @@ def as_text(about: dict[str, str | None], receipt: EngineReceipt) -> str:
                 f"{found.n_drawn_outside} drawn outside, off by {found.worst_constant:.1e} nats",
             )
         )
+    rows.append(("longest row", f"{receipt.longest_row} tokens, prompt and completion"))
     rows += [("refused", refused) for refused in receipt.refused]
     rows.append(
         ("tokens a second", f"{receipt.sampled_per_s:,.0f} sampled, {receipt.scored_per_s:,.0f} scored (completions)")

@@ -40,8 +40,9 @@ def run(
             loaded.study, root, machine=machine, sandboxing=loaded.sandboxing, progress=progress, text=loaded.text
         )
     manifest = json.loads((root / "manifest.json").read_text())
-    if manifest["format"]["difference"]:
-        say(f"note: {manifest['format']['difference']}", error=True)
+    for said in (manifest["format"]["difference"], manifest["format"]["ignored_ends"]):
+        if said:
+            say(f"note: {said}", error=True)
     if as_json:
         say_json(cells_json(cells), allow_nan=False)
     else:

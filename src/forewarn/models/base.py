@@ -42,6 +42,11 @@ class Engine(Protocol):
         """Number of token ids."""
         ...
 
+    @property
+    def max_len(self) -> int | None:
+        """The longest row, prompt and completion (tokens); None: unknown."""
+        ...
+
     def sample(
         self,
         prompts_ids: Sequence[Ids],

@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -17,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forewarn.errors import HalfWrittenError, InputError, ModelError
+from forewarn.models.checkpoint_names import STEP, is_model, model_in, name_of, named_step
 from forewarn.models.hub import is_hub_name, local_folder
 from forewarn.models.receipts import ADAPTER_WEIGHTS, Receipt, Signature, signature, take_receipt
 from forewarn.text import printable
 
 TRAINER_STATE = "trainer_state.json"
-_STEP = re.compile(r"(?:^|(?:checkpoint|ckpt|global_step|step)[-_]?)(\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +67,12 @@ def trainer_checkpoints(run: Path, *, base: str | None = None) -> tuple[ModelSou
     Each may hold a whole model, or a PEFT adapter on ``base`` (default: the base its config names). A folder that is
     still being written is left out if it is the newest and refused otherwise. Raises InputError where there is none.
     """
-    found = [
-        folder for folder in (run.iterdir() if run.is_dir() else ()) if folder.is_dir() and _STEP.search(folder.name)
-    ]
-    sources = _ordered(found, base)
-    if not sources:
+    inside = [folder for folder in (run.iterdir() if run.is_dir() else ()) if folder.is_dir()]
+    numbered = [folder for folder in inside if STEP.search(folder.name)]
+    if not numbered:
         raise InputError(f"{run} holds no checkpoints (folders named checkpoint-<step> or step-<step>)")
-    return sources
+    _skip(sorted(folder for folder in inside if folder not in numbered and is_model(folder)))
+    return _ordered([model_in(folder) for folder in numbered], base)
 
 
 def find_checkpoints(
@@ -98,33 +96,49 @@ def _find(where: str, base: str | None, step: int | None) -> tuple[ModelSource, 
     path = Path(where)
     if path.is_dir():
         # a trainer's folder often holds the final model beside its checkpoints: a step says that this one is meant
-        alone = _is_model(path) and (step is not None or not _holds_checkpoints(path))
-        return (_one(path, base, step, path.name),) if alone else trainer_checkpoints(path, base=base)
+        alone = is_model(path) and (step is not None or not _holds_checkpoints(path))
+        return (_one(path, base, step, name_of(path)),) if alone else trainer_checkpoints(path, base=base)
     if glob.has_magic(where):
         matches = sorted(glob.glob(where, recursive=True))  # noqa: PTH207  Path.glob takes no absolute patterns
         folders = [Path(found) for found in matches if Path(found).is_dir()]
-        models = [folder for folder in folders if _is_model(folder)]
+        models = [folder for folder in folders if is_model(folder)]
         if models:
-            return _ordered(models, base)
+            return _ordered(_without_unnumbered(models), base)
+        if within := [inner for folder in folders if is_model(inner := model_in(folder))]:
+            return _ordered(within, base)
         runs = [folder for folder in folders if _holds_checkpoints(folder)]
         if not runs:
             raise InputError(f"the glob {where} matches no model, adapter or trainer's folder of checkpoints")
         return tuple(sorted((s for run in runs for s in trainer_checkpoints(run, base=base)), key=lambda s: s.step))
     if is_hub_name(where):
         folder = local_folder(where)
-        if _is_model(folder):
+        if is_model(folder):
             return (_one(folder, base, step, where.split("/", 1)[1]),)
         return trainer_checkpoints(folder, base=base)
     raise InputError(f"{where} is no folder, no glob that matches, and no hub name (org/name or org/name@revision)")
 
 
-def _is_model(folder: Path) -> bool:
-    """Does it hold a model or an adapter itself?"""
-    return (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
-
-
 def _holds_checkpoints(folder: Path) -> bool:
-    return any(_STEP.search(inside.name) and _is_model(inside) for inside in folder.iterdir() if inside.is_dir())
+    inside = (inner for inner in folder.iterdir() if inner.is_dir() and STEP.search(inner.name))
+    return any(is_model(model_in(inner)) for inner in inside)
+
+
+def _without_unnumbered(folders: Sequence[Path]) -> list[Path]:
+    """Folders whose step can be told; the others are skipped with a note where they stand beside such ones."""
+    told = [folder for folder in folders if (folder / TRAINER_STATE).is_file() or named_step(folder) is not None]
+    if not told:
+        return list(folders)
+    _skip([folder for folder in folders if folder not in told])
+    return told
+
+
+def _skip(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        print(
+            f"note: {folder} is left out, as its step can't be told beside those that have one; to measure it too, "
+            "name it as a checkpoint of its own, with its step",
+            file=sys.stderr,
+        )
 
 
 def _one(folder: Path, base: str | None, step: int | None, name: str) -> ModelSource:
@@ -146,7 +160,7 @@ def _ordered(folders: Sequence[Path], base: str | None) -> tuple[ModelSource, ..
         try:
             if has_state and not (folder / TRAINER_STATE).is_file():
                 raise HalfWrittenError(f"{folder} lacks {TRAINER_STATE}, which the others have: it is half-written")
-            sources.append(_one(folder, base, None, folder.name))
+            sources.append(_one(folder, base, None, name_of(folder)))
         except HalfWrittenError as error:
             if i + 1 < len(by_age) or i == 0:
                 raise
@@ -156,8 +170,7 @@ def _ordered(folders: Sequence[Path], base: str | None) -> tuple[ModelSource, ..
 
 def _age(folder: Path) -> tuple[int, str]:
     """Order of writing, by the number in the name: a half-written folder may not tell its step."""
-    named = _STEP.search(folder.name)
-    return (int(named.group(1)) if named else 0, folder.name)
+    return (named_step(folder) or 0, folder.name)
 
 
 def _step_of(folder: Path, name: str) -> int | None:
@@ -171,8 +184,8 @@ def _step_of(folder: Path, name: str) -> int | None:
             raise HalfWrittenError(
                 f"{state} doesn't tell its global_step: it is half-written; wait or copy it again"
             ) from None
-    named = _STEP.search(name)
-    return int(named.group(1)) if named else None
+    named = STEP.search(name)
+    return int(named.group(1)) if named else named_step(folder)
 
 
 def _source(folder: Path, step: int, base: str | None) -> ModelSource:

@@ -188,7 +188,8 @@ def sample_batch(
             use_cache=True,
             logits_to_keep=1,
         )
-        position = position + 1
+        # a row that is over stands still: past its limit it could leave the context, or change the others' positions
+        position = position + (~done).long()
         logits = out.logits[:, -1]
     return _collect(steps, n_emitted, stopped)
 

@@ -16,13 +16,13 @@ from forewarn.errors import InputError, ModelError
 from forewarn.models.adapter_law import AdapterLaw
 from forewarn.models.base import Engine, Ids
 from forewarn.models.channels import bind, detect_format
+from forewarn.models.check_draws import by_length, draw_rows, longest_completion
 from forewarn.models.draws import MIN_P_VALUE, Frequencies, Support, frequencies, support
 from forewarn.models.laws import (
     Differences,
     Drawn,
     batched_against_single,
     engine_against_engine,
-    sample_then_score,
 )
 from forewarn.records import Policy
 
@@ -49,7 +49,8 @@ class CheckSizes:
 
     completions: int = 8
     """of each question"""
-    max_new_tokens: int = 64
+    max_new_tokens: int | None = None
+    """longest completion, a study's ``max_total_tokens``; None: ``USUAL_TOKENS``, or what the engine's rows leave"""
     singles: int = 8
     """rows scored one by one"""
     draws: int = 400
@@ -58,8 +59,8 @@ class CheckSizes:
 
     def __post_init__(self) -> None:
         for name in ("completions", "max_new_tokens", "singles", "draws"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: give at least 1")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"{name} is {value}: give at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class EngineReceipt:
     """tokens a second"""
     scored_per_s: float
     """tokens a second"""
+    longest_row: int
+    """tokens of the longest row measured, prompt and completion; nothing is said of longer ones"""
     adapters: AdapterLaw | None = None
     """what loading the adapter does to the base and to others; None without an adapter"""
 
@@ -153,16 +156,17 @@ class Prompts:
     """the chat format, or why there is none"""
 
 
-def make_prompts(tokenizer: Any, form: str = AUTO, system: str | None = None) -> Prompts:
+def make_prompts(tokenizer: Any, form: str = AUTO, system: str | None = None, *, ends: Sequence[int] = ()) -> Prompts:
     """The questions in a chat format; as plain text where ``form`` is "none", or "auto" finds none.
 
-    Raises ModelError where a named format doesn't fit the tokenizer.
+    ``ends``: the model's own end tokens. Raises ModelError where a named format doesn't fit the tokenizer.
     """
     short = tuple(tokenizer.encode(SHORT, add_special_tokens=False))
     why = "plain text, as asked"
     if form != NO_FORMAT:
         try:
-            channels = bind(detect_format(tokenizer, system=system) if form == AUTO else form, tokenizer, system=system)
+            chosen = detect_format(tokenizer, system=system) if form == AUTO else form
+            channels = bind(chosen, tokenizer, system=system, ends=ends)
             ids = tuple(channels.prompt_ids(question) for question in QUESTIONS)
             return Prompts(ids, short, channels.end_ids, channels.format.name)
         except ModelError as error:
@@ -188,17 +192,16 @@ def check_engine(
     """
     sizes = sizes or CheckSizes()
     plain = Policy()
-    drawn = sample_then_score(
+    drawn = draw_rows(
         engine,
         prompts.ids,
-        policy=plain,
         stop_ids=prompts.stop_ids,
-        n=sizes.completions,
-        max_new_tokens=sizes.max_new_tokens,
+        completions=sizes.completions,
+        longest=longest_completion(engine, prompts.ids, sizes.max_new_tokens),
         seed=sizes.seed,
         adapter=adapter,
     )
-    rows = _spread_out(len(drawn.samples), sizes.singles)
+    rows = by_length(drawn, sizes.singles)
     few: Sequence[Ids] = [drawn.prompts[i] for i in rows]
     supports, refused = [], []
     for policy in TRUNCATING:
@@ -224,6 +227,7 @@ def check_engine(
         against=second,
         sampled_per_s=drawn.n_tokens / drawn.sample_s,
         scored_per_s=drawn.n_tokens / drawn.score_s,
+        longest_row=max(len(p) + len(c) for p, c in zip(drawn.prompts, drawn.continuations, strict=True)),
         adapters=adapters,
     )
 
@@ -252,9 +256,3 @@ def uncertain_places(drawn: Drawn, count: int) -> list[tuple[int, ...]]:
             place = (*prompt, *sample.token_ids[:at])
             places[place] = min(places.get(place, 0.0), float(scores[at]))
     return sorted((place for place, score in places.items() if score < -0.1), key=places.__getitem__)[:count]
-
-
-def _spread_out(total: int, wanted: int) -> list[int]:
-    """``wanted`` of ``total`` rows, evenly: they are prompt-major, and every prompt should be among them."""
-    count = min(total, wanted)
-    return [i * total // count for i in range(count)]

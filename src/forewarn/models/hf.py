@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forewarn.errors import EngineFault, InputError, ModelError
+from forewarn.errors import InputError, ModelError
 from forewarn.models.adapters import Adapters
 from forewarn.models.base import Ids, Sample
 from forewarn.models.checks import check_ids, check_rows, pairs_of, row_limits
 from forewarn.models.decode import Row, sample_batch
 from forewarn.models.loading import load_model
 from forewarn.models.memory import halved
-from forewarn.models.policy import policy_log_probs
+from forewarn.models.row_limit import row_limit
+from forewarn.models.scoring import score_batch, score_plainly
+from forewarn.models.trial import try_model
 from forewarn.records import Policy
 
 _MOST_LOGITS = 2**28
@@ -60,8 +62,9 @@ class HFEngine:
             and not windowed
             and bool(getattr(model, "_supports_attention_backend", False))
         )
-        self._max_len = int(getattr(config, "max_position_embeddings", 0) or 0) or None
+        self._limit = row_limit(config)
         self._adapters = Adapters(model)
+        self._try()
 
     @classmethod
     def from_folder(
@@ -83,6 +86,11 @@ class HFEngine:
     def vocab_size(self) -> int:
         """Rows of the output layer (tokens)."""
         return int(self.model.get_output_embeddings().weight.shape[0])
+
+    @property
+    def max_len(self) -> int | None:
+        """The longest row, prompt and completion (tokens); None: unknown."""
+        return self._limit.tokens
 
     @property
     def device(self) -> torch.device:
@@ -131,7 +139,7 @@ class HFEngine:
     ) -> list[Sample]:
         """See ``Engine.sample``. Row r = prompt * n + draw has its own random stream (seed, r): the result doesn't
         depend on ``batch_size``, up to rounding in the model. InputError on empty prompts or negative limits."""
-        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, max_len=self._max_len)
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=self._limit)
         check_rows(prompts_ids, self.vocab_size)
         check_ids([stop_ids], self.vocab_size)
         rows = [
@@ -176,7 +184,7 @@ class HFEngine:
         adapter: str | None = None,
     ) -> list[NDArray[np.float64]]:
         """See ``Engine.score``. EngineFault where the model gives NaN."""
-        pairs_of(prompts_ids, continuations_ids, self._max_len)
+        pairs_of(prompts_ids, continuations_ids, self._limit)
         check_rows(prompts_ids, self.vocab_size)
         check_ids(continuations_ids, self.vocab_size)
         results: list[NDArray[np.float64]] = [np.empty(0)] * len(prompts_ids)
@@ -186,7 +194,7 @@ class HFEngine:
                 batch = waiting.pop()
                 pairs = [(prompts_ids[i], continuations_ids[i]) for i in batch]
                 try:
-                    found = self._score_batch(pairs, policy)
+                    found = score_batch(self.model, pairs, policy)
                 except RuntimeError as error:
                     half = halved(error, len(batch), "rows scored together")
                     self.score_tokens = max(1, self.score_tokens // 2)
@@ -195,6 +203,24 @@ class HFEngine:
                 for i, values in zip(batch, found, strict=True):
                     results[i] = values
         return results
+
+    def _try(self) -> None:
+        """ModelError where the model itself says otherwise than this engine."""
+        policy = Policy()
+
+        def plain(prompt: Ids, row: Ids) -> NDArray[np.float64]:
+            with self._ready(None):
+                return score_plainly(self.model, prompt, row, policy)
+
+        try_model(
+            type(self.model).__name__,
+            self.vocab_size,
+            self.max_len,
+            self.model.dtype,
+            sample=lambda rows, n: HFEngine.sample(self, rows, policy=policy, seed=0, max_new_tokens=n, stop_ids=()),
+            score=lambda rows, more: HFEngine.score(self, rows, more, policy=policy),
+            plain=plain,
+        )
 
     def _score_batches(self, prompts_ids: Sequence[Ids], continuations_ids: Sequence[Ids]) -> Iterator[list[int]]:
         """Row numbers, cut so that a batch's padded size stays within ``score_tokens`` and its logits within 1 GiB."""
@@ -211,34 +237,3 @@ class HFEngine:
             batch.append(i)
         if batch:
             yield batch
-
-    def _score_batch(self, pairs: Sequence[tuple[Ids, Ids]], policy: Policy) -> list[NDArray[np.float64]]:
-        # the last token predicts nothing that is asked for, so it is not fed
-        width = max(len(p) + len(c) for p, c in pairs) - 1
-        first = min(len(p) for p, _ in pairs) - 1  # the earliest position whose logits are needed
-        ids = np.zeros((len(pairs), width), dtype=np.int64)
-        wanted = np.zeros((len(pairs), width - first), dtype=np.int64)
-        for i, (prompt, continuation) in enumerate(pairs):
-            row = [*prompt, *continuation]
-            ids[i, : len(row) - 1] = row[:-1]
-            start = len(prompt) - 1 - first
-            wanted[i, start : start + len(continuation)] = continuation
-        # padding lies to the right, where causal attention never looks back from: no mask is needed
-        positions = torch.arange(width, device=self.device).expand(len(pairs), -1)
-        out = self.model(
-            input_ids=torch.from_numpy(ids).to(self.device),
-            position_ids=positions,
-            use_cache=False,
-            logits_to_keep=width - first,
-        )
-        log_probs = policy_log_probs(out.logits, policy)
-        index = torch.from_numpy(wanted).to(self.device).unsqueeze(-1)
-        picked = log_probs.gather(-1, index).squeeze(-1).double().cpu().numpy()
-        results = []
-        for i, (prompt, continuation) in enumerate(pairs):
-            start = len(prompt) - 1 - first
-            values = picked[i, start : start + len(continuation)].copy()
-            if np.isnan(values).any():
-                raise EngineFault(f"{type(self.model).__name__} gave NaN log-probabilities; its weights may be damaged")
-            results.append(values)
-        return results

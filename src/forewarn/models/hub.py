@@ -5,10 +5,13 @@ Works offline from the hub's cache. Everything else in this package deals in fol
 
 from __future__ import annotations
 
+import glob
 import re
-from pathlib import Path
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -21,8 +24,19 @@ from huggingface_hub.errors import (
 from forewarn.errors import ModelError
 
 _HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
-WANTED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja")
-"""files of a snapshot that models, adapters and tokenizers are made of"""
+_TOP = "."
+SETTINGS = ("*.json", "*.model", "*.txt", "*.jinja")
+"""files of a snapshot that configurations and tokenizers are made of"""
+WEIGHTS = (
+    ("model.safetensors", "model*.safetensors", "pytorch_model.bin", "pytorch_model*.bin"),
+    ("adapter_model.safetensors", "adapter_model.bin"),
+)
+"""weights of models and of adapters by the names that transformers and PEFT look for, in that order: the first that is
+there is a whole set"""
+WANTED = (*SETTINGS, "model*.safetensors", "adapter_model.safetensors")
+"""what is asked for where the files of a repository can't be listed"""
+COPIES = frozenset({"original", "metal", "onnx", "openvino", "gguf", "coreml"})
+"""folders of a repository that hold its model once more, in another program's format"""
 
 
 def is_hub_name(name: str, home: Path = Path()) -> bool:
@@ -42,7 +56,7 @@ def local_folder(name: str | Path) -> Path:
         raise ModelError(f"{name} is neither a folder nor a hub name: give a folder, org/name, or org/name@revision")
     repo, revision = found["repo"], found["revision"]
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(WANTED)))
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=_patterns(repo, revision)))
     except RevisionNotFoundError:
         raise ModelError(
             f"{repo} has no revision {revision!r} on the hub: give a branch, tag or commit of it"
@@ -59,3 +73,44 @@ def local_folder(name: str | Path) -> Path:
             f"{name} is no folder here, is not in the hub's cache, and can't be fetched ({reason}): "
             "give a folder, or fetch it first with `hf download`"
         ) from None
+
+
+def _patterns(repo: str, revision: str | None) -> list[str]:
+    """What to fetch of a repository: the files' own names, or ``WANTED`` where nobody can list them."""
+    try:
+        files = HfApi().list_repo_files(repo, revision=revision)
+    except (HfHubHTTPError, HFValidationError, OSError):  # the cache may hold it; if not, the download says why
+        return list(WANTED)
+    return [glob.escape(file) for file in wanted_files(files)]
+
+
+def wanted_files(files: Sequence[str]) -> list[str]:
+    """The files of a repository that make a model, each weight once.
+
+    A model at the top is what the repository's name means: its folders (checkpoints of its training, copies in other
+    formats) are left out. A repository without one is a trainer's output, of which each folder's model is wanted.
+    """
+    folders: dict[str, list[str]] = {}
+    for file in files:
+        folders.setdefault(str(PurePosixPath(file).parent), []).append(file)
+    if top := _weights(folders.get(_TOP, ())):
+        return _settings(folders[_TOP]) + top
+    wanted = []
+    for folder, inside in folders.items():
+        if not COPIES & set(PurePosixPath(folder).parts):
+            wanted += _settings(inside) + _weights(inside)
+    return wanted
+
+
+def _weights(files: Sequence[str]) -> list[str]:
+    """Of one folder's files, the first set of weights that is there, of a model and of an adapter."""
+    names = {PurePosixPath(file).name: file for file in files}
+    found = []
+    for kinds in WEIGHTS:
+        sets = ([file for name, file in names.items() if fnmatchcase(name, kind)] for kind in kinds)
+        found += next(filter(None, sets), [])
+    return found
+
+
+def _settings(files: Sequence[str]) -> list[str]:
+    return [file for file in files if any(fnmatchcase(file, kind) for kind in SETTINGS)]

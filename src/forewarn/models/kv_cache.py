@@ -16,6 +16,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 def cache_argument(model: Any) -> str:
     """The keyword by which ``model``'s forward takes a cache: ``cache`` as of transformers 5.24, before that
     ``past_key_values`` (which newer releases still take, with a warning, until 5.40)."""
+    if hasattr(model, "get_base_model"):  # PEFT's wrapper takes anything and hands it on
+        model = model.get_base_model()
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 

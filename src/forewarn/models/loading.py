@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from forewarn.errors import InputError, ModelError
 from forewarn.models.hub import local_folder
 from forewarn.models.receipts import read_object, whole_folder
+from forewarn.models.row_limit import RowLimit, context_of, row_limit
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """what transformers raises over files that are missing, or are JSON of another shape"""
@@ -90,6 +91,17 @@ def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
             f"the model in {folder} lacks weights ({lacking[0]} and {len(lacking) - 1} more); give a whole model folder"
         )
     return model.to(device).eval()
+
+
+def longest_row(folder: Path | str, *, transformers: bool = True) -> RowLimit:
+    """The longest row that an engine takes of the model in ``folder``, by its configuration; unknown where it has none
+    that can be read. ``transformers``: of that engine, which stays on one side of where positions change.
+    """
+    try:
+        config = AutoConfig.from_pretrained(local_folder(folder)).get_text_config()
+    except _DAMAGED:  # refused by its receipt, with a better sentence
+        return RowLimit(None)
+    return row_limit(config) if transformers else RowLimit(context_of(config))
 
 
 def load_tokenizer(folder: Path | str) -> Any:

@@ -24,6 +24,10 @@ ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 """files that PEFT keeps an adapter's weights in, and the order in which it looks for them"""
 _IDENTITY_FREE = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "task_type")
 
+_INDEX = ".index.json"
+_WEIGHTS = ("model.safetensors", f"model.safetensors{_INDEX}", "pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
+"""where transformers finds a model's weights, in the order in which it looks"""
+
 _METADATA = "__metadata__"
 """the entry of a safetensors header that is no tensor"""
 
@@ -82,23 +86,35 @@ def signature(folder: str, adapter: str | None) -> Signature:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The weights of a whole model. Raises ModelError where some are missing."""
+    """The files that a whole model is loaded from. Raises ModelError where some are missing."""
     if not (folder / "config.json").is_file():
         raise HalfWrittenError(f"{folder} holds no config.json; give {whole_folder(folder)}")
     read_object(folder / "config.json")
-    # an adapter saved beside a whole model is no part of it
-    found = {path.name: path for path in folder.glob("*.safetensors") if path.name != "adapter_model.safetensors"}
-    found |= {path.name: path for path in folder.glob("pytorch_model*.bin")}
-    for index in folder.glob("*.index.json"):
-        parts = read_object(index).get("weight_map", {})
-        if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
-            raise HalfWrittenError(f"{index} names no files in its weight_map; copy it again")
-        named = set(parts.values())
-        if missing := sorted(named - found.keys()):
-            raise HalfWrittenError(f"{folder} lacks {missing[0]}, which its {index.name} names; copy it again")
-    if not found:
-        raise HalfWrittenError(f"{folder} holds no weights (*.safetensors); give a whole model folder")
-    return [found[name] for name in sorted(found)]
+    # as transformers chooses: the first that is there, whatever lies beside it (a copy in another format, or its index)
+    for name in _WEIGHTS:
+        if (folder / name).is_file():
+            return [folder / name] if not name.endswith(_INDEX) else _parts(folder / name)
+    raise HalfWrittenError(
+        f"{folder} holds no weights ({', '.join(_WEIGHTS)}); {_merge_first(folder) or 'give a whole model folder'}"
+    )
+
+
+def _parts(index: Path) -> list[Path]:
+    """The files that an index names."""
+    parts = read_object(index).get("weight_map", {})
+    if not isinstance(parts, dict) or not parts or not all(isinstance(name, str) for name in parts.values()):
+        raise HalfWrittenError(f"{index} names no files in its weight_map; copy it again")
+    files = [index.parent / name for name in sorted(set(parts.values()))]
+    if missing := [path for path in files if not path.is_file()]:
+        raise HalfWrittenError(f"{index.parent} lacks {missing[0].name}, which its {index.name} names; copy it again")
+    return files
+
+
+def _merge_first(folder: Path) -> str:
+    """The remedy where a trainer left shards of its own beside a folder of settings; empty where it didn't."""
+    if any(folder.parent.glob("model_world_size_*_rank_*.pt")):
+        return "merge the FSDP shards beside it first (verl: python -m verl.model_merger merge)"
+    return ""
 
 
 def whole_folder(folder: Path) -> str:

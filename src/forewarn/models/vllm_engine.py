@@ -7,6 +7,8 @@ Not here: a server by URL (``vllm_server.py``), what requests look like (``vllm_
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from forewarn.errors import EngineFault, InputError, MissingExtraError, ModelError
 from forewarn.models.base import Ids, Sample
 from forewarn.models.checks import check_rows, pairs_of, row_limits
+from forewarn.models.row_limit import RowLimit
 from forewarn.models.vllm_adapters import LORA_MODULES
 from forewarn.models.vllm_answers import as_sample, continuation_log_probs
 from forewarn.models.vllm_requests import (
@@ -33,6 +36,9 @@ from forewarn.models.vllm_requests import (
 )
 from forewarn.records import Policy
 
+CLOSE_S = 30.0
+"""how long vLLM's threads may take to end"""
+
 
 class VLLMEngine:
     """An ``Engine`` over ``vllm.LLM``. Scores at temperature 1 without truncation only, and says so.
@@ -40,7 +46,10 @@ class VLLMEngine:
     ``llm``: made with ``logprobs_mode="processed_logprobs"`` and no prefix caching; see ``from_folder``.
     """
 
-    def __init__(self, llm: Any, *, max_lora_rank: int = MAX_LORA_RANK) -> None:
+    def __init__(
+        self, llm: Any, *, max_lora_rank: int = MAX_LORA_RANK, threads: Sequence[threading.Thread] = ()
+    ) -> None:
+        """``threads``: those that vLLM started here, which ``close`` waits for."""
         config = llm.llm_engine.model_config if hasattr(llm.llm_engine, "model_config") else llm.model_config
         if config.logprobs_mode != LOGPROBS_MODE:
             raise InputError(
@@ -48,6 +57,7 @@ class VLLMEngine:
                 "log-probs are not those of the policy"
             )
         self._llm = llm
+        self._threads = tuple(threads)
         self.vocab_size = int(config.get_vocab_size())
         self.max_len = int(config.max_model_len)
         self._max_lora_rank = max_lora_rank
@@ -83,6 +93,7 @@ class VLLMEngine:
         if not torch.cuda.is_available():
             # a prompt cut in two breaks seeded sampling on CPUs: torch's generators there can't be turned back
             settings["enable_chunked_prefill"] = False
+        before = set(threading.enumerate())
         try:
             llm = LLM(
                 model=str(folder),
@@ -103,7 +114,8 @@ class VLLMEngine:
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise ModelError(f"vLLM can't serve {folder}: {reason}; try the transformers engine") from None
-        return cls(llm, max_lora_rank=max_lora_rank)
+        started = [thread for thread in threading.enumerate() if thread not in before]
+        return cls(llm, max_lora_rank=max_lora_rank, threads=started)
 
     def load_adapter(self, name: str, folder: Path, *, scale: float = 1.0) -> None:
         """Make the PEFT adapter in ``folder`` available as ``name``; vLLM reads it at its first use."""
@@ -129,11 +141,23 @@ class VLLMEngine:
         self._llm.llm_engine.remove_lora(self._requests.pop(name).lora_int_id)
 
     def close(self) -> None:
-        """Stop vLLM and delete what was written for scaled adapters."""
+        """Stop vLLM, wait for its threads and sockets, and delete what was written for scaled adapters.
+
+        vLLM's own ``shutdown`` tells its threads to end and doesn't wait. One that still runs while Python goes down is
+        killed inside ZeroMQ's code, and the process aborts (exit 134) after all its work is done.
+        """
         self._folders.close()
-        shutdown = getattr(getattr(self._llm.llm_engine, "engine_core", None), "shutdown", None)
-        if shutdown is not None:
-            shutdown()
+        core = getattr(self._llm.llm_engine, "engine_core", None)
+        if core is None or not hasattr(core, "shutdown"):
+            return
+        core.shutdown()
+        deadline = time.monotonic() + CLOSE_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        context = getattr(core, "ctx", None)
+        # a context whose sockets a thread still uses must not be taken from under it
+        if context is not None and not any(thread.is_alive() for thread in self._threads):
+            context.destroy(linger=0)
 
     def sample(
         self,
@@ -149,7 +173,7 @@ class VLLMEngine:
         """See ``Engine.sample``. A row's seed is a function of (seed, row): batching doesn't change what is drawn,
         up to rounding in the model. Raises InputError, and EngineFault where vLLM broke."""
         check_sampling(policy)
-        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, max_len=self.max_len)
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=RowLimit(self.max_len))
         check_rows(prompts_ids, self.vocab_size)
         rows = [(prompt, limit) for prompt, limit in zip(prompts_ids, limits, strict=True) for _ in range(n)]
         asked = [i for i, (_, limit) in enumerate(rows) if limit > 0]
@@ -179,7 +203,7 @@ class VLLMEngine:
     ) -> list[NDArray[np.float64]]:
         """See ``Engine.score``. InputError for any policy but temperature 1 without truncation."""
         check_scoring(policy)
-        rows = pairs_of(prompts_ids, continuations_ids, self.max_len - 1)  # vLLM draws one token more
+        rows = pairs_of(prompts_ids, continuations_ids, RowLimit(self.max_len - 1))  # vLLM draws one token more
         check_rows(prompts_ids, self.vocab_size)
         check_rows(rows, self.vocab_size)
         asked = [i for i, continuation in enumerate(continuations_ids) if continuation]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from forewarn.errors import EngineFault, ModelError
 from forewarn.models.base import Ids, Sample
 from forewarn.models.checks import check_rows, pairs_of, row_limits
+from forewarn.models.row_limit import RowLimit
 from forewarn.models.vllm_answers import (
     choice_of,
     continuation_log_probs,
@@ -164,7 +165,7 @@ class VLLMServer:
     ) -> list[Sample]:
         """See ``Engine.sample``. Raises InputError, and EngineFault where the server broke and stayed broken."""
         check_sampling(policy)
-        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, max_len=self.max_len)
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=RowLimit(self.max_len))
         check_rows(prompts_ids, self.vocab_size)
         rows = [(prompt, limit) for prompt, limit in zip(prompts_ids, limits, strict=True) for _ in range(n)]
         model = self._named(adapter)
@@ -189,7 +190,7 @@ class VLLMServer:
     ) -> list[NDArray[np.float64]]:
         """See ``Engine.score``. InputError for any policy but temperature 1 without truncation."""
         check_scoring(policy)
-        rows = pairs_of(prompts_ids, continuations_ids, self.max_len - 1)  # vLLM draws one token more
+        rows = pairs_of(prompts_ids, continuations_ids, RowLimit(self.max_len - 1))  # vLLM draws one token more
         check_rows(prompts_ids, self.vocab_size)
         check_rows(rows, self.vocab_size)
         model = self._named(adapter)

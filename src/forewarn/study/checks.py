@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from forewarn.errors import InputError, StoreError
 from forewarn.models.channels import Channels
 from forewarn.models.checkpoints import ModelSource, receipt, source_signature
 from forewarn.models.engines import TRANSFORMERS, VLLM
-from forewarn.models.hub import local_folder
+from forewarn.models.loading import longest_row
 from forewarn.models.receipts import Receipt, Signature
 from forewarn.models.vllm_line import check_url
 from forewarn.models.vllm_requests import check_sampling, check_scoring
@@ -57,37 +56,33 @@ def check_engine(study: Study, engine: str) -> None:
 
 
 def check_context(study: Study, channels: Channels, engine: str = TRANSFORMERS) -> None:
-    """Raise InputError where a prompt with the longest completion doesn't fit into a model's context."""
-    sizes = {source.folder: context_size(source.folder) for source in (*study.checkpoints, *study.donors)}
-    known = {folder: size for folder, size in sizes.items() if size is not None}
+    """Raise InputError where a prompt with the longest completion doesn't fit into a model's longest row."""
+    ours = engine == TRANSFORMERS
+    folders = dict.fromkeys(source.folder for source in (*study.checkpoints, *study.donors))
+    known = [
+        (found.tokens, folder, found.why)
+        for folder in folders
+        if (found := longest_row(folder, transformers=ours)).tokens
+    ]
     if not known:
         return
-    folder, size = min(known.items(), key=lambda item: item[1])
+    size, folder, why = min(known, key=lambda item: item[0] or 0)
+    assert size is not None
     lengths = {problem.problem_id: len(channels.prompt_ids(problem.question)) for problem in study.problems}
     longest = max(lengths, key=lambda name: lengths[name])
     limit = study.policy.max_total_tokens
-    spare = 0 if engine == TRANSFORMERS else 1  # vLLM scores a row only where it can draw one token more
+    spare = 0 if ours else 1  # vLLM scores a row only where it can draw one token more
     room = size - spare - lengths[longest]
     if limit <= room:
         return
     remedy = f"lower max_total_tokens to {room} or less, or leave" if room > 0 else "leave"
+    end = f"{folder} has {size} tokens {why}, so that what is sampled could not be scored"
+    if not why:
+        end = f"the context of {folder} is {size} tokens{', of which vLLM needs one' if spare else ''}"
     raise InputError(
-        f"problem {longest} asks {lengths[longest]} tokens and a completion may take {limit}, but the context of "
-        f"{folder} is {size} tokens{', of which vLLM needs one' if spare else ''}: {remedy} the longest problems out"
+        f"problem {longest} asks {lengths[longest]} tokens and a completion may take {limit}, but {end}: {remedy} the "
+        f"longest problems out{', or use the vllm engine, which keeps to one kind of positions' if why else ''}"
     )
-
-
-def context_size(folder: str) -> int | None:
-    """Positions that a model was made for (tokens); None where its configuration doesn't say."""
-    try:
-        config: Any = json.loads((local_folder(folder) / "config.json").read_text())
-    except (OSError, ValueError):
-        return None  # refused by its receipt, with a better sentence
-    for part in (config, config.get("text_config", {})):
-        size = part.get("max_position_embeddings")
-        if isinstance(size, int) and size > 0:
-            return size
-    return None
 
 
 def check_same_checkpoints(root: Path, receipts: Mapping[str, str]) -> None:

@@ -156,6 +156,8 @@ class Keys:
 
     study: Study
     receipts: Mapping[str, str]
+    ends: tuple[int, ...] = ()
+    """tokens that end a turn beside the format's own"""
 
     def cell(self, cell: Cell) -> str:
         """Key of a cell's completions: everything that sampling depends on, and nothing else."""
@@ -167,12 +169,17 @@ class Keys:
             used,
             [(p.problem_id, p.question) for p in study.problems_of(cell.exploit_type)],
             [(asdict(s.span), s.count) for s in spans],
-            (study.policy.key, study.seed, study.format_key, study.system, study.dtype),
+            (study.policy.key, study.seed, *self._format()),
         )
 
     def scores(self, cell: Cell, hit_ids: tuple[str, ...]) -> str:
         """Key of the scores of a cell's exploits."""
         return scores_key(self.cell(cell), hit_ids)
+
+    def _format(self) -> tuple[object, ...]:
+        """How a conversation is written and ends, and in which float type it is continued."""
+        named = (self.study.format_key, self.study.system, self.study.dtype)
+        return (*named, self.ends) if self.ends else named
 
     def record(self, cell: Cell) -> CellRecord:
         """What an estimate needs to know of the cell."""
@@ -193,7 +200,7 @@ class Keys:
             "name": study.name,
             "seed": study.seed,
             "policy": asdict(study.policy),
-            "format": (study.format_key, study.system, study.dtype),
+            "format": self._format(),
             "level": study.level,
             "spans": [(s.span.name, s.count, s.exploit_types) for s in study.spans],
             "problems": content_key([asdict(problem) for problem in study.problems]),

@@ -11,6 +11,7 @@ from forewarn.interpolation.sampler import Writer
 from forewarn.models.base import Engine
 from forewarn.models.channels import Channels, bind
 from forewarn.models.checkpoints import ModelSource
+from forewarn.models.ends import model_ends
 from forewarn.models.engines import EngineSpec, open_engine
 from forewarn.models.loading import load_tokenizer
 from forewarn.records import SUBJECT
@@ -42,7 +43,9 @@ def study_channels(study: Study) -> Channels:
     if first is None:
         raise ModelError(f"no model of the study has a tokenizer; save one in {study.checkpoints[0].folder}")
     _check_adapters(study, *first)
-    return bind(study.channel_format, first[1], system=study.system)
+    # of all checkpoints, and no donor's: every span's turns end alike, and as the subject's do
+    ends = model_ends(source.folder for source in study.checkpoints)
+    return bind(study.channel_format, first[1], system=study.system, ends=ends)
 
 
 def _check_adapters(study: Study, folder: str, tokenizer: Any) -> None:
@@ -112,6 +115,7 @@ class ModelRoom:
             sources = (*self._study.checkpoints, *self._study.donors)
             adapters = [Path(s.adapter) for s in sources if s.folder == folder and s.adapter is not None]
             engine = open_engine(self._spec, folder, dtype=self._study.dtype, adapters=adapters)
+            self._engines[folder] = engine  # before it may be refused: what was started has to be stopped
             if self._vocab_size is None:
                 self._vocab_size = engine.vocab_size
             if engine.vocab_size != self._vocab_size:
@@ -119,7 +123,6 @@ class ModelRoom:
                     f"{model_id} ({folder}) has {engine.vocab_size} tokens in its vocabulary where the study's other "
                     f"models have {self._vocab_size}; give models of one family"
                 )
-            self._engines[folder] = engine
         return self._engines[folder]
 
     def _forget(self, source: ModelSource) -> None:

@@ -22,7 +22,7 @@ from forewarn import __version__
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import ExploitType
 from forewarn.judge.judge import Judge
-from forewarn.models.channels import TemplateCheck, check_template
+from forewarn.models.channels import Channels, check_template
 from forewarn.records import Problem, Verdict, content_key
 from forewarn.store import RunFolder, write_json, write_whole
 from forewarn.study.checks import Models, check_context, check_engine, check_same_checkpoints
@@ -81,13 +81,13 @@ def run_study(
     channels = study_channels(study)
     check_context(study, channels, machine.engine)
     models = Models.of(study)
-    keys = Keys(study, {name: held.key for name, held in models.receipts.items()})
+    keys = Keys(study, {name: held.key for name, held in models.receipts.items()}, channels.model_ends)
     run = RunFolder(root)
     check_same_checkpoints(root, keys.receipts)
     run.claim(keys.identity())
     if text is not None:
         write_whole(root / STUDY_FILE, text)
-    _write_manifest(run, study, keys, models, check_template(channels))
+    _write_manifest(run, study, keys, models, channels)
     with Workers(study, root, machine) as workers:
         _sample(study, keys, models, run, workers, tell)
         labels = _judge(study, keys, run, sandboxing, tell)
@@ -102,14 +102,21 @@ def study_problem_keys(study: Study) -> dict[str, str]:
     return {problem.problem_id: problem_key(problem) for problem in study.problems}
 
 
-def _write_manifest(run: RunFolder, study: Study, keys: Keys, models: Models, template: TemplateCheck) -> None:
+def _write_manifest(run: RunFolder, study: Study, keys: Keys, models: Models, channels: Channels) -> None:
+    template = check_template(channels)
     cells = [keys.record(cell) for cell in study.cells()]
     manifest = plan_entries(study.level, study.spans, cells, study_problem_keys(study)) | {
         "study": study.name,
         "seed": study.seed,
         "checkpoints": {c.model_id: c.step for c in study.checkpoints},
         "model_receipts": {name: {"key": held.key, **asdict(held)} for name, held in models.receipts.items()},
-        "format": {"name": study.format_key, "chat_template": template.state, "difference": template.sentence},
+        "format": {
+            "name": study.format_key,
+            "chat_template": template.state,
+            "difference": template.sentence,
+            "end_of_turn": list(channels.end_ids),
+            "ignored_ends": channels.ignored_sentence,
+        },
         "versions": {
             "forewarn": __version__,
             "python": platform.python_version(),

@@ -17,9 +17,8 @@ from forewarn.errors import InputError, ModelError, StoreError
 from forewarn.models.channels import bind
 from forewarn.models.checkpoints import ModelSource
 from forewarn.models.hub import local_folder
-from forewarn.models.loading import check_device, load_model, load_tokenizer
+from forewarn.models.loading import check_device, load_model, load_tokenizer, longest_row
 from forewarn.store import read_json
-from forewarn.study.checks import context_size
 from forewarn.study.file import DonorTable, StudyTable, TrainingTable, read_study_file
 from forewarn.study.from_file import chosen_format, chosen_problems, placed
 from forewarn.training.settings import LoraSettings, SFTSettings
@@ -79,7 +78,7 @@ def _train(
     )
     problems = chosen_problems(table.problems or tables.problems, home)
     examples = donor_examples(problems, channels)
-    check_lengths(examples, context_size(str(base)), [f"problem {problem.problem_id}" for problem in problems])
+    check_lengths(examples, longest_row(base), [f"problem {problem.problem_id}" for problem in problems])
     with _set_aside(folder) as unfinished:
         model = load_model(base, device=tables.engine.device)
         result = sft(

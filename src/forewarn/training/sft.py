@@ -24,6 +24,7 @@ from forewarn.models.adapter_merge import tied_layer
 from forewarn.models.channels import Channels
 from forewarn.models.loading import no_progress_bars, peft_calls
 from forewarn.models.receipts import BASE_FILE, BASE_KEY, base_weights_key
+from forewarn.models.row_limit import RowLimit, row_limit
 from forewarn.records import Problem
 from forewarn.store import write_json
 from forewarn.training.settings import LoraSettings, SFTSettings
@@ -125,16 +126,17 @@ def save(
     write_json(folder / SETTINGS_FILE, json.loads(json.dumps(summary)))
 
 
-def check_lengths(examples: Sequence[Example], context: int | None, names: Sequence[str] | None = None) -> None:
-    """Raise InputError for an example of more than ``context`` tokens, the positions that a model was made for."""
-    lengths = [len(prompt) + len(target) for prompt, target in examples]
-    if context is None or not lengths or max(lengths) <= context:
+def check_lengths(examples: Sequence[Example], longest: RowLimit, names: Sequence[str] | None = None) -> None:
+    """Raise InputError for an example longer than a model's rows may be."""
+    lengths, most = [len(prompt) + len(target) for prompt, target in examples], longest.tokens
+    if most is None or not lengths or max(lengths) <= most:
         return
     worst = lengths.index(max(lengths))
-    count = sum(length > context for length in lengths)
+    count = sum(length > most for length in lengths)
+    end = f"the model has {most} tokens {longest.why}" if longest.why else f"the model's context is {most} tokens"
     raise InputError(
-        f"{names[worst] if names else f'example {worst}'} takes {lengths[worst]} tokens with its answer, but the "
-        f"model's context is {context} tokens: leave out the {count} examples that are longer, or give another base"
+        f"{names[worst] if names else f'example {worst}'} takes {lengths[worst]} tokens with its answer, but {end}: "
+        f"leave out the {count} examples that are longer, or give another base"
     )
 
 
@@ -149,7 +151,7 @@ def _check(examples: Sequence[Example], model: Any) -> None:
             )
         if max(max(prompt), max(target)) >= size:
             raise InputError(f"example {i} holds a token outside this model's vocabulary of {size} tokens")
-    check_lengths(examples, getattr(model.config.get_text_config(), "max_position_embeddings", None))
+    check_lengths(examples, row_limit(model.config.get_text_config()))
 
 
 def _check_trained(model: Any, parameters: Sequence[torch.Tensor], example: Example) -> None:

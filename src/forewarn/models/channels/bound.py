@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from forewarn.errors import InputError, ModelError
+from forewarn.models.channels.ends import format_ends, sorted_ends
 from forewarn.models.channels.formats import FORMATS, ChannelFormat
 from forewarn.models.channels.pieces import Pieces, found_at, may_complete, pattern_of, text_of
 
@@ -55,6 +56,11 @@ class Channels:
     reserved: tuple[str, ...] = field(repr=False)
     """spellings that no question may hold: control tokens, and whatever else the tokenizer calls special"""
     pieces: Pieces = field(repr=False, compare=False)
+    model_ends: tuple[int, ...] = ()
+    """tokens that the model ends its turn with and the format doesn't name"""
+    ignored_ends: tuple[int, ...] = ()
+    """tokens that the model calls ends and that can't be: the format writes them inside the model's own turn, or the
+    tokenizer doesn't have them"""
 
     @cached_property
     def closer_ids(self) -> tuple[int, ...]:
@@ -63,8 +69,19 @@ class Channels:
 
     @cached_property
     def end_ids(self) -> tuple[int, ...]:
-        """Tokens that end the turn, each on its own."""
-        return tuple(self.control_ids[token] for token in self.format.end_of_turn)
+        """Tokens that end the turn, each on its own: the format's, then the model's."""
+        return (*format_ends(self.format, self.control_ids), *self.model_ends)
+
+    @property
+    def ignored_sentence(self) -> str:
+        """For the user: which of the model's own ends don't end a turn; empty where all do."""
+        if not self.ignored_ends:
+            return ""
+        named = [f"{i} ({self.tokenizer.convert_ids_to_tokens(i)})" for i in self.ignored_ends]
+        return (
+            f"the model's configuration calls token {', '.join(named)} an end, which the format {self.format.name!r} "
+            "writes inside a turn or the tokenizer lacks: it doesn't end a turn here"
+        )
 
     @cached_property
     def closing_ids(self) -> tuple[int, ...]:
@@ -147,7 +164,7 @@ class Channels:
         answer, (_, beyond) = token_ids[n_reasoning:], found
         if beyond:  # the closing token spells some of the answer
             return text_of(beyond + self.pieces.of(answer))
-        control = set(self.control_ids.values())
+        control = {*self.control_ids.values(), *self.model_ends}
         kept = [token for token in answer if token not in control]
         return str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
@@ -163,8 +180,11 @@ class Channels:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
 
-def bind(form: str | ChannelFormat, tokenizer: Any, *, system: str | None = None) -> Channels:
+def bind(form: str | ChannelFormat, tokenizer: Any, *, system: str | None = None, ends: Sequence[int] = ()) -> Channels:
     """A format, by name or declared, on ``tokenizer``.
+
+    ``ends``: the tokens with which the model ends its turn by its own account (``models.ends``). They end it here too,
+    except those that the format writes inside the model's turn.
 
     Raises InputError for an unknown name, or a system message where the format has none; ModelError where the
     tokenizer lacks one of the format's control tokens (a model without that reasoning channel) or can't spell its tags.
@@ -174,7 +194,9 @@ def bind(form: str | ChannelFormat, tokenizer: Any, *, system: str | None = None
         raise InputError(f"the format {form.name!r} has no system message: put {system[:40]!r} into the questions")
     ids = {token: _control_id(form, token, tokenizer) for token in form.control}
     special = {str(token): int(i) for i, token in tokenizer.added_tokens_decoder.items() if token.special} | ids
-    bound = Channels(form, tokenizer, system, ids, tuple(special), Pieces(tokenizer, list(special.values())))
+    extra, ignored = sorted_ends(form, ids, ends, len(tokenizer))
+    pieces = Pieces(tokenizer, [*special.values(), *extra])
+    bound = Channels(form, tokenizer, system, ids, tuple(special), pieces, extra, ignored)
     if bound.closed_at(bound.closer_ids) != len(bound.closer_ids):
         if taken := [token for token in special if token in form.closer and token not in form.control]:
             raise ModelError(_control_after_all(form, taken[0], tokenizer))

@@ -5,18 +5,19 @@ A format that differs from what the model was trained on puts every completion o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from jinja2.exceptions import TemplateError, TemplateSyntaxError
 
 from forewarn.errors import ModelError
 from forewarn.models.channels.bound import Channels, bind
 from forewarn.models.channels.formats import FORMATS, ChannelFormat
+from forewarn.models.channels.rendering import Rendering, renderings, why_not
 
 PROBE = "Return x + 1.\ndef solve(x):"
 SYSTEM_KEY = "format.system"
 """the key of a study's file that holds the system message"""
+_STUDYS_SYSTEM = f"the study's {SYSTEM_KEY}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class TemplateCheck:
     """what the template writes of a short question; None: nothing, or it refuses"""
     sentence: str
     """for the user: what differs and what to do about it; empty where it agrees"""
+    near: bool = False
+    """the user's turn is the template's; what stands before or after it differs"""
 
 
 def has_template(tokenizer: Any) -> bool:
@@ -38,7 +41,7 @@ def has_template(tokenizer: Any) -> bool:
 
 
 def check_template(channels: Channels) -> TemplateCheck:
-    """Hold the prompt of a short question against the tokenizer's own rendering of it."""
+    """Hold the prompt of a short question against the tokenizer's own renderings of it."""
     form, tokenizer = channels.format, channels.tokenizer
     if not has_template(tokenizer):
         return TemplateCheck(
@@ -46,18 +49,53 @@ def check_template(channels: Channels) -> TemplateCheck:
         )
     turns = channels.turns(PROBE)
     ours = turns + form.open_reasoning
-    own = _own(tokenizer, channels.system)
+    own = renderings(tokenizer, PROBE, channels.system)
     # some templates write a system message of their own, which the study then holds as its system message
-    for written in (own, _own(tokenizer, None)):
-        if written is not None and len(written) > len(turns) and ours.startswith(written):
-            return TemplateCheck("agrees", written == ours, written, "")
-    if own is None:
-        said = f"its chat template {_why_not(tokenizer, channels.system)}"
-    elif channels.system is None and turns[len(form.start + form.no_system) :] in own:
-        said = f"its chat template begins with a system message ({own[:160]!r}): give that as the study's {SYSTEM_KEY}"
+    without = () if channels.system is None else renderings(tokenizer, PROBE, None)
+    fitting = [r.text for r in (*own, *without) if len(r.text) > len(turns) and ours.startswith(r.text)]
+    if fitting:
+        longest = max(fitting, key=len)
+        return TemplateCheck("agrees", longest == ours, longest, "")
+    if not own:
+        said, near = f"its chat template {why_not(tokenizer, PROBE, channels.system)}", False
     else:
-        said = f"its chat template writes {own[:300]!r} where the format writes {ours[:300]!r}"
-    return TemplateCheck("differs", False, own, f"the format {form.name!r} is not the tokenizer's own: {said}")
+        said, near = _difference(channels, own, turns, ours)
+    sentence = f"the format {form.name!r} is not the tokenizer's own: {said}"
+    return TemplateCheck("differs", False, own[0].text if own else None, sentence, near)
+
+
+def _difference(channels: Channels, own: Sequence[Rendering], turns: str, ours: str) -> tuple[str, bool]:
+    """(What the template writes otherwise, does only the conversation's beginning or end differ)."""
+    if channels.system is None:
+        for rendering in own:
+            if system := _system_of(channels.format, rendering.text, turns):
+                return (
+                    f"{rendering.said} begins with a system message: give that, {system!r}, as {_STUDYS_SYSTEM}",
+                    True,
+                )
+    nearest = max(own, key=lambda rendering: _shared(rendering.text, ours))
+    if nearest.text == turns:
+        return f"{nearest.said} ends with the question and opens no turn of the model", True
+    if nearest.text.startswith(turns):
+        after, opening = nearest.text[len(turns) :], ours[len(turns) :]
+        return f"after the question {nearest.said} writes {after[:300]!r} where the format writes {opening!r}", True
+    return f"{nearest.said} writes {nearest.text[:300]!r} where the format writes {ours[:300]!r}", False
+
+
+def _shared(a: str, b: str) -> int:
+    """Characters that both begin with."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _system_of(form: ChannelFormat, own: str, turns: str) -> str | None:
+    """The system message that a template writes of itself, if with it the format would write what the template does."""
+    before, found, after = own.partition(turns[len(form.start + form.no_system) :])
+    head, slot, tail = (form.start + form.system).partition("{system}")
+    inside = "{system}" in form.turn
+    if not found or not slot or inside or not (before.startswith(head) and before.endswith(tail)):
+        return None
+    fits = bool(after) and form.open_reasoning.startswith(after)
+    return before[len(head) : len(before) - len(tail)] if fits and len(before) > len(head + tail) else None
 
 
 def detect_format(tokenizer: Any, *, system: str | None = None) -> ChannelFormat:
@@ -70,7 +108,7 @@ def detect_format(tokenizer: Any, *, system: str | None = None) -> ChannelFormat
             "the tokenizer has no chat template, so its format can't be told: "
             f"name one of {', '.join(FORMATS)}, or declare one"
         )
-    fitting, near = [], ""
+    fitting, near = [], []
     for form in FORMATS.values():
         if system is not None and not form.system:
             continue
@@ -82,46 +120,21 @@ def detect_format(tokenizer: Any, *, system: str | None = None) -> ChannelFormat
             return form
         if check.state == "agrees":
             fitting.append(form)
-        elif SYSTEM_KEY in check.sentence:
-            near = near or check.sentence
-    if not fitting and _own(tokenizer, system) is None:
+        elif check.near:
+            near.append(check.sentence)
+    own = renderings(tokenizer, PROBE, system)
+    if not fitting and not own:
         raise ModelError(
-            f"the tokenizer's chat template {_why_not(tokenizer, system)}, so its format can't be told: mend it, "
+            f"the tokenizer's chat template {why_not(tokenizer, PROBE, system)}, so its format can't be told: mend it, "
             f"or name one of {', '.join(FORMATS)}, or declare one"
         )
     if not fitting:
+        # one that lacks a system message alone is the format, rather than one that ends otherwise
+        near.sort(key=lambda sentence: SYSTEM_KEY not in sentence)
         raise ModelError(
-            near
-            or f"the tokenizer's chat template is none of {', '.join(FORMATS)}: it writes {_own(tokenizer, system)!r}; "
+            near[0]
+            if near
+            else f"the tokenizer's chat template is none of {', '.join(FORMATS)}: it writes {own[0].text!r}; "
             "declare the format"
         )
     return fitting[0]
-
-
-def _own(tokenizer: Any, system: str | None) -> str | None:
-    """What the tokenizer's template writes of a short question; None where it can't."""
-    try:
-        return _rendered(tokenizer, system)
-    except (TemplateError, TypeError, ValueError):
-        return None
-
-
-def _why_not(tokenizer: Any, system: str | None) -> str:
-    """What a template does that writes nothing."""
-    try:
-        _rendered(tokenizer, system)
-    except TemplateSyntaxError as error:
-        return f"doesn't parse (line {error.lineno}: {error.message})"
-    except (TemplateError, TypeError, ValueError) as error:
-        with_system = "" if system is None else " with a system message"
-        return f"refuses a plain question{with_system} ({' '.join(str(error).split())[:160]})"
-    return "writes nothing that can be used"
-
-
-def _rendered(tokenizer: Any, system: str | None) -> str:
-    messages = [{"role": "user", "content": PROBE}]
-    if system is not None:
-        messages.insert(0, {"role": "system", "content": system})
-    return str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=True)
-    )
