@@ -45,8 +45,8 @@ UNSHARE, LANDLOCK = {"x86_64": 272, "aarch64": 97}.get(platform.machine(), -1), 
     [
         ([], False, "strict", []),
         ([LANDLOCK], False, "strict", ["Landlock"]),
-        ([UNSHARE], False, "hardened", ["small disk"]),
-        ([UNSHARE], True, "hardened", ["small disk"]),
+        ([UNSHARE], False, "hardened", ["own root", "small disk"]),
+        ([UNSHARE], True, "hardened", ["own root", "small disk"]),
         ([UNSHARE, LANDLOCK], True, "weak", []),
     ],
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from forewarn.errors import EngineFault
 from forewarn.judge import codec
-from forewarn.judge.sandbox import Level, Sandbox, SandboxFault
+from forewarn.judge.sandbox import Level, Sandbox
 
 LEVELS: tuple[Level, ...] = ("strict", "hardened", "weak")
 """strongest first; ``inside/defences.py`` says what each has. weak protects neither files nor the network: it is for
@@ -32,17 +34,17 @@ class Trial:
     """defences of the level that this kernel does not have, and without which it works all the same"""
 
 
-def try_level(level: Level, max_memory_mb: int) -> Trial:
-    """Try a level with one harmless execution."""
+def try_level(level: Level, max_memory_mb: int, unreadable: Sequence[Path] = ()) -> Trial:
+    """Try a level with one harmless execution. ``unreadable``: see ``Sandbox``."""
     if sys.platform != "linux":
         return Trial(f"needs Linux; this is {platform.system()}: use a container or a virtual machine")
-    sandbox = Sandbox(level, max_memory_mb)
+    sandbox = Sandbox(level, max_memory_mb, unreadable)
     try:
         execution = sandbox.execute(_HARMLESS, None, 30.0)
         if b'"v":1' not in execution.frames:
             return Trial("a harmless execution gave no result")
         return Trial(None, sandbox.missing)
-    except SandboxFault as fault:
+    except EngineFault as fault:
         return Trial(str(fault))
     finally:
         sandbox.close()
@@ -53,16 +55,18 @@ def works(level: Level, max_memory_mb: int) -> str | None:
     return try_level(level, max_memory_mb).why_not
 
 
-def choose_level(level: Literal["strict", "hardened"] | None, allow_weak: bool, max_memory_mb: int) -> Level:
+def choose_level(
+    level: Literal["strict", "hardened"] | None, allow_weak: bool, max_memory_mb: int, unreadable: Sequence[Path] = ()
+) -> Level:
     """The level asked for, or the strongest that works. Raises ``EngineFault`` if none may be used."""
     reasons = []
     for candidate in (level,) if level is not None else LEVELS[:-1]:
-        trouble = works(candidate, max_memory_mb)
+        trouble = try_level(candidate, max_memory_mb, unreadable).why_not
         if trouble is None:
             return candidate
         reasons.append(f"{candidate}: {trouble}")
     if allow_weak:
-        trouble = works("weak", max_memory_mb)
+        trouble = try_level("weak", max_memory_mb, unreadable).why_not
         if trouble is None:
             return "weak"
         reasons.append(f"weak: {trouble}")

@@ -70,6 +70,11 @@ class Link:
             if self._secrets is not None or self._serve is not None:
                 self._answer(self._secrets or ())
 
+    @property
+    def received(self) -> bytes:
+        """All that came, up to the limit."""
+        return bytes(self._in[: self._max_output_bytes])
+
     def _flush(self) -> None:
         try:
             while self._out:
