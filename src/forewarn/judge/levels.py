@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from forewarn.errors import EngineFault
@@ -34,11 +32,11 @@ class Trial:
     """defences of the level that this kernel does not have, and without which it works all the same"""
 
 
-def try_level(level: Level, max_memory_mb: int, unreadable: Sequence[Path] = ()) -> Trial:
-    """Try a level with one harmless execution. ``unreadable``: see ``Sandbox``."""
+def try_level(level: Level, max_memory_mb: int) -> Trial:
+    """Try a level with one harmless execution."""
     if sys.platform != "linux":
         return Trial(f"needs Linux; this is {platform.system()}: use a container or a virtual machine")
-    sandbox = Sandbox(level, max_memory_mb, unreadable)
+    sandbox = Sandbox(level, max_memory_mb)
     try:
         execution = sandbox.execute(_HARMLESS, None, 30.0)
         if b'"v":1' not in execution.frames:
@@ -55,18 +53,16 @@ def works(level: Level, max_memory_mb: int) -> str | None:
     return try_level(level, max_memory_mb).why_not
 
 
-def choose_level(
-    level: Literal["strict", "hardened"] | None, allow_weak: bool, max_memory_mb: int, unreadable: Sequence[Path] = ()
-) -> Level:
+def choose_level(level: Literal["strict", "hardened"] | None, allow_weak: bool, max_memory_mb: int) -> Level:
     """The level asked for, or the strongest that works. Raises ``EngineFault`` if none may be used."""
     reasons = []
     for candidate in (level,) if level is not None else LEVELS[:-1]:
-        trouble = try_level(candidate, max_memory_mb, unreadable).why_not
+        trouble = works(candidate, max_memory_mb)
         if trouble is None:
             return candidate
         reasons.append(f"{candidate}: {trouble}")
     if allow_weak:
-        trouble = try_level("weak", max_memory_mb, unreadable).why_not
+        trouble = works("weak", max_memory_mb)
         if trouble is None:
             return "weak"
         reasons.append(f"weak: {trouble}")

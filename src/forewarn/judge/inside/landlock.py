@@ -4,7 +4,7 @@ Sources: Linux Documentation/userspace-api/landlock.rst, include/uapi/linux/land
 same numbers on every machine.
 """
 
-# ruff: noqa: PTH208 - pathlib is slow to import
+# ruff: noqa: PTH112, PTH114, PTH208 - pathlib is slow to import
 from __future__ import annotations
 
 import ctypes
@@ -34,7 +34,7 @@ def without(readable: Sequence[str], hidden: Sequence[str]) -> tuple[list[str], 
     read, and the folders of which the names show, those that are hidden included (imports need them listed)."""
     whole, listed = [], []
     for path in readable:
-        if path in hidden:
+        if path in hidden or (os.path.islink(path) and os.path.isdir(path)):  # a rule would hold where a link leads to
             continue
         if any(below.startswith(f"{path}/") for below in hidden):
             listed.append(path)
@@ -70,7 +70,7 @@ def ruleset(readable: Sequence[str], usable: str, listed: Sequence[str] = ()) ->
             handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
-        rights &= handled if os.path.isdir(path) else handled & _OF_A_FILE  # noqa: PTH112
+        rights &= handled if os.path.isdir(path) else handled & _OF_A_FILE
         rule = struct.pack("=Qi", rights, handle)
         kernel.check(kernel.LIBC.syscall(_ADD_RULE, low, 1, rule, ctypes.c_uint(0)), f"landlock rule {path}")
         os.close(handle)
