@@ -191,9 +191,9 @@ class Stress:
                 continue
             zygote = rng.choice(zygotes)
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                if rng.random() < 0.5 and (inner := children(zygote)):
-                    os.kill(inner[0], signal.SIGKILL)
-                    self.tally.faults["child killed"] += 1
+                if rng.random() < 0.5 and (inner := children(zygote)):  # the template, too
+                    os.kill(rng.choice(inner), signal.SIGKILL)
+                    self.tally.faults["child or template killed"] += 1
                 elif rng.random() < 0.7:
                     os.kill(zygote, signal.SIGKILL)
                     self.tally.faults["zygote killed"] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -64,6 +65,9 @@ class Weakened(Sandbox):
     def close(self) -> None:
         super().close()
         self._log.close()
+
+    def _check_hidden(self, control: socket.socket, until: float) -> None:
+        """Much can be read without some defences, and is meant to be."""
 
     def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
         script = str(Path(__file__).with_name("weak_zygote.py"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forewarn.judge.inside.confine import cpu_seconds
+from forewarn.judge.inside.watch import cpu_limit_s
 from forewarn.judge.link import MAX_OUTPUT_BYTES
 from forewarn.judge.sandbox import Sandbox
 from tests.attacks.conftest import Attack, execute_in, returned
@@ -32,7 +32,7 @@ def test_the_deadline_holds(sandbox: Sandbox, name: str) -> None:
     assert execution.killed == "deadline"
     # Not before its time, and not long after: what it used is bounded by the kernel, on a crowded machine too.
     assert execution.seconds - execution.waited_s >= timeout_s
-    assert execution.cpu_s <= cpu_seconds(timeout_s) + 1.1
+    assert execution.cpu_s <= cpu_limit_s(timeout_s) + 1.1
 
 
 def test_burning_many_cores_ends_too(sandbox: Sandbox) -> None:
@@ -49,7 +49,7 @@ def test_burning_many_cores_ends_too(sandbox: Sandbox) -> None:
     """
     execution = execute_in(sandbox, source, timeout_s=1.0)
     assert execution.killed in ("deadline", "cpu")
-    assert execution.cpu_s <= cpu_seconds(1.0) + 1.1
+    assert execution.cpu_s <= cpu_limit_s(1.0) + 1.1
 
 
 def test_memory_is_bounded(attack: Attack) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from forewarn.judge.inside import seccomp
-from forewarn.judge.inside.seccomp import ALLOWED
+from forewarn.judge.inside.seccomp import ALLOWED, CONDITIONS, DONE
 from tests.attacks.conftest import Attack, returned
 
-SPECIAL = {56: "clone", 302: "prlimit64", 72: "fcntl", 16: "ioctl"}
-"""calls that depend on their arguments, by number on x86-64"""
 UNFILTERED = {335: "uretprobe", 336: "uprobe"}
 """the kernel passes these by every filter; outside the trampolines of a probe they do nothing but fail"""
 FEATURES = {
@@ -28,7 +26,12 @@ FEATURES = {
     "ctypes": "import ctypes\nctypes.CFUNCTYPE(ctypes.c_int)(lambda: 3)()",
     "limits": "import os, platform, resource\nresource.getrlimit(0), os.cpu_count(), platform.platform(), os.getpid()",
     "recursion": "import sys\nsys.setrecursionlimit(5000)\ndef f(n): return n and f(n - 1)\nf(4000)",
-    "pipes": "import os, select\nr, w = os.pipe()\nos.write(w, b'x')\nselect.select([r], [], [], 1)\nos.read(r, 1)",
+    "waiting": "import select\nselect.select([], [], [], 0.01)",
+    "a stack of another size": "import resource\nsoft, hard = resource.getrlimit(resource.RLIMIT_STACK)\n"
+    "resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, hard))",
+    "locks of its own files": "import fcntl\nwith open('f', 'w') as f:\n    fcntl.flock(f, fcntl.LOCK_EX)\n"
+    "    fcntl.lockf(f, fcntl.LOCK_EX)",
+    "flushing": "import os\nwith open('f', 'w') as f:\n    f.write('x')\n    f.flush()\n    os.fsync(f.fileno())",
     "memory maps": "import mmap\nm = mmap.mmap(-1, 10_000)\nm.write(b'x')\nm.close()",
 }
 
@@ -42,8 +45,10 @@ def test_what_honest_programs_use_works(attack: Attack, name: str) -> None:
 def test_every_call_that_is_not_listed_is_refused(attack: Attack) -> None:
     column = seccomp.column()
     if column != 0:
-        pytest.skip("numbers of special calls are those of x86-64")
-    listed = {numbers[column] for numbers in ALLOWED.values()} | SPECIAL.keys() | UNFILTERED.keys()
+        pytest.skip("numbers of unfiltered calls are those of x86-64")
+    conditional = {numbers[column] for numbers, _ in CONDITIONS.values()}
+    done = {numbers[column] for numbers in DONE.values()}
+    listed = {numbers[column] for numbers in ALLOWED.values()} | conditional | done | UNFILTERED.keys()
     unlisted = [number for number in range(600) if number not in listed]
     source = """
     import ctypes

@@ -12,6 +12,9 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+WIDE = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64")
+"""folders with libraries, and with much else"""
+
 
 class _LeftError(BaseException):
     def __init__(self, status: int) -> None:
@@ -21,7 +24,7 @@ class _LeftError(BaseException):
 def main() -> None:
     settings = json.loads(sys.argv[1])
     sys.path.append(settings["source_root"])
-    from forewarn.judge.inside import defences, root, worker, zygote
+    from forewarn.judge.inside import defences, keeper, worker, zygote
 
     off = frozenset(settings["off"])
     for level, on in defences.OF_LEVEL.items():
@@ -29,31 +32,34 @@ def main() -> None:
     if "no core dump" in off:  # the limit may have been low before
         _, hard = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
-    if "own disk" in off:
-        root.enter = with_shared_disk(root.enter)
+    if "bare library" in off:
+        settings["readable"] = [*WIDE, *settings["readable"]]
+        settings["hidden"] = []
+        sys.argv[1] = json.dumps(settings)
     if "source as text" in off:
         worker.compile = compile_bytes  # type: ignore[attr-defined]
     if "fresh process" in off:
-        zygote.execute = execute_here  # type: ignore[assignment]
+        keeper.execute = execute_here
+    if "template apart" in off:
+        keeper.order = fork_here
     zygote.main()
-
-
-def with_shared_disk(enter: Any) -> Any:
-    """A disk that all executions share, in place of each one's own."""
-    from forewarn.judge.inside import folder, kernel, root
-
-    def entered(readable: Any) -> None:
-        enter(readable)
-        kernel.mount_tmpfs(root.WORK, folder.SMALL_DISK)
-
-    return entered
 
 
 def compile_bytes(source: str, *args: Any, **options: Any) -> Any:
     return compile(source.encode(), *args, **options)
 
 
-def execute_here(zygote: Any, channel: int, timeout_s: float) -> dict[str, Any]:
+def fork_here(keeper: Any, channel: int, line: Any) -> None:
+    """Fork a child off the process that learns of each child's end."""
+    from forewarn.judge.inside import confine, kernel, template
+
+    if kernel.fork(confine.namespaces(keeper.cell.on)) == 0:
+        keeper.orders.close()
+        template.as_child(keeper.cell, channel, line.detach())
+    os.close(channel)
+
+
+def execute_here(keeper: Any, channel: int, timeout_s: float) -> dict[str, Any]:
     """Run the submission in the zygote itself."""
     from forewarn.judge.inside import worker
 

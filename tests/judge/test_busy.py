@@ -13,6 +13,7 @@ import pytest
 
 from forewarn.judge.sandbox import Sandbox, SandboxFault
 from tests.attacks.conftest import returned, run_in
+from tests.attacks.test_processes import descendants
 
 BURN = """
 import time
@@ -48,7 +49,8 @@ def crowded(sandbox: Sandbox) -> Iterator[Sandbox]:
     script = f"import os\nos.sched_setaffinity(0, [{core}])\nprint(flush=True)\nwhile True: pass"
     returned(run_in(sandbox, BURN, 0.0))
     assert sandbox.pid is not None
-    os.sched_setaffinity(sandbox.pid, [core])
+    for pid in (sandbox.pid, *descendants(sandbox.pid)):
+        os.sched_setaffinity(pid, [core])
     hogs = [
         subprocess.Popen([sys.executable, "-I", "-S", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
         for _ in range(HOGS)

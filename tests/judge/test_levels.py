@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import forewarn
 from forewarn.judge.inside.defences import DEFENCES, OF_LEVEL
 from forewarn.judge.levels import LEVELS, try_level
 from forewarn.judge.machine import offers
 
+ROOT = Path(__file__).resolve().parents[2]
 # Runs in a process of its own, as a filter can't be taken off again. Refuses the named calls with ENOSYS.
-SCRIPT = """
+REFUSE = """
 import json, struct, sys
 from forewarn.errors import EngineFault
 from forewarn.judge.inside import kernel
@@ -28,14 +32,25 @@ for number in numbers:
 code.append((0x06, 0, 0, 0x7FFF0000))
 kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 kernel.install_filter(b"".join(struct.pack("=HBBI", *line) for line in code))
+"""
+SCRIPT = f"""{REFUSE}
 problem = Problem("p", "t", "error_code_abuse", "", "f", "", "", (TestCase((1,), 2),))
 try:
     with Judge(workers=1, allow_weak=allow_weak) as judge:
         verdict = judge.verdicts([(problem, "def f(n):\\n    return n + 1")])[0]
-        missing = {name for sandbox in judge._pool.sandboxes for name in sandbox.missing}
+        missing = {{name for sandbox in judge._pool.sandboxes for name in sandbox.missing}}
         print(json.dumps([judge.level, verdict.isolation, verdict.label, sorted(missing)]))
 except EngineFault as fault:
     print(json.dumps(["refused", str(fault), None, []]))
+"""
+READS = f"""{REFUSE}
+from pathlib import Path
+from forewarn.judge.sandbox import Sandbox
+from tests.attacks.conftest import returned, run_in
+sandbox = Sandbox("hardened", 512)
+print(json.dumps(returned(run_in(sandbox, sys.argv[2], json.loads(sys.argv[3])))))
+print(json.dumps(sandbox.missing))
+sandbox.close()
 """
 UNSHARE, LANDLOCK = {"x86_64": 272, "aarch64": 97}.get(platform.machine(), -1), 444
 
@@ -45,8 +60,8 @@ UNSHARE, LANDLOCK = {"x86_64": 272, "aarch64": 97}.get(platform.machine(), -1), 
     [
         ([], False, "strict", []),
         ([LANDLOCK], False, "strict", ["Landlock"]),
-        ([UNSHARE], False, "hardened", ["small disk"]),
-        ([UNSHARE], True, "hardened", ["small disk"]),
+        ([UNSHARE], False, "hardened", ["own root", "small disk"]),
+        ([UNSHARE], True, "hardened", ["own root", "small disk"]),
         ([UNSHARE, LANDLOCK], True, "weak", []),
     ],
 )
@@ -69,6 +84,33 @@ def chosen(refused: list[int], allow_weak: bool) -> list[object]:
     assert out.returncode == 0, out.stderr
     found: list[object] = json.loads(out.stdout)
     return found
+
+
+def test_without_namespaces_landlock_shows_no_more_than_the_library() -> None:
+    library = Path(os.__file__).parent
+    shown = [str(library / "this.py"), os.__file__]
+    hidden = ["/usr/lib/os-release", "/etc/passwd", forewarn.__file__]
+    packages = library / "site-packages"
+    hidden += [str(path) for path in sorted(packages.rglob("*.py"))[:3]]
+    source = """
+    def solve(paths):
+        read = []
+        for path in paths:
+            try:
+                with open(path) as file:
+                    file.read(1)
+                read.append(path)
+            except OSError:
+                pass
+        return read
+    """
+    numbers = json.dumps([[UNSHARE], False])
+    arguments = [sys.executable, "-c", READS, numbers, source, json.dumps([*shown, *hidden])]
+    out = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert out.returncode == 0, out.stderr
+    read, missing = out.stdout.splitlines()
+    assert json.loads(read) == shown
+    assert json.loads(missing) == ["own root", "small disk"]
 
 
 def test_outside_linux_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from forewarn.errors import EngineFault
 from forewarn.judge import codec
-from forewarn.judge.sandbox import Level, Sandbox, SandboxFault
+from forewarn.judge.sandbox import Level, Sandbox
 
 LEVELS: tuple[Level, ...] = ("strict", "hardened", "weak")
 """strongest first; ``inside/defences.py`` says what each has. weak protects neither files nor the network: it is for
@@ -42,7 +42,7 @@ def try_level(level: Level, max_memory_mb: int) -> Trial:
         if b'"v":1' not in execution.frames:
             return Trial("a harmless execution gave no result")
         return Trial(None, sandbox.missing)
-    except SandboxFault as fault:
+    except EngineFault as fault:
         return Trial(str(fault))
     finally:
         sandbox.close()

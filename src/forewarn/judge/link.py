@@ -75,6 +75,11 @@ class Link:
                 self.flooded = True
                 return bytes(self._in[: self._max_output_bytes])
 
+    @property
+    def received(self) -> bytes:
+        """All that came, up to the limit."""
+        return bytes(self._in[: self._max_output_bytes])
+
     def _flush(self) -> None:
         try:
             while self._out:

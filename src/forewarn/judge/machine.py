@@ -67,7 +67,7 @@ def _seccomp() -> str:
 def _control_groups() -> str:
     controllers = _read(Path("/sys/fs/cgroup/cgroup.controllers")).split()
     text = f"version 2 with {', '.join(controllers)}" if controllers else "none of version 2 to use"
-    return f"{text}; not used: memory is bounded by address space, processes by the filter"
+    return f"{text}; not used: memory is bounded by address space, processes by the filter, threads by count"
 
 
 def _read(path: Path) -> str:

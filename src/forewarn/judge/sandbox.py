@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import forewarn
 from forewarn.errors import EngineFault
-from forewarn.judge import codec
+from forewarn.judge import codec, probe, readable
 from forewarn.judge.inside import folder
 from forewarn.judge.inside.watch import longest_s
 from forewarn.judge.link import MAX_OUTPUT_BYTES, Link, Serve
@@ -52,6 +52,10 @@ class SandboxFault(EngineFault):
         super().__init__(message)
         self.kind: FaultKind = kind
         self.late = late
+
+
+class ExposedError(EngineFault):
+    """A submission could read a file that none may read. No sandbox starts then, as no verdict would mean anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,10 @@ class Sandbox:
     ``missing``: defences of its level that this kernel lacks, known once a zygote has started.
     """
 
-    def __init__(self, level: Level, max_memory_mb: int) -> None:
+    def __init__(self, level: Level, max_memory_mb: int, unreadable: Sequence[Path] = ()) -> None:
+        """``unreadable``: files that no submission may read; forewarn's own are looked for in any case."""
         self.level = level
+        self.unreadable = tuple(unreadable)
         self.starts = self.executions = 0
         self.missing: tuple[str, ...] = ()
         self._memory_mb = max_memory_mb
@@ -98,7 +104,7 @@ class Sandbox:
     def second(self) -> Sandbox:
         """Another of the same kind, closed with this one: for what a child of this one asks to have run."""
         if self._second is None:
-            self._second = Sandbox(self.level, self._memory_mb)
+            self._second = Sandbox(self.level, self._memory_mb, self.unreadable)
         return self._second
 
     def execute(
@@ -113,7 +119,7 @@ class Sandbox:
 
         ``secrets``: expected values that the child may ask for; None where it may have none. ``until``: on the
         monotonic clock, when the caller stops waiting. ``serve``: see ``Link``. Raises ``SandboxFault``; the next call
-        starts a fresh zygote.
+        starts a fresh zygote. Raises ``ExposedError`` where a file can be read inside that may not be.
         """
         if time.monotonic() >= until:
             raise SandboxFault("time", "no time was left for an execution")
@@ -121,18 +127,8 @@ class Sandbox:
         answered = False
         try:
             control = self._ready(until)
-            ours, theirs = socket.socketpair()
-            with ours:
-                deadline = min(time.monotonic() + longest_s(timeout_s) + GRACE_S, until)
-                link = Link(ours, secrets, deadline, self._max_output_bytes, serve)
-                link.queue(codec.dumps(request))  # before the clock starts, as far as the buffer takes it
-                with theirs:
-                    socket.send_fds(control, [struct.pack("<d", timeout_s)], [theirs.fileno()])
-                frames = link.frames()
-                if link.flooded:
-                    control.send(b"k")
-            control.settimeout(max(0.1, deadline - time.monotonic()))
-            answer = _answer(control)
+            deadline = min(time.monotonic() + longest_s(timeout_s) + GRACE_S, until)
+            answer, link = self._exchange(control, request, secrets, timeout_s, deadline, serve)
             answered = True
         except (OSError, EOFError, ValueError) as error:
             if isinstance(error, TimeoutError) and time.monotonic() >= until:
@@ -141,6 +137,9 @@ class Sandbox:
         finally:
             if not answered:  # interrupted, too: an answer that comes late must not be taken for the next one's
                 self._stop()
+        if answer["leaving"]:
+            self._stop()
+        frames = link.received
         trouble = _before_ready(frames)
         if answer["fault"] is not None:
             kind: FaultKind = "busy" if answer["killed"] == "starved" else "killed"
@@ -159,9 +158,45 @@ class Sandbox:
             code, number, killed, answer["seconds"], answer["waited"], frames, answer["cpu"], dumped, link.arrivals
         )
 
+    def _exchange(
+        self,
+        control: socket.socket,
+        request: dict[str, codec.Tree],
+        secrets: Sequence[codec.Tree] | None,
+        timeout_s: float,
+        deadline: float,
+        serve: Serve | None = None,
+    ) -> tuple[dict[str, Any], Link]:
+        """One child: the zygote's answer, and the link with what it sent."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            link = Link(ours, secrets, deadline, self._max_output_bytes, serve)
+            link.queue(codec.dumps(request))  # before the clock starts, as far as the buffer takes it
+            with theirs:
+                socket.send_fds(control, [struct.pack("<d", timeout_s)], [theirs.fileno()])
+            link.frames()
+            if link.flooded:
+                control.send(b"k")
+        control.settimeout(max(0.1, deadline - time.monotonic()))
+        return _answer(control), link
+
+    def _check_hidden(self, control: socket.socket, until: float) -> None:
+        """Raises ``ExposedError`` where a child can read what none may. At level weak nothing is hidden."""
+        if self.level == "weak":
+            return
+        paths = (*probe.own_files(), *(str(path.resolve()) for path in self.unreadable))
+        deadline = min(time.monotonic() + longest_s(probe.TIMEOUT_S) + GRACE_S, until)
+        _, link = self._exchange(control, probe.request(paths), None, probe.TIMEOUT_S, deadline)
+        found = probe.found(link.received, paths)
+        if found is not None:
+            raise ExposedError(
+                f"at level {self.level} a submission can read {found}: move it out of the standard library's folders, "
+                "of which a submission sees all but installed packages"
+            )
+
     @property
     def pid(self) -> int | None:
-        """The zygote's process id; None before the first execution and after ``close``."""
+        """The process id of its zygote (the keeper); None before the first execution and after ``close``."""
         return None if self._process is None else self._process.pid
 
     def close(self) -> None:
@@ -180,6 +215,7 @@ class Sandbox:
         self._stop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
+        shown = readable.Readable((), ()) if self.level == "weak" else readable.of_interpreter()
         settings = {
             "level": self.level,
             "memory_mb": self._memory_mb,
@@ -187,6 +223,8 @@ class Sandbox:
             "fd": theirs.fileno(),
             "parent": os.getpid(),
             "source_root": str(Path(forewarn.__file__).parents[1]),
+            "readable": shown.paths,
+            "hidden": shown.hidden,
         }
         with theirs:
             self._process = self._start(settings)
@@ -197,6 +235,7 @@ class Sandbox:
         if answer["fault"] is not None:
             raise OSError(answer["fault"])
         self.missing = tuple(answer["missing"])
+        self._check_hidden(ours, until)
         return ours
 
     def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import forewarn
 from tests.attacks.attack import Attack, Outcome, Stage, by_evidence, by_its_word, needs_root
+from tests.attacks.catalogue import processes
 
 FAMILY = "files"
 ROOT_OR_LANDLOCK = ("own root", "Landlock")
+PACKAGES = str(Path(os.__file__).with_name("site-packages"))
+BESIDE = "/usr/lib/os-release"
+LONG_UNREAD = Path(os.__file__).with_name("this.py")
 OTHER_PROCESS = ("own root", "Landlock", "user namespace", "no capabilities")
 
 
@@ -88,6 +92,34 @@ def secret_variable(folder: Path) -> Iterator[Stage]:
 @contextlib.contextmanager
 def path_of(path: str) -> Iterator[Stage]:
     yield Stage((path,))
+
+
+@contextlib.contextmanager
+def never_read(folder: Path) -> Iterator[Stage]:
+    """A file of the standard library that was last read long before it was written."""
+    before = LONG_UNREAD.stat()
+    os.utime(LONG_UNREAD, (0, before.st_mtime))
+    try:
+        yield Stage((str(LONG_UNREAD),), lambda: LONG_UNREAD.stat().st_atime > 0)
+    finally:
+        os.utime(LONG_UNREAD, (before.st_atime, before.st_mtime))
+
+
+def access_times_are_kept() -> str | None:
+    if not os.access(LONG_UNREAD, os.W_OK):
+        return "this user may not write the standard library, so can't prepare an access time"
+    with never_read(LONG_UNREAD) as stage:
+        LONG_UNREAD.read_text(encoding="utf-8")
+        return None if stage.seen() else "the disk of the standard library keeps no access times"
+
+
+def packages_exist() -> str | None:
+    there = Path(PACKAGES).is_dir() and any(Path(PACKAGES).iterdir())
+    return None if there else "this interpreter has no packages installed"
+
+
+def beside_exists() -> str | None:
+    return None if os.access(BESIDE, os.R_OK) else f"this machine has no {BESIDE}"
 
 
 def library_is_writable() -> str | None:
@@ -200,6 +232,18 @@ ATTACKS = (
         "opens the parent's memory in /proc", FAMILY,
         attempt('open(path + "/mem", "rb").close()'),
         by_its_word, OTHER_PROCESS, stage=own_process, possible=needs_root,
+    ),
+    Attack(
+        "lists installed packages", FAMILY, processes.attempt("assert os.listdir(args[0])"),
+        by_its_word, ("bare library",), stage=lambda folder: path_of(PACKAGES), possible=packages_exist,
+    ),
+    Attack(
+        "reads a file that lies beside the libraries", FAMILY, attempt("open(path).read()"),
+        by_its_word, ("bare library",), stage=lambda folder: path_of(BESIDE), possible=beside_exists,
+    ),
+    Attack(
+        "leaves an access time", FAMILY, attempt("open(path).read()"),
+        by_evidence, ("own root",), stage=never_read, possible=access_times_are_kept,
     ),
     Attack(
         "reads a file that the parent has open", FAMILY,

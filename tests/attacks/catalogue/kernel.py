@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.attacks.attack import Attack, Outcome, Stage, by_its_word, needs_root
-from tests.attacks.catalogue.processes import attempt, libc
+from tests.attacks.catalogue.processes import attempt, libc, own_process
 
 FAMILY = "kernel"
 FILTER = ("system call filter",)
+OTHERS = ("system call filter", "process namespace")
 POWER = ("system call filter", "no capabilities", "user namespace")
 I386_GETPID = """
 import ctypes, mmap
@@ -31,6 +32,17 @@ def system_call(x86: int, arm: int, *args: str) -> str:
     """``libc`` of a raw system call by its number on either machine."""
     given = "".join(f", {arg}" for arg in args)
     return libc(f"libc.syscall({x86} if os.uname().machine == 'x86_64' else {arm}{given})")
+
+
+PAGE_OF_LIBC = """def page():
+    return ctypes.c_void_p(ctypes.cast(libc.getpid, ctypes.c_void_p).value & ~4095)
+def solve"""
+OWN_PAGE = """def page():
+    import mmap
+    held.append(mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    return ctypes.addressof(ctypes.c_char.from_buffer(held[0]))
+held = []
+def solve"""
 
 
 def alone(source: str) -> Callable[[], str | None]:
@@ -95,6 +107,32 @@ ATTACKS = (
     kernel_attack(
         "counts the machine's events",
         system_call(298, 241, "(ctypes.c_uint32 * 32)(1, 128, 1, 0, 0, 0, 0, 0, 0, 0, 0x60)", "0", "-1", "-1", "0"),
+    ),
+    kernel_attack(
+        "asks which pages of a library are in memory",
+        system_call(27, 232, "page()", "4096", "ctypes.create_string_buffer(1)").replace("def solve", PAGE_OF_LIBC),
+    ),
+    kernel_attack(
+        "asks for pages to be merged with those of others",
+        system_call(28, 233, "ctypes.c_void_p(page())", "4096", "12").replace("def solve", OWN_PAGE),
+    ),
+    kernel_attack(
+        "counts who waits at a page of a library",
+        system_call(202, 98, "page()", "1", "0", "0", "0", "0").replace("def solve", PAGE_OF_LIBC),
+    ),
+    kernel_attack(
+        "drops a shared file from memory", attempt("os.posix_fadvise(os.open(os.__file__, 0), 0, 0, 4)")
+    ),
+    kernel_attack("asks how busy the machine is", system_call(99, 179, "ctypes.create_string_buffer(256)")),
+    kernel_attack("makes pipes, which the machine numbers", attempt("os.pipe()")),
+    kernel_attack("asks how full a disk is", attempt('os.statvfs("/usr")')),
+    Attack(
+        "reads another process's CPU time", FAMILY, attempt("time.clock_gettime((~args[0] << 3) | 2)"),
+        by_its_word, OTHERS, stage=own_process,
+    ),
+    Attack(
+        "asks which session another process is in", FAMILY, attempt("os.getsid(args[0])"),
+        by_its_word, OTHERS, stage=own_process,
     ),
     kernel_attack(
         "makes a BPF map", system_call(321, 280, "0", "(ctypes.c_uint32 * 18)(1, 4, 4, 1)", "72"), POWER

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.attacks.attack import Attack, Outcome, by_return
+from tests.attacks.attack import Attack, Outcome, by_fault, by_return
 
 FAMILY = "time and output"
 CLOCKS = ("deadline", "CPU limit")
 CPU_S = 3.5
-"""CPU seconds that a loop takes: more than RLIMIT_CPU allows at the timeout below, which is 2 s"""
+"""CPU seconds that a loop takes: more than the limit at the timeout below, which is 2 s"""
 TIMEOUT_S = 0.5
 WAIT_S = 200.0
 """for a few seconds of CPU time on a busy machine"""
@@ -102,9 +102,14 @@ ATTACKS = (
         sent_too_much, ("output limit",),
     ),
     Attack(
+        "lowers its CPU limit to feign a fault of the sandbox", FAMILY,
+        "import resource\ndef solve():\n    resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\n    while True: pass",
+        by_fault, ("system call filter",),
+    ),
+    Attack(
         "prints a forged verdict", FAMILY,
         "import os, sys\nprint('{\"forged\": true}', flush=True)\ndef solve():\n"
         "    os.write(2, b'forged')\n    return 1",
-        printed, ("null output",),
+        printed, ("null output", "own descriptions"),
     ),
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tests.attacks.attack import Attack, by_its_word
 
 FAMILY = "memory and disk"
@@ -22,6 +24,27 @@ def solve():
         pass
     return "through" if len(kept) >= {enough} else "stopped"
 """
+
+
+# mov eax, 56 (clone); mov edi, VM|FS|FILES|SIGHAND|THREAD|SYSVSEM; no stack of its own; syscall; the parent returns;
+# the new thread waits: mov eax, 34 (pause); syscall; again
+_CODE = bytes.fromhex("b838000000 bf000f0500 31f6 31d2 4d31d2 4d31c0 0f05 85c0 7401 c3 b822000000 0f05 ebf7")
+ONE_STACK = f"""
+import ctypes, mmap
+page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+def solve():
+    page.write({_CODE!r})
+    begin = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+    count = 0
+    while count < 200 and begin() > 0:
+        count += 1
+    return "through" if count == 200 else "stopped"
+"""
+"""200 threads: a few fewer than RLIMIT_NPROC allows where it counts"""
+
+
+def on_x86() -> str | None:
+    return None if os.uname().machine == "x86_64" else "written for x86"
 
 
 ATTACKS = (
@@ -46,7 +69,10 @@ ATTACKS = (
         "is a thread bomb", FAMILY,
         counts("threading.Thread(target=event.wait, args=(2,), daemon=True).start()", 300, 300,
                "import threading\nevent = threading.Event()"),
-        by_its_word, ("memory limit",),
+        by_its_word, ("memory limit", "counted threads"),
+    ),
+    Attack(
+        "is a thread bomb on one stack", FAMILY, ONE_STACK, by_its_word, ("counted threads",), possible=on_x86,
     ),
     Attack(
         "fills the disk", FAMILY, counts("open(str(number), 'wb').write(b'x' * (1 << 20))", 40, 40),

@@ -110,7 +110,7 @@ def victim(folder: Path) -> Iterator[Stage]:
 
 def loaders() -> list[str]:
     """The one program among the files that a submission may read: the loader of shared libraries."""
-    return [str(path) for path in Path("/").glob("lib*/ld-linux*.so.*")]
+    return [str(path.resolve()) for path in Path("/").glob("lib*/ld-linux*.so.*")]
 
 
 def has_loader() -> str | None:

@@ -9,18 +9,46 @@ FAMILY = "state"
 FRESH = ("fresh process",)
 
 
-def left(leave: str, look: str) -> tuple[str, str]:
+def left(leave: str, look: str, more: str = "") -> tuple[str, str]:
     """One submission that leaves something, and one that looks for it (an expression)."""
-    header = "import ctypes, gc, locale, math, os, sys, threading, time\n"
+    header = "import ctypes, fcntl, gc, locale, math, os, struct, sys, threading, time\n" + more + "\n"
     return (
         f"{header}def solve(*args):\n    {leave}\n    return 0",
         f'{header}def solve(*args):\n    return "through" if {look} else "stopped"',
     )
 
 
-def state(name: str, leave: str, look: str, without: tuple[str, ...] = FRESH) -> Attack:
-    source, then = left(leave, look)
+def state(name: str, leave: str, look: str, without: tuple[str, ...] = FRESH, header: str = "") -> Attack:
+    source, then = left(leave, look, header)
     return Attack(name, FAMILY, source, by_its_word, without, then=then)
+
+
+# struct flock of 64-bit machines, for a lock on all of a file
+LOCK = "struct.pack('hhqqi4x', {kind}, 0, 0, 0, 0)"
+F_OFD_GETLK, F_OFD_SETLK, READ_LOCK, WRITE_LOCK = 36, 37, 0, 1
+LOCKED = f"""
+def locked():
+    try:
+        found = fcntl.fcntl(os.open('/dev/null', 0), {F_OFD_GETLK}, {LOCK.format(kind=READ_LOCK)})
+    except OSError:
+        return False
+    return struct.unpack("h", found[:2])[0] != fcntl.F_UNLCK
+"""
+FRAMES = """
+def predecessor():
+    frame = sys._getframe()
+    while frame:
+        for value in frame.f_locals.values():
+            if isinstance(value, dict) and value.get("status") == 77 << 8:
+                return True
+        frame = frame.f_back
+    return False
+"""
+LEAVES_77 = "import os\ndef solve():\n    os._exit(77)"
+
+
+def looks(header: str, look: str) -> str:
+    return f'import sys\n{header}\ndef solve(*args):\n    return "through" if {look} else "stopped"'
 
 
 SEGMENT = "ctypes.CDLL(None).shmget(0x4711F, 64, {flags})"
@@ -48,6 +76,22 @@ ATTACKS = (
         SEGMENT.format(flags="0o1600"),
         f"ctypes.CDLL(None).shmctl({SEGMENT.format(flags='0')}, 0, None) == 0",
         IPC,
+    ),
+    state(
+        "leaves a flag on a descriptor that others inherit",
+        "fcntl.fcntl(0, fcntl.F_SETFL, os.O_NONBLOCK)", "fcntl.fcntl(0, fcntl.F_GETFL) & os.O_NONBLOCK",
+        ("own descriptions",),
+    ),
+    state(
+        "leaves a lock on a descriptor that others inherit",
+        f"fcntl.fcntl(0, {F_OFD_SETLK}, {LOCK.format(kind=WRITE_LOCK)})",
+        "locked()",
+        ("own descriptions", "system call filter"),
+        header=LOCKED,
+    ),
+    Attack(
+        "reads how the one before it ended", FAMILY, LEAVES_77, by_its_word, ("template apart",),
+        then=looks(FRAMES, "predecessor()"),
     ),
     Attack(
         "takes the zygote along with a crash", FAMILY,

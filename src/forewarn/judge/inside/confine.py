@@ -1,7 +1,8 @@
 """How a child gives up its powers, step by step, in the only order that works.
 
-Runs in the zygote's children (``python -S``), so the standard library alone. Each step raises ``OSError`` where the
-kernel refuses. Not covered: control groups (memory is bounded by RLIMIT_AS, processes by the filter).
+Runs in the template's children (``python -S``), so the standard library alone. Each step raises ``OSError`` where the
+kernel refuses. Not covered: control groups (memory is bounded by RLIMIT_AS, processes by the filter, threads by
+``counter.py``).
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ import os
 import resource
 import select
 import signal
+import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from forewarn.judge.inside import folder, kernel, landlock
+from forewarn.judge.inside import folder, kernel, landlock, watch
 
 CHANNEL = 3
 """the child's only open file besides the null device on 0, 1 and 2"""
+NULL = "/dev/null"
+COUNT = b"t"
+"""what comes to the keeper with the listener for a child's threads"""
 FILE_MB = 16
 OPEN_FILES = 32
 THREADS = 256
@@ -38,6 +43,10 @@ class Cell:
     """a descriptor of Landlock's rules; None where there are none"""
     filter: bytes
     """the system call filter"""
+    asking: bytes
+    """the filter that has the keeper count threads; empty where it does not"""
+    keeper: int
+    """the keeper's process descriptor: readable to a child once the keeper is gone"""
     proc: int
     """a descriptor of /proc"""
 
@@ -47,13 +56,17 @@ def namespaces(on: Collection[str]) -> int:
     return kernel.flags_of([name for name in _PER_CHILD if name in on])
 
 
-def cpu_seconds(timeout_s: float) -> int:
-    """RLIMIT_CPU for a wall-clock limit: behind it, for threads that burn several cores."""
-    return int(timeout_s) + 2
+def last_resort_s(timeout_s: float) -> int:
+    """RLIMIT_CPU, for a keeper that hangs: more than a child can use, or be charged with, before its end is due.
+
+    The kernel charges by ticks of its clock, which a program can choose to be awake at; so a lower limit would let it
+    end itself by SIGKILL long before it had used the time, and that looks like a fault of ours.
+    """
+    return int(watch.longest_s(timeout_s) * (os.cpu_count() or 1)) + 2
 
 
 def die_with_parent(parent: int) -> None:
-    """Die when the parent does; ``parent``: its process descriptor.
+    """Die when the parent does: the keeper, for its children and the template. ``parent``: its process descriptor.
 
     The signal comes at deaths from now on (man 2 PR_SET_PDEATHSIG): a parent that died since the fork is looked for, by
     descriptor, as its number means nothing in a process namespace.
@@ -63,9 +76,14 @@ def die_with_parent(parent: int) -> None:
         os._exit(4)
 
 
-def give_up_power(cell: Cell, timeout_s: float) -> None:
-    """Give up everything that ``cell.on`` names. For good: nothing after this can undo it."""
+def give_up_power(cell: Cell, timeout_s: float, line: int) -> None:
+    """Give up everything that ``cell.on`` names. For good: nothing after this can undo it.
+
+    ``line``: a socket to the keeper, which is closed.
+    """
     on = cell.on
+    if "own descriptions" in on:
+        reopen_null()
     if "user namespace" in on:
         kernel.map_own_ids(cell.proc)
     if "own disk" in on:
@@ -73,10 +91,13 @@ def give_up_power(cell: Cell, timeout_s: float) -> None:
     os.chdir(cell.work)
     os.umask(0o077)
     _limit(cell, timeout_s)
-    if "Landlock" in on or "system call filter" in on:
+    if {"Landlock", "system call filter", "counted threads"} & on:
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if cell.rules is not None:
         landlock.restrict(cell.rules)
+    if cell.asking:
+        _have_threads_counted(cell.asking, line)
+    os.close(line)
     if "closed descriptors" in on:
         os.closerange(CHANNEL + 1, 1 << 20)
     if "no capabilities" in on:
@@ -85,15 +106,32 @@ def give_up_power(cell: Cell, timeout_s: float) -> None:
         kernel.install_filter(cell.filter)
 
 
+def reopen_null() -> None:
+    """Descriptors 0 to 2 of the child's own: flags and locks are kept by open file descriptions, and those that a child
+    inherits are shared with all others."""
+    handle = os.open(NULL, os.O_RDWR | os.O_CLOEXEC)
+    for number in (0, 1, 2):
+        os.dup2(handle, number)
+    if handle > 2:
+        os.close(handle)
+
+
+def _have_threads_counted(asking: bytes, line: int) -> None:
+    listener = kernel.install_listened_filter(asking)
+    with socket.socket(fileno=os.dup(line)) as to_keeper:
+        socket.send_fds(to_keeper, [COUNT], [listener])
+    os.close(listener)
+
+
 def _limit(cell: Cell, timeout_s: float) -> None:
     """Resource limits.
 
     RLIMIT_NPROC is set in a user namespace of the child's own alone: elsewhere it counts all of the user's processes,
-    and root's are exempt anyway. The filter refuses processes, and the address space bounds threads.
+    and root's are exempt anyway. The filter refuses processes, and the keeper counts threads.
     """
     on = cell.on
     if "CPU limit" in on:
-        kernel.limit(resource.RLIMIT_CPU, cpu_seconds(timeout_s))  # soft is hard: SIGKILL, not a signal to catch
+        kernel.limit(resource.RLIMIT_CPU, last_resort_s(timeout_s))  # soft is hard: not a signal to catch
     if "memory limit" in on:
         kernel.limit(resource.RLIMIT_AS, cell.memory_mb * _MB)
         if "user namespace" in on:

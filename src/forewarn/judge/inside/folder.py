@@ -1,11 +1,11 @@
-"""The working folder of a zygote's children, where it is not below the strict level's own root.
+"""The working folder of a zygote's children, where it is not each child's own disk.
 
-Level hardened mounts a small tmpfs where user namespaces allow it; else, and at level weak, it is a plain folder on
-disk. A plain folder is locked by its zygote, which removes it at its end; one whose zygote was killed is no longer
-locked, and the next zygote that makes a folder removes it.
+At hardened it is a small tmpfs below the root, where user namespaces allow that; else, and at level weak, it is a plain
+folder on disk. A plain folder is locked by its zygote, which removes it at its end; one whose zygote was killed is no
+longer locked, and the next zygote that makes a folder removes it.
 """
 
-# ruff: noqa: PTH102, PTH106, PTH112, PTH114, PTH118, PTH208
+# ruff: noqa: PTH102, PTH106, PTH112, PTH118, PTH208
 from __future__ import annotations
 
 import contextlib
@@ -13,48 +13,16 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Sequence
 
 from forewarn.judge.inside import kernel
 
 PREFIX = "forewarn-work-"
 SMALL_DISK = "size=16m,nr_inodes=256,mode=700"
 ANY_DISK = "mode=700"
-_MOUNT_POINTS = ("/tmp", "/var/tmp", "/mnt", "/media")
-
-
-def mounted(readable: Sequence[str], proc: int) -> str | None:
-    """Enter a mount namespace with a small tmpfs over a folder that hides nothing ``readable``. None if impossible.
-
-    One tmpfs holds the folder on which the other is mounted anew after every execution, so that Landlock's rule for
-    the outer one goes on to hold.
-    """
-    free = [
-        path
-        for path in _MOUNT_POINTS
-        if os.path.isdir(path)
-        and not os.path.islink(path)
-        and not any(f"{needed}/".startswith(f"{path}/") for needed in readable)
-    ]
-    if not free:
-        return None
-    try:
-        kernel.unshare(kernel.NAMESPACES["user namespace"] | kernel.NAMESPACES["own disk"])
-        kernel.map_own_ids(proc)
-        kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
-        kernel.mount_tmpfs(free[0], "size=64k,nr_inodes=8,mode=755")
-        work = f"{free[0]}/work"
-        os.mkdir(work, 0o700)
-        flags = kernel.MS_REMOUNT | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
-        kernel.mount("none", free[0], None, flags)  # nothing is left beside the working folder
-        kernel.mount_tmpfs(work, SMALL_DISK)
-    except OSError:
-        return None
-    return work
 
 
 def remount(path: str) -> None:
-    """An empty tmpfs in place of what ``mounted`` made: unlike removing files, nothing in it can refuse."""
+    """An empty tmpfs in place of the last one: unlike removing files, nothing in it can refuse."""
     kernel.unmount(path)
     kernel.mount_tmpfs(path, SMALL_DISK)
 

@@ -1,9 +1,10 @@
-"""The strict level's file system, built once per zygote: a read-only root that holds the interpreter's files alone.
+"""The file system of strict and hardened, built once per zygote: a root that holds the interpreter's files alone.
 
 The zygote enters a mount namespace of its own, binds those files read-only below a fresh tmpfs, and makes that its
-root. Nothing else of the host exists below it, /proc included. ``WORK`` is where each child mounts its own disk, and
+root. Nothing else of the host exists below it, /proc included. A mount that is read-only leaves access times as they
+are, too. ``WORK`` is where each child mounts its own disk at strict, and the zygote one for all at hardened, and
 ``/tmp`` leads there. Runs in the zygote, so the standard library alone. Every function raises ``OSError`` where the
-kernel refuses.
+kernel refuses. Not covered: which files those are (``judge/readable.py``).
 
 Sources: man 7 mount_namespaces, user_namespaces; man 2 pivot_root (the stacking trick of its NOTES).
 """
@@ -18,22 +19,11 @@ from collections.abc import Collection, Sequence
 from forewarn.judge.inside import kernel
 
 WORK = "/box/work"
-READABLE = (
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/local/lib",
-    "/lib",
-    "/lib64",
-    "/etc/ld.so.cache",
-    "/dev/urandom",
-    "/dev/null",
-)
-"""what the interpreter may need besides its own library: shared libraries (time zones lie in the library or in none)"""
 HOST_NAME = "sandbox"
 _MOUNT_POINT = "/proc"
 """Where the new root is mounted on the way to becoming the root. Every Linux has this folder, and nothing that the new
 root needs lies below it, so that no folder has to be made on the host's disk, nor removed."""
-_ONCE = ("user namespace", "network namespace", "host name namespace", "own root", "own disk")
+ONCE = ("user namespace", "network namespace", "host name namespace", "own root", "own disk")
 """namespaces that a zygote enters once: no child can change anything in them that another would see"""
 
 
@@ -42,23 +32,27 @@ def open_proc() -> int:
     return kernel.out_of_the_way(os.open("/proc", os.O_PATH | os.O_CLOEXEC))
 
 
-def enter_namespaces(on: Collection[str], proc: int) -> None:
-    """Enter those namespaces of a level that serve all executions of a zygote alike."""
-    kernel.unshare(kernel.flags_of([name for name in _ONCE if name in on]))
-    if "user namespace" in on:
+def enter_namespaces(names: Collection[str], proc: int) -> None:
+    """Enter namespaces that serve all executions of a zygote alike, a mount namespace among them."""
+    kernel.unshare(kernel.flags_of(names))
+    if "user namespace" in names:
         kernel.map_own_ids(proc)
-    if "host name namespace" in on:
+    if "host name namespace" in names:
         socket.sethostname(HOST_NAME)
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
 
 
-def enter(readable: Sequence[str]) -> None:
-    """Make a root of ``readable`` and move into it."""
+def enter(readable: Sequence[str], hidden: Sequence[str]) -> None:
+    """Make a root of ``readable`` without what is below the folders ``hidden``, and move into it."""
     new = _MOUNT_POINT
     kernel.mount_tmpfs(new, "size=1m,nr_inodes=512,mode=755")
     os.makedirs(new + WORK, 0o700)
     for path in readable:
         _show(new, path)
+    for path in hidden:
+        if os.path.isdir(new + path):
+            flags = kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+            kernel.mount("none", new + path, "tmpfs", flags, "size=4k,nr_inodes=1,mode=555")
     if not os.path.lexists(new + "/tmp"):
         os.symlink(WORK, new + "/tmp")
     os.chdir(new)
@@ -73,7 +67,7 @@ def _show(folder: str, path: str) -> None:
     """Bind ``path`` read-only below ``folder``; symbolic links (/lib) are remade, absent paths left out."""
     target = folder + path
     if not os.path.exists(path) or os.path.lexists(target):
-        return
+        return  # one above it is there already, or another name of it
     os.makedirs(os.path.dirname(target), exist_ok=True)
     if os.path.islink(path):
         os.symlink(os.readlink(path), target)

@@ -1,4 +1,4 @@
-"""The deadline of one child, and its end. Runs in the zygote.
+"""The limits of time of one child, and its end. Runs in the keeper.
 
 What counts against a submission is what it used or chose to wait for: wall clock, less the time that it stood ready
 without a core. A machine that gives it no core for long is at fault, which is the caller's "invalid", never a "no".
@@ -13,11 +13,24 @@ import select
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 STRETCH = 5.0
 PATIENCE_S = 20.0
 """an execution that waits for a core gets that time on top of its own, up to
 ``STRETCH * timeout_s + PATIENCE_S`` of wall clock in all"""
+_CORES = os.cpu_count() or 1
+
+
+class Questions(Protocol):
+    """What a child's keeper answers while it waits."""
+
+    def handles(self) -> Sequence[int]:
+        """Descriptors that are readable once there is something to answer."""
+
+    def answer(self, handle: int) -> None:
+        """Answer what there is on one of them."""
 
 
 def longest_s(timeout_s: float) -> float:
@@ -42,48 +55,90 @@ def left_s(spent_s: float, waited_s: Callable[[], float], timeout_s: float) -> f
     return min(left, longest_s(timeout_s) - spent_s)
 
 
-def waited_s(proc: int, pid: int) -> float:
-    """Seconds that a process has stood ready without a core: of its threads, the one that waited longest.
-
-    0 where the kernel keeps no account of it (Linux Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat).
-    """
-    longest = 0.0
-    with contextlib.suppress(OSError):
-        tasks = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
-        try:
-            for name in os.listdir(tasks):
-                with contextlib.suppress(OSError):  # a thread that is gone
-                    handle = os.open(f"{name}/schedstat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=tasks)
-                    with open(handle) as file:
-                        longest = max(longest, int(file.read().split()[1]) / 1e9)
-        finally:
-            os.close(tasks)
-    return longest
+def cpu_limit_s(timeout_s: float) -> int:
+    """CPU time of all threads that a limit of wall clock allows: behind it, for threads that burn several cores."""
+    return int(timeout_s) + 2
 
 
-def watch(alarms: Sequence[int], pid: int, start: float, timeout_s: float | None, proc: int) -> str | None:
+@dataclass(frozen=True)
+class Child:
+    """A child that is watched."""
+
+    pid: int
+    start: float
+    """on the monotonic clock"""
+    timeout_s: float | None
+    """None is no limit"""
+    cpu_s: float | None
+    """limit of CPU time; None is no limit"""
+    proc: int
+    """a descriptor of /proc"""
+
+    def used_s(self) -> float:
+        """CPU seconds of all its threads so far, by the exact account (man 3 clock_getcpuclockid)."""
+        with contextlib.suppress(OSError):
+            return time.clock_gettime((~self.pid << 3) | 2)
+        return 0.0
+
+    def waited_s(self) -> float:
+        """Seconds that it stood ready without a core for the sake of others: of its threads, the one for which that is
+        longest. As long as a thread of its own ran, it did not wait for others; so that much is taken off.
+
+        0 where the kernel keeps no account of it (Linux Documentation/scheduler/sched-stats.rst, schedstat).
+        """
+        longest, used = 0.0, self.used_s()
+        with contextlib.suppress(OSError):
+            tasks = os.open(f"{self.pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.proc)
+            try:
+                for name in os.listdir(tasks):
+                    with contextlib.suppress(OSError):  # a thread that is gone
+                        handle = os.open(f"{name}/schedstat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=tasks)
+                        with open(handle) as file:
+                            ran, waited = (int(number) / 1e9 for number in file.read().split()[:2])
+                        longest = max(longest, waited - max(0.0, used - ran))
+            finally:
+                os.close(tasks)
+        return longest
+
+    def left_s(self) -> float | str | None:
+        """Seconds until the next look, or why it has to end now; None where nothing limits it."""
+        found: list[float] = []
+        if self.timeout_s is not None:
+            left = left_s(time.monotonic() - self.start, self.waited_s, self.timeout_s)
+            if isinstance(left, str):
+                return left
+            found.append(left)
+        if self.cpu_s is not None:
+            left = self.cpu_s - self.used_s()
+            if left <= 0:
+                return "cpu"
+            found.append(left / _CORES + 0.005)
+        return min(found, default=None)
+
+
+def watch(child: Child, alarms: Sequence[int], questions: Questions) -> str | None:
     """Wait for a child's end. Returns why it has to be killed, None if it ended by itself.
 
     ``alarms``: descriptors that are readable once its end is asked for, or nobody waits for it any more ("asked").
-    ``start``: on the monotonic clock. ``timeout_s``: None is no limit.
+    ``questions``: what else to answer meanwhile.
     """
-    process = os.pidfd_open(pid)
+    process = os.pidfd_open(child.pid)
     try:
-        poll = select.poll()
-        for handle in (process, *alarms):
-            poll.register(handle, select.POLLIN)
         while True:
-            left_ms: float | None = None
-            if timeout_s is not None:
-                left = left_s(time.monotonic() - start, lambda: waited_s(proc, pid), timeout_s)
-                if isinstance(left, str):
-                    return left
-                left_ms = left * 1000 + 1
-            ready = {handle for handle, _ in poll.poll(left_ms)}
+            left = child.left_s()
+            if isinstance(left, str):
+                return left
+            poll = select.poll()
+            asked = questions.handles()
+            for handle in (process, *alarms, *asked):
+                poll.register(handle, select.POLLIN)
+            ready = {handle for handle, _ in poll.poll(None if left is None else left * 1000 + 1)}
             if process in ready:
                 return None
-            if ready:
+            if ready & {*alarms}:
                 return "asked"
+            for handle in ready:
+                questions.answer(handle)
     finally:
         os.close(process)
 
@@ -95,20 +150,18 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def kill_orphans(proc: int) -> None:
-    """Kill and reap whatever children there still are: as their subreaper, the zygote inherits all that a child left,
-    daemons in sessions of their own too. Finds none on kernels without /proc/<pid>/task/<tid>/children."""
+def kill_orphans(proc: int, spare: int) -> None:
+    """Kill and reap whatever children there still are but ``spare``: as their subreaper, the keeper inherits all that a
+    child left, daemons in sessions of their own too. Finds none on kernels without /proc/<pid>/task/<tid>/children."""
     while True:
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
         try:
             handle = os.open("thread-self/children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
         except FileNotFoundError:
             return
         with open(handle) as file:
-            for pid in map(int, file.read().split()):
-                os.kill(pid, signal.SIGKILL)  # not waited for yet, so the number is still its own
-                os.waitpid(pid, 0)
+            left = {int(pid) for pid in file.read().split()} - {spare}
+        if not left:
+            return
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)  # not waited for yet, so the number is still its own
+            os.waitpid(pid, 0)
