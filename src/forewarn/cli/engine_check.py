@@ -103,15 +103,17 @@ def _open(spec: EngineSpec, folder: str, dtype: str, adapters: Sequence[Path], s
 
 def _load(engines: Sequence[Engine], adapter: Path, prompts: Prompts, sizes: CheckSizes) -> AdapterLaw:
     """Load the adapter into every engine, and measure what that does to the first."""
-    from forewarn.models.adapter_law import adapter_law
+    from forewarn.models.adapter_law import USUAL_TOKENS, adapter_law
+    from forewarn.models.check_draws import longest_completion
 
+    longest = longest_completion(engines[0], prompts.ids, sizes.max_new_tokens)
     law = adapter_law(
         engines[0],
         prompts.ids,
         adapter,
         name=CHECKED,
         stop_ids=prompts.stop_ids,
-        max_new_tokens=sizes.max_new_tokens,
+        max_new_tokens=min(USUAL_TOKENS, longest),
         seed=sizes.seed,
     )
     for engine in engines[1:]:

@@ -20,6 +20,9 @@ HALF = 0.5
 NOTHING = 1e-6
 """nats: an adapter whose largest change of a token is below this can't be told from its base"""
 
+USUAL_TOKENS = 32
+"""of a completion: whether weights moved shows in a few"""
+
 
 @dataclass(frozen=True, slots=True)
 class AdapterLaw:
@@ -62,7 +65,7 @@ def adapter_law(
     *,
     name: str,
     stop_ids: Sequence[int] = (),
-    max_new_tokens: int = 32,
+    max_new_tokens: int = USUAL_TOKENS,
     seed: int = 0,
 ) -> AdapterLaw:
     """Score the base's own completions while the adapter in ``folder`` comes and goes; it stays loaded as ``name``.
