@@ -22,7 +22,7 @@ _FORGETFUL.restype = None
 """``syscall`` without what it returns"""
 _IDS = os.geteuid(), os.getegid()
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
 NAMESPACES = {
     "user namespace": 0x10000000,
     "process namespace": 0x20000000,
@@ -149,16 +149,18 @@ def pivot_root(new: str, old: str) -> None:
 
 def install_filter(program: bytes) -> None:
     """Install a seccomp filter for good. ``no_new_privs`` must be set."""
-    _install(program, 0)
+    header, _buffer = _filter(program)
+    check(LIBC.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), header, 0, 0), "seccomp")
 
 
 def install_listened_filter(program: bytes) -> int:
     """The same for a filter that asks: a descriptor for whoever answers (Linux 5.0; one a process)."""
-    return _install(program, _NEW_LISTENER)
-
-
-def _install(program: bytes, flags: int) -> int:
-    buffer = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
+    header, _buffer = _filter(program)
     number = ctypes.c_long(_SECCOMP[seccomp.column()])
-    return check(LIBC.syscall(number, ctypes.c_ulong(1), ctypes.c_ulong(flags), header), "seccomp")
+    return check(LIBC.syscall(number, ctypes.c_ulong(1), ctypes.c_ulong(_NEW_LISTENER), header), "seccomp")
+
+
+def _filter(program: bytes) -> tuple[bytes, object]:
+    """``struct sock_fprog``, and the memory that it points to, which has to outlive it."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    return struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer)), buffer
