@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 import pytest
 
-from forewarn.judge.inside.watch import cpu_limit_s
+from forewarn.judge.inside.watch import cpu_limit_s, longest_s
 from forewarn.judge.link import MAX_OUTPUT_BYTES
 from forewarn.judge.sandbox import Sandbox
 from tests.attacks.conftest import Attack, execute_in, returned
@@ -104,3 +107,56 @@ def test_seconds_are_those_of_the_wall(attack: Attack) -> None:
     cpu_s = returned(run)
     assert isinstance(cpu_s, float)
     assert cpu_s < 0.3 <= run.calls[0].seconds
+
+
+TRICKS = {
+    "a lower limit of CPU time": "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass",
+    "a lower limit by the other call": "import ctypes\nctypes.CDLL(None).syscall(160, 0, (ctypes.c_ulong * 2)(1, 1))\n"
+    "while True: pass",
+    "a lower limit of memory": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1, 1))",
+    "a lower limit of the stack": "import resource\nresource.setrlimit(resource.RLIMIT_STACK, (4096, 4096))\n"
+    "def f(n): return f(n + 1)\nimport sys\nsys.setrecursionlimit(10**6)\nf(0)",
+    "killing itself": "import os\nos.kill(os.getpid(), 9)",
+    "stopping itself": "import os\nos.kill(os.getpid(), 19)",
+    "waiting for its own threads": "import threading\nfor _ in range(40):\n"
+    "    threading.Thread(target=lambda: all(iter(lambda: True, False)), daemon=True).start()\nwhile True: pass",
+    "a closed channel": "import os\nos.close(3)\nos._exit(0)",
+    "a channel put elsewhere": "import os\nos.dup2(3, 20)\nos.dup2(0, 3)\nos._exit(0)",
+    "a signal when its parent dies": "import ctypes\nctypes.CDLL(None).prctl(1, 9, 0, 0, 0)",
+    "an alarm": "import signal\nsignal.setitimer(signal.ITIMER_REAL, 0.01)\nwhile True: pass",
+    "another machine's calls": "import ctypes\nctypes.CDLL(None).syscall(0x40000027)",
+    "no descriptor left": "import os\ntry:\n    while True: os.dup(0)\nexcept OSError: pass",
+    "a claim of not being ready": "import os, struct\nos.write(3, struct.pack('<I', 4) + b'!\"no\"')\nos._exit(4)",
+    "the memory of the machine": "x = []\nwhile True: x.append(bytearray(1 << 20))",
+}
+
+
+@pytest.mark.parametrize("name", TRICKS)
+def test_no_submission_makes_its_verdict_invalid(sandbox: Sandbox, name: str) -> None:
+    source = f"{TRICKS[name]}\ndef solve():\n    return 1"
+    execution = execute_in(sandbox, source, timeout_s=1.0)  # raises a fault where it could
+    assert execution.exit_status is not None or execution.signal is not None
+
+
+def test_time_awake_at_the_clocks_ticks_is_not_charged_twice(sandbox: Sandbox) -> None:
+    # RLIMIT_CPU goes by ticks and ends by SIGKILL, as a kill from outside does: only the keeper's account may end it.
+    execution = execute_in(sandbox, "def solve():\n    return __import__('resource').getrlimit(0)[0]", timeout_s=1.0)
+    (limit,) = re.findall(rb'"v":(\d+)', execution.frames)
+    assert int(limit) > (os.cpu_count() or 1) * longest_s(1.0)
+
+
+def test_the_keeper_ends_what_uses_many_cores(sandbox: Sandbox) -> None:
+    source = """
+    import hashlib, threading
+    def solve():
+        def burn():
+            data = bytes(1 << 22)
+            while True:
+                hashlib.sha256(data).digest()
+        for _ in range(3):
+            threading.Thread(target=burn, daemon=True).start()
+        burn()
+    """
+    execution = execute_in(sandbox, source, timeout_s=1.0)
+    assert execution.killed in ("cpu", "deadline")
+    assert execution.cpu_s < cpu_limit_s(1.0) + 0.5

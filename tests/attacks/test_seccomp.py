@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import platform
+import re
+import struct
+from pathlib import Path
+
 import pytest
 
 from forewarn.judge.inside import seccomp
 from forewarn.judge.inside.seccomp import ALLOWED, CONDITIONS, DONE
 from tests.attacks.conftest import Attack, returned
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "sandbox-calls.md"
 UNFILTERED = {335: "uretprobe", 336: "uprobe"}
 """the kernel passes these by every filter; outside the trampolines of a probe they do nothing but fail"""
 FEATURES = {
@@ -68,6 +74,88 @@ def test_every_call_that_is_not_listed_is_refused(attack: Attack) -> None:
 def test_the_call_above_would_get_an_answer_where_it_is_listed(attack: Attack) -> None:
     source = "import ctypes\ndef solve(number):\n    return ctypes.CDLL(None).syscall(number) > 0"
     assert returned(attack(source, ALLOWED["getpid"][seccomp.column()])) is True
+
+
+def test_the_page_goes_through_every_call() -> None:
+    table = PAGE.read_text().partition("## The calls")[2].partition("## What is left")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted([*ALLOWED, *CONDITIONS, *DONE])
+
+
+ALLOWED_ANSWER, REFUSED, DONE_ANSWER, ABSENT = 0x7FFF0000, 0x00050001, 0x00050000, 0x00050026
+DECISIONS = [
+    ("fcntl", (0, 3), ALLOWED_ANSWER),
+    ("fcntl", (0, 37), REFUSED),
+    ("fcntl", (0, 6), DONE_ANSWER),
+    ("fcntl", (0, 5), REFUSED),
+    ("fcntl", (0, 1031), REFUSED),
+    ("fcntl", (0, 1032), REFUSED),
+    ("flock", (0, 2), DONE_ANSWER),
+    ("prlimit64", (0, 0, 0, 1 << 40), ALLOWED_ANSWER),
+    ("prlimit64", (0, 0, 1, 0), REFUSED),
+    ("prlimit64", (0, 0, 1 << 32, 0), REFUSED),
+    ("prlimit64", (0, 3, 1 << 33, 0), ALLOWED_ANSWER),
+    ("prlimit64", (1, 3, 0, 0), REFUSED),
+    ("madvise", (0, 0, 4), ALLOWED_ANSWER),
+    ("madvise", (0, 0, 21), REFUSED),
+    ("futex", (0, 129), ALLOWED_ANSWER),
+    ("futex", (0, 1), REFUSED),
+    ("futex", (0, 256 | 9), ALLOWED_ANSWER),
+    ("futex", (0, 256 | 10), REFUSED),
+    ("clone", (0x3D0F00,), ALLOWED_ANSWER),
+    ("clone", (0x3D0F00 | 0x10000000,), REFUSED),
+    ("clone", (0x3D0B00,), REFUSED),
+    ("clone", (17,), REFUSED),
+    ("mmap", (0, 0, 0, 0x22), ALLOWED_ANSWER),
+    ("mmap", (0, 0, 0, 0x40022), REFUSED),
+    ("clock_gettime", (1,), ALLOWED_ANSWER),
+    ("clock_gettime", ((1 << 32) - 6,), REFUSED),
+    ("getpriority", (0, 0), ALLOWED_ANSWER),
+    ("getpriority", (0, 7), REFUSED),
+    ("getpriority", (1, 0), REFUSED),
+    ("getpgid", (7,), REFUSED),
+    ("ioctl", (0, 0x5412), REFUSED),
+    ("read", (0,), ALLOWED_ANSWER),
+]
+
+
+def answer(program: bytes, number: int, arguments: tuple[int, ...]) -> int:
+    """What a filter says of a call, by the kernel's rules for classic BPF."""
+    lines = list(struct.iter_unpack("=HBBI", program))
+    arch = seccomp._MACHINES[platform.machine()][1]
+    data = struct.pack("=IIQ6Q", number, arch, 0, *arguments, *[0] * (6 - len(arguments)))
+    at, value = 0, 0
+    while True:
+        code, true, false, k = lines[at]
+        at += 1
+        if code == seccomp._RET:
+            return int(k)
+        if code == seccomp._LOAD:
+            (value,) = struct.unpack_from("=I", data, k)
+        elif code == seccomp._AND:
+            value &= k
+        else:
+            tests = {seccomp._JEQ: value == k, seccomp._JGE: value >= k, seccomp._JSET: bool(value & k)}
+            at += true if tests[code] else false
+
+
+@pytest.mark.parametrize(("name", "arguments", "wanted"), DECISIONS)
+def test_arguments_decide(name: str, arguments: tuple[int, ...], wanted: int) -> None:
+    numbers = {**ALLOWED, **DONE, **{each: found for each, (found, _) in CONDITIONS.items()}}
+    number = numbers[name][seccomp.column()]
+    assert number is not None
+    assert answer(seccomp.program(), number, arguments) == wanted
+
+
+def test_no_thread_is_begun_where_nobody_counts_them() -> None:
+    numbers, _ = CONDITIONS["clone"]
+    number = numbers[seccomp.column()]
+    assert number is not None
+    assert answer(seccomp.program(threads=False), number, (0x3D0F00,)) == REFUSED
+    assert answer(seccomp.asking_program(), number, (0,)) == 0x7FC00000
+    assert answer(seccomp.asking_program(), number + 1, (0,)) == ALLOWED_ANSWER
+    assert answer(seccomp.program(), 435, (0,)) == ABSENT
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

@@ -52,7 +52,8 @@ print(json.dumps(returned(run_in(sandbox, sys.argv[2], json.loads(sys.argv[3])))
 print(json.dumps(sandbox.missing))
 sandbox.close()
 """
-UNSHARE, LANDLOCK = {"x86_64": 272, "aarch64": 97}.get(platform.machine(), -1), 444
+UNSHARE, SECCOMP = {"x86_64": (272, 317), "aarch64": (97, 277)}.get(platform.machine(), (-1, -1))
+LANDLOCK = 444
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ UNSHARE, LANDLOCK = {"x86_64": 272, "aarch64": 97}.get(platform.machine(), -1), 
     [
         ([], False, "strict", []),
         ([LANDLOCK], False, "strict", ["Landlock"]),
+        ([SECCOMP], False, "strict", ["counted threads"]),
         ([UNSHARE], False, "hardened", ["own root", "small disk"]),
         ([UNSHARE], True, "hardened", ["own root", "small disk"]),
         ([UNSHARE, LANDLOCK], True, "weak", []),
@@ -111,6 +113,23 @@ def test_without_namespaces_landlock_shows_no_more_than_the_library() -> None:
     read, missing = out.stdout.splitlines()
     assert json.loads(read) == shown
     assert json.loads(missing) == ["own root", "small disk"]
+
+
+@pytest.mark.parametrize(("refused", "begun"), [([], True), ([SECCOMP], False)])
+def test_where_nobody_counts_threads_there_are_none(refused: list[int], begun: bool) -> None:
+    source = """
+    import threading
+    def solve(paths):
+        try:
+            threading.Thread(target=len, args=("",)).start()
+        except RuntimeError:
+            return False
+        return True
+    """
+    arguments = [sys.executable, "-c", READS, json.dumps([refused, False]), source, "[]"]
+    out = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert out.returncode == 0, out.stderr
+    assert json.loads(out.stdout.splitlines()[0]) is begun
 
 
 def test_outside_linux_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

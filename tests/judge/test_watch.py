@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forewarn.judge.inside.watch import left_s, longest_s
+from forewarn.judge.inside.watch import Child, left_s, longest_s
 
 SECONDS = st.floats(0, 1e4)
 
@@ -47,3 +52,41 @@ def test_it_ends_in_bounded_time_and_for_the_right_reason(spent_s: float, share:
         assert isinstance(answer, float)
         assert answer > 0
         assert spent_s + answer <= longest_s(timeout_s) * (1 + 1e-9)
+
+
+def test_a_process_that_waits_for_its_own_threads_does_not_wait_for_others() -> None:
+    script = (
+        "import os, threading, hashlib\n"
+        f"os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}])\n"
+        "def burn():\n    data = bytes(1 << 22)\n    while True:\n        hashlib.sha256(data).digest()\n"
+        "for _ in range(7):\n    threading.Thread(target=burn, daemon=True).start()\n"
+        "print(flush=True)\nburn()"
+    )
+    proc = os.open("/proc", os.O_PATH)
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", script], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            child = Child(process.pid, time.monotonic(), 1.0, 1.0, proc)
+            before, since = (child.used_s(), child.waited_s()), time.monotonic()
+            time.sleep(1.0)
+            used, waited = child.used_s(), child.waited_s()
+            wall = time.monotonic() - since
+        finally:
+            process.kill()
+            os.close(proc)
+    # On one core what it used and what it waited for others is all there is; its eight threads wait 7/8 of the time.
+    assert used - before[0] > 0
+    assert (used - before[0]) + (waited - before[1]) < 1.1 * wall + 0.2
+
+
+def test_the_limit_of_cpu_time_is_looked_at_before_it_can_be_passed() -> None:
+    child = Child(os.getpid(), time.monotonic(), None, None, -1)
+    assert child.left_s() is None
+    used = child.used_s()
+    assert used == pytest.approx(time.process_time(), abs=0.05)
+    limited = Child(os.getpid(), time.monotonic(), None, used + 10.0, -1)
+    left = limited.left_s()
+    assert isinstance(left, float)
+    assert 0 < left <= 10.0 / (os.cpu_count() or 1) + 0.01
+    assert Child(os.getpid(), time.monotonic(), None, used / 2, -1).left_s() == "cpu"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 N_TIMED = 20
 GUARDS = {
     "strict": "namespaces, a root of its own, Landlock, seccomp and resource limits",
-    "hardened": "Landlock, seccomp and resource limits; no namespaces",
+    "hardened": "Landlock, seccomp and resource limits; a root of its own where user namespaces work",
     "weak": "resource limits and a process group; for code you trust, where you allow it",
 }
 """sandbox level -> what stands between a submission and the machine"""

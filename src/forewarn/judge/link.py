@@ -1,4 +1,4 @@
-"""The parent's end of one child's socket: the request goes out, frames come in, expected values go out when asked for.
+"""The parent's end of one child's socket: the request and what is handed out go out, frames come in.
 
 Bounded in time and size whatever the child does. Frames are returned as they came: ``observe.py`` reads them. When each
 came is noted here, on the parent's clock, as a child can say what it likes of its own.
@@ -11,7 +11,7 @@ import socket
 import struct
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from forewarn.judge import codec
 from forewarn.judge.inside.worker import attempt
@@ -30,14 +30,13 @@ class Link:
     def __init__(
         self,
         end: socket.socket,
-        secrets: Sequence[codec.Tree] | None,
         deadline: float,
         max_output_bytes: int = MAX_OUTPUT_BYTES,
         serve: Serve | None = None,
     ) -> None:
         """``serve``: answers what frames of kind ``P`` ask for; the child waits meanwhile."""
         self._serve = serve
-        self._end, self._secrets, self._deadline = end, secrets, deadline
+        self._end, self._deadline = end, deadline
         self._max_output_bytes = max_output_bytes
         self._out = b""
         self._in = bytearray()
@@ -100,20 +99,11 @@ class Link:
                 return False
             self.arrivals.append(came)
             kind = self._in[self._parsed + 4]
-            if kind in b"P?":
-                self._answer(kind, bytes(self._in[self._parsed + 5 : end]))
+            # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
+            if kind == ord("P") and self._serve is not None and not self._out:
+                self.queue(_served(self._serve, bytes(self._in[self._parsed + 5 : end])))
             self._parsed = end
         return True
-
-    def _answer(self, kind: int, asked: bytes) -> None:
-        # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
-        if self._out:
-            return
-        if kind == ord("P") and self._serve is not None:
-            self.queue(_served(self._serve, asked))
-        secrets = self._secrets or ()
-        if kind == ord("?") and asked.isdigit() and len(asked) < 9 and int(asked) < len(secrets):
-            self.queue(codec.dumps(secrets[int(asked)]))
 
 
 def _served(serve: Serve, asked: bytes) -> bytes:

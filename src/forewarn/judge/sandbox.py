@@ -117,9 +117,9 @@ class Sandbox:
     ) -> Execution:
         """Run one request (see ``inside/worker.py: run``) for at most ``timeout_s`` seconds (see ``inside/watch.py``).
 
-        ``secrets``: expected values that the child may ask for; None where it may have none. ``until``: on the
-        monotonic clock, when the caller stops waiting. ``serve``: see ``Link``. Raises ``SandboxFault``; the next call
-        starts a fresh zygote. Raises ``ExposedError`` where a file can be read inside that may not be.
+        ``secrets``: values that are handed to the child, one for each case; None where it may have none. ``until``: on
+        the monotonic clock, when the caller stops waiting. ``serve``: see ``Link``. Raises ``SandboxFault``; the next
+        call starts a fresh zygote. Raises ``ExposedError`` where a file can be read inside that may not be.
         """
         if time.monotonic() >= until:
             raise SandboxFault("time", "no time was left for an execution")
@@ -170,8 +170,13 @@ class Sandbox:
         """One child: the zygote's answer, and the link with what it sent."""
         ours, theirs = socket.socketpair()
         with ours:
-            link = Link(ours, secrets, deadline, self._max_output_bytes, serve)
-            link.queue(codec.dumps(request))  # before the clock starts, as far as the buffer takes it
+            link = Link(ours, deadline, self._max_output_bytes, serve)
+            handed = secrets or ()
+            # Before the clock starts, as far as there is room. What is handed out waits in the socket until it is read:
+            # a child that had to ask for it would wait for a busy parent.
+            link.queue(codec.dumps(request | {"handed": len(handed)}))
+            for value in handed:
+                link.queue(codec.dumps(value))
             with theirs:
                 socket.send_fds(control, [struct.pack("<d", timeout_s)], [theirs.fileno()])
             link.frames()
@@ -269,14 +274,10 @@ class Sandbox:
 
 def _before_ready(frames: bytes) -> str | None:
     """None if the child was ready to load the submission. What comes after that is the submission's word."""
-    at = 0
-    while at + 5 <= len(frames):
-        (size,) = struct.unpack_from("<I", frames, at)
-        kind, data = frames[at + 4 : at + 5], frames[at + 5 : at + 5 + size]
-        if kind != b"?":
-            return None if kind == b"+" else data[:300].decode("ascii", "replace")
-        at += 5 + size
-    return "it ended before that"
+    if len(frames) < 5:
+        return "it ended before that"
+    (size,) = struct.unpack_from("<I", frames)
+    return None if frames[4:5] == b"+" else frames[5 : min(5 + size, 305)].decode("ascii", "replace")
 
 
 def _answer(control: socket.socket) -> dict[str, Any]:

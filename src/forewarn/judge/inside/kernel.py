@@ -17,9 +17,12 @@ from forewarn.judge.inside import seccomp
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 _PY_LIBC = ctypes.PyDLL(None, use_errno=True)
+_FORGETFUL = ctypes.PyDLL(None, use_errno=True).syscall
+_FORGETFUL.restype = None
+"""``syscall`` without what it returns"""
 _IDS = os.geteuid(), os.getegid()
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
 NAMESPACES = {
     "user namespace": 0x10000000,
     "process namespace": 0x20000000,
@@ -33,7 +36,7 @@ NAMESPACES = {
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 
-_CLONE, _CAPSET, _PIVOT_ROOT, _GETPID, _SECCOMP = (56, 220), (126, 91), (155, 41), (39, 172), (317, 277)
+_CLONE, _CAPSET, _PIVOT_ROOT, _SECCOMP = (56, 220), (126, 91), (155, 41), (317, 277)
 """numbers on x86_64 and aarch64"""
 _CLONE_PARENT = 0x8000
 _NEW_LISTENER = 1 << 3
@@ -99,13 +102,22 @@ def fork(flags: int) -> int:
 def fork_sibling(flags: int) -> bool:
     """Fork a child of this process's own parent (CLONE_PARENT), which alone learns its number. True in the child.
 
-    The number is the one thing about a child that the kernel tells its forker, so the same way of calling is used
-    once more: whatever registers, stack and freed memory held of it holds the forker's own number instead.
+    The number is the one thing about a child that the kernel tells its forker; here it is not even taken for a value
+    of the interpreter, whose memory would keep it: who is the child is seen by its having another number.
     """
-    here = fork(flags | _CLONE_PARENT) == 0
-    if not here:
-        int(_PY_LIBC.syscall(ctypes.c_long(_GETPID[seccomp.column()]), ctypes.c_ulong(flags | 17), 0, 0, 0, 0))
-    return here
+    own = os.getpid()
+    python = ctypes.pythonapi
+    python.PyOS_BeforeFork()
+    ctypes.set_errno(0)
+    _FORGETFUL(ctypes.c_long(_CLONE[seccomp.column()]), ctypes.c_ulong(flags | _CLONE_PARENT | 17), 0, 0, 0, 0)
+    if os.getpid() != own:
+        python.PyOS_AfterFork_Child()
+        return True
+    python.PyOS_AfterFork_Parent()
+    number = ctypes.get_errno()
+    if number:
+        raise OSError(number, f"clone: {os.strerror(number)}")
+    return False
 
 
 def map_own_ids(proc: int) -> None:
@@ -137,16 +149,18 @@ def pivot_root(new: str, old: str) -> None:
 
 def install_filter(program: bytes) -> None:
     """Install a seccomp filter for good. ``no_new_privs`` must be set."""
-    _install(program, 0)
+    header, _buffer = _filter(program)
+    check(LIBC.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), header, 0, 0), "seccomp")
 
 
 def install_listened_filter(program: bytes) -> int:
     """The same for a filter that asks: a descriptor for whoever answers (Linux 5.0; one a process)."""
-    return _install(program, _NEW_LISTENER)
-
-
-def _install(program: bytes, flags: int) -> int:
-    buffer = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
+    header, _buffer = _filter(program)
     number = ctypes.c_long(_SECCOMP[seccomp.column()])
-    return check(LIBC.syscall(number, ctypes.c_ulong(1), ctypes.c_ulong(flags), header), "seccomp")
+    return check(LIBC.syscall(number, ctypes.c_ulong(1), ctypes.c_ulong(_NEW_LISTENER), header), "seccomp")
+
+
+def _filter(program: bytes) -> tuple[bytes, object]:
+    """``struct sock_fprog``, and the memory that it points to, which has to outlive it."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    return struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer)), buffer

@@ -6,8 +6,7 @@ that it never saw. Submissions and faults of theirs end here; nothing is raised 
 Not covered: confinement (``confine.py``) and supervision (``zygote.py``).
 
 Frames: 4 bytes of length, 1 byte of kind, JSON. ``+`` ready, ``!`` our fault before ready, ``L`` loaded, ``x`` loading
-failed, ``r`` a call returned, ``e`` a call raised, ``F`` finished, ``?`` asks the parent for an expected value,
-``P`` for the run of a script.
+failed, ``r`` a call returned, ``e`` a call raised, ``F`` finished, ``P`` asks for the run of a script.
 """
 
 from __future__ import annotations
@@ -47,6 +46,9 @@ class Channel:
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
+        self.handed = 0
+        """values that the parent hands out; they wait in the socket until they are read, one after the other"""
+        self._read_so_far = 0
 
     def send(self, kind: bytes, tree: codec.Tree) -> None:
         data = codec.dumps(tree)
@@ -61,10 +63,14 @@ class Channel:
         (size,) = struct.unpack("<I", self._read(4))
         return codec.loads(self._read(size))
 
-    def ask(self, index: int) -> object:
-        """The expected value of case ``index``; the parent refuses unless the checker's flaw needs it in the child."""
-        self.send(b"?", index)
-        return codec.decode(self.receive())
+    def expected(self, index: int) -> object:
+        """What is handed out for case ``index``, which can be read once, and after those of earlier cases."""
+        if not self._read_so_far <= index < self.handed:
+            raise LookupError(f"nothing is handed out for case {index}, or it was read before")
+        while self._read_so_far <= index:
+            tree = self.receive()
+            self._read_so_far += 1
+        return codec.decode(tree)
 
     def script(self, job: object) -> object:
         """Have a script run in a child of its own (``judge/scripts.py``); the parent refuses unless the checker may."""
@@ -86,7 +92,7 @@ class Tools:
     """What a checker's child side may use: ``namespace`` (the submission's), ``function`` (once loaded), ``cases``."""
 
     def __init__(self, channel: Channel, cases: list[Any], code: str) -> None:
-        self.expected = channel.ask
+        self.expected = channel.expected
         self.script = channel.script
         self.attempt = attempt
         self.code = code
@@ -113,6 +119,7 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
     from unittest.case import SkipTest  # of the zygote's; the parent, which imports this file too, has no use for it
 
     _errors["unittest.case.SkipTest"] = SkipTest
+    channel.handed = request["handed"]
     cases = [_case(tree) for tree in request["cases"]]
     # Builtins of its own: what a submission puts in their place is not what the checker's side calls.
     hooks: dict[str, Any] = {"__name__": "checker_side", "__builtins__": dict(vars(builtins))}
