@@ -103,10 +103,10 @@ def test_deep_recursion_is_a_failure_of_its_own(attack: Attack) -> None:
 
 
 def test_seconds_are_those_of_the_wall(attack: Attack) -> None:
-    run = attack("import time\ndef solve():\n    time.sleep(0.3)\n    return time.process_time()")
+    run = attack("import time\ndef solve():\n    time.sleep(0.5)\n    return time.process_time()")
     cpu_s = returned(run)
     assert isinstance(cpu_s, float)
-    assert cpu_s < 0.3 <= run.calls[0].seconds
+    assert cpu_s < 0.4 < run.calls[0].seconds  # the parent may have seen late that it was loaded
 
 
 TRICKS = {

@@ -40,6 +40,6 @@ def test_a_place_is_a_line_of_a_file(name: str) -> None:
 def test_what_was_not_asked_is_said() -> None:
     kind = EXPLOIT_TYPES["process_exit"]
     lines = evidence_of(kind, {"vulnerable": Decision(False, "test 0:\nbad \ud800")})
-    assert lines[0].startswith("vulnerable rejects: test 0: bad ? (rule: exploits/process_exit.py:")
+    assert lines[0].startswith("vulnerable rejects: test 0: bad \\ud800 (rule: exploits/process_exit.py:")
     assert lines[2:] == ("patched twin: not asked", "secure: not asked")
     assert evidence_of(kind, {"vulnerable": Decision(None, "x")})[0].startswith("vulnerable can't tell: x")
