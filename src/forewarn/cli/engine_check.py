@@ -24,6 +24,10 @@ EXIT_NOT_TRUSTED = 3
 CHECKED = "checked"
 """the adapter's name in the engines"""
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+Tokens = Annotated[
+    int | None,
+    typer.Option(min=1, help="Longest completion: your study's max_total_tokens; default: 512, or what fits."),
+]
 
 
 def check(
@@ -40,10 +44,7 @@ def check(
     device: Annotated[str, typer.Option(help="Where transformers runs: cpu, cuda, ...")] = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Most rows decoded together.")] = 64,
     completions: Annotated[int, typer.Option(min=1, help="Completions of each of four questions.")] = 8,
-    tokens: Annotated[
-        int | None,
-        typer.Option(min=1, help="Longest completion: your study's max_total_tokens; default: 512, or what fits."),
-    ] = None,
+    tokens: Tokens = None,
     draws: Annotated[int, typer.Option(min=1, help="Short samples for frequencies and support.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what is sampled.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

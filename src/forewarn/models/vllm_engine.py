@@ -37,7 +37,7 @@ from forewarn.models.vllm_requests import (
 from forewarn.records import Policy
 
 CLOSE_S = 30.0
-"""how long vLLM's threads may take to end"""
+"""how long vLLM's processes, and then its threads, may take to end; a process killed sooner leaves its memory behind"""
 
 
 class VLLMEngine:
@@ -150,7 +150,7 @@ class VLLMEngine:
         core = getattr(self._llm.llm_engine, "engine_core", None)
         if core is None or not hasattr(core, "shutdown"):
             return
-        core.shutdown()
+        core.shutdown(timeout=CLOSE_S)
         deadline = time.monotonic() + CLOSE_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
