@@ -21,6 +21,7 @@ from polars.testing import assert_frame_equal
 from forewarn.errors import EngineFault, InputError, ModelError, StoreError
 from forewarn.estimation import span_log_ratios
 from forewarn.judge.judge import Judge
+from forewarn.models.channels import CodeRule
 from forewarn.models.checkpoints import ModelSource
 from forewarn.models.loading import load_model
 from forewarn.records import Span
@@ -29,6 +30,7 @@ from forewarn.study import (
     Machine,
     PlannedSpan,
     Study,
+    estimate_run,
     read_cells,
     read_completions,
     read_estimates,
@@ -38,7 +40,7 @@ from forewarn.study import (
 )
 from tests.models.tiny import tiny_model, tiny_tokenizer
 from tests.study_runner import tiny_study
-from tests.tiny_world import SPANS, TinyWorld, enumerate_world, is_exploit
+from tests.tiny_world import SPANS, TOKEN, TinyWorld, enumerate_world, is_exploit
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,41 @@ def test_a_second_run_does_nothing_and_another_folder_gives_the_same(
         assert_frame_equal(left, right)
 
 
+def test_another_rule_reads_and_judges_the_same_completions_again(
+    world: TinyWorld, finished: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(finished, root)
+    drawn = {path: path.stat().st_mtime_ns for path in root.glob("completions/*.parquet")}
+    rule = CodeRule(stop=(f"# {TOKEN}",))  # cuts the exploits off where they begin to be some
+    study = dataclasses.replace(tiny_study(world), code_rule=rule)
+    assert all(cell.estimate.n_hits == 0 for cell in run_study(study, root))
+    assert {path: path.stat().st_mtime_ns for path in root.glob("completions/*.parquet")} == drawn
+    assert json.loads((root / "manifest.json").read_text())["code"]["stop"] == [f"# {TOKEN}"]
+    assert not read_completions(root)["code"].drop_nulls().str.contains(TOKEN, literal=True).any()
+    before = read_completions(finished)["code"].drop_nulls().str.contains(TOKEN, literal=True)
+    assert before.any(), "the test must be able to fail"
+    estimate_run(root)
+    assert read_hits(root).is_empty()
+    run_study(tiny_study(world), root)  # and back: nothing of the other rule is left in any table
+    for left, right in zip(all_tables(finished)[:3], all_tables(root)[:3], strict=True):
+        assert_frame_equal(left, right)
+
+
+def test_completions_of_an_earlier_version_are_read_by_the_rule_of_this_run(
+    world: TinyWorld, finished: Path, tmp_path: Path
+) -> None:
+    """Their shards hold the code as it was read then, and there are no submissions beside them."""
+    root = tmp_path / "run"
+    shutil.copytree(finished, root)
+    shutil.rmtree(root / "submissions")
+    for path in root.glob("completions/*.parquet"):
+        pl.read_parquet(path).with_columns(code=pl.lit("raise SystemExit"), code_key=pl.lit("x")).write_parquet(path)
+    run_study(tiny_study(world), root)
+    for left, right in zip(all_tables(finished), all_tables(root), strict=True):
+        assert_frame_equal(left, right)
+
+
 @pytest.mark.parametrize("moments", [[("completions", 1), ("verdicts", 1), ("scores", 1), ("estimates", 1)]])
 def test_killed_in_each_stage_and_run_again_gives_the_same_tables(
     world: TinyWorld, finished: Path, tmp_path: Path, moments: list[tuple[str, int]]
@@ -145,7 +182,7 @@ def test_killed_in_each_stage_and_run_again_gives_the_same_tables(
         assert ended.returncode == -signal.SIGKILL, f"the study was not killed at {stage} {done}"
         assert not (root / "estimates.parquet").exists()
     kept = {path: path.stat().st_mtime_ns for path in root.glob("*/*.parquet")}
-    assert {path.parent.name for path in kept} == {"completions", "verdicts", "scores"}
+    assert {path.parent.name for path in kept} == {"completions", "submissions", "verdicts", "scores"}
     run_study(tiny_study(world), root)
     assert {path: path.stat().st_mtime_ns for path in root.glob("*/*.parquet")} == kept
     for left, right in zip(all_tables(finished), all_tables(root), strict=True):

@@ -19,7 +19,7 @@ from forewarn.store import RunFolder, read_json, write_table
 from forewarn.study.estimates import cell_estimate
 from forewarn.study.plan import CellRecord, PlannedSpan, scores_key
 from forewarn.study.tables import HITS, CellEstimate, estimates_table
-from forewarn.study.work import COMPLETIONS, SCORES, VERDICTS
+from forewarn.study.work import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS
 
 ESTIMATES_FILE, HITS_FILE, MANIFEST_FILE = "estimates.parquet", "hits.parquet", "manifest.json"
 
@@ -44,12 +44,22 @@ def read_labels(run: RunFolder) -> Labels:
     return labels
 
 
-def labelled(run: RunFolder, cell_key: str, problem_keys: Mapping[str, str], labels: Labels) -> pl.DataFrame:
+def submitted(run: RunFolder, cell: CellRecord) -> pl.DataFrame:
+    """A cell's completions with their submissions, ``code`` and ``code_key``."""
+    table = run.shards(COMPLETIONS).read(cell.key)
+    if cell.submissions is None:
+        return table
+    read = run.shards(SUBMISSIONS).read(cell.submissions)
+    table = table.drop("code", "code_key", strict=False)  # of earlier versions, read by another rule
+    return table.join(read, on="completion_id", how="left", maintain_order="left")
+
+
+def labelled(run: RunFolder, cell: CellRecord, problem_keys: Mapping[str, str], labels: Labels) -> pl.DataFrame:
     """A cell's completions with their labels: "failed" where no answer opened, "invalid" where judging broke.
 
     ``problem_keys``: by problem id.
     """
-    table = run.shards(COMPLETIONS).read(cell_key)
+    table = submitted(run, cell)
     found = [
         "failed" if code is None else labels.by_pair.get((problem_keys[problem_id], code), "invalid")
         for problem_id, code in table.select("problem_id", "code_key").iter_rows()
@@ -77,13 +87,14 @@ def plan_entries(
                 "exploit_type": c.exploit_type,
                 "key": c.key,
                 "receipt": c.receipt,
+                "submissions": c.submissions,
             }
             for c in cells
         ],
     }
 
 
-def _read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:
+def read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:
     path = root / MANIFEST_FILE
     manifest: Any = read_json(path)
     try:
@@ -110,14 +121,14 @@ def estimate_run(
     """
     if level is not None:
         check_level(level)
-    planned, cells, problem_keys = _read_plan(root)
+    planned, cells, problem_keys = read_plan(root)
     run = RunFolder(root)
     labels = read_labels(run)
     estimates, details = [], [pl.DataFrame(schema=HITS)]
     for done, cell in enumerate(cells):
         if progress is not None:
             progress("estimates", done, len(cells))
-        table = labelled(run, cell.key, problem_keys, labels)
+        table = labelled(run, cell, problem_keys, labels)
         estimate, detail = cell_estimate(cell, level or planned, table, _scores(run, cell, exploits_of(table)))
         estimates.append(estimate)
         details.append(detail)

@@ -42,7 +42,7 @@ def study_channels(study: Study) -> Channels:
     if first is None:
         raise ModelError(f"no model of the study has a tokenizer; save one in {study.checkpoints[0].folder}")
     _check_adapters(study, *first)
-    return bind(study.channel_format, first[1], system=study.system)
+    return bind(study.channel_format, first[1], system=study.system, code_rule=study.code_rule)
 
 
 def _check_adapters(study: Study, folder: str, tokenizer: Any) -> None:

@@ -7,7 +7,6 @@ reasoning; what it spells beyond the closer is read as the answer's first charac
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,12 +14,11 @@ from functools import cached_property
 from typing import Any, Literal
 
 from forewarn.errors import InputError, ModelError
+from forewarn.models.channels.code import CodeRule, extract_code
 from forewarn.models.channels.formats import FORMATS, ChannelFormat
 from forewarn.models.channels.pieces import Pieces, found_at, may_complete, pattern_of, text_of
 
 Case = Literal["whole", "cut_answer", "repeated", "nested", "missing", "cut_reasoning"]
-
-_FENCED = re.compile(r"```[^\n`]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +34,6 @@ class Split:
     of missing or cut_reasoning, repeated, nested, cut_answer, whole."""
 
 
-def extract_code(text: str) -> str:
-    """The submission in an answer: its last complete fenced block, else the whole text without outer white space."""
-    blocks = _FENCED.findall(text)
-    return str(blocks[-1]) if blocks else text.strip()
-
-
 @dataclass(frozen=True)
 class Channels:
     """A format bound to a tokenizer. Make one with ``bind``."""
@@ -55,6 +47,8 @@ class Channels:
     reserved: tuple[str, ...] = field(repr=False)
     """spellings that no question may hold: control tokens, and whatever else the tokenizer calls special"""
     pieces: Pieces = field(repr=False, compare=False)
+    code_rule: CodeRule = field(default_factory=CodeRule)
+    """how the submission is read off an answer"""
 
     @cached_property
     def closer_ids(self) -> tuple[int, ...]:
@@ -151,10 +145,14 @@ class Channels:
         kept = [token for token in answer if token not in control]
         return str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def code(self, token_ids: Sequence[int], n_reasoning: int) -> str | None:
-        """The submission: ``extract_code`` of the answer; None where no answer opened."""
+    def code(self, token_ids: Sequence[int], n_reasoning: int, entry_point: str | None = None) -> str | None:
+        """The submission: ``extract_code`` of the answer; None where no answer opened, or a stop string ended the turn
+        before it could."""
         text = self.answer_text(token_ids, n_reasoning)
-        return None if text is None else extract_code(text)
+        stops = [pattern_of(stop, self.control_ids) for stop in self.code_rule.stop]
+        if text is None or self._in(self.pieces.of(token_ids[:n_reasoning]), *stops):
+            return None
+        return extract_code(text, entry_point, self.code_rule)
 
     def _answer(self, answer: str) -> tuple[int, ...]:
         return (*self._encode(self.format.answer_lead + answer), self.end_ids[0])
@@ -163,18 +161,27 @@ class Channels:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
 
-def bind(form: str | ChannelFormat, tokenizer: Any, *, system: str | None = None) -> Channels:
-    """A format, by name or declared, on ``tokenizer``.
+def bind(
+    form: str | ChannelFormat, tokenizer: Any, *, system: str | None = None, code_rule: CodeRule | None = None
+) -> Channels:
+    """A format, by name or declared, on ``tokenizer``. ``code_rule``: how submissions are read off answers.
 
-    Raises InputError for an unknown name, or a system message where the format has none; ModelError where the
+    Raises InputError for an unknown name, a system message where the format has none, or a stop string that the closer
+    holds, since no answer would ever open; ModelError where the
     tokenizer lacks one of the format's control tokens (a model without that reasoning channel) or can't spell its tags.
     """
     form = named_format(form)
     if system is not None and not form.system:
         raise InputError(f"the format {form.name!r} has no system message: put {system[:40]!r} into the questions")
+    rule = code_rule or CodeRule()
+    if ending := [stop for stop in rule.stop if stop in form.closer]:
+        raise InputError(
+            f"the stop string {ending[0]!r} is in {form.closer!r}, which closes the reasoning of the format "
+            f"{form.name!r}, so no answer would ever open: leave it out"
+        )
     ids = {token: _control_id(form, token, tokenizer) for token in form.control}
     special = {str(token): int(i) for i, token in tokenizer.added_tokens_decoder.items() if token.special} | ids
-    bound = Channels(form, tokenizer, system, ids, tuple(special), Pieces(tokenizer, list(special.values())))
+    bound = Channels(form, tokenizer, system, ids, tuple(special), Pieces(tokenizer, list(special.values())), rule)
     if bound.closed_at(bound.closer_ids) != len(bound.closer_ids):
         if taken := [token for token in special if token in form.closer and token not in form.control]:
             raise ModelError(_control_after_all(form, taken[0], tokenizer))
