@@ -151,6 +151,15 @@ def test_the_library_refuses_the_same_kinds(dtype: Any) -> None:
         mixture_estimate([[0.0], [0.0, 1.0]], [True, False], [0, 0])
 
 
+def test_ids_of_a_table_are_text_and_other_objects_are_none() -> None:
+    held = arrays()
+    as_objects = {**held, "problem_N": held["problem_N"].astype(object)}
+    assert mixture_estimate(**as_objects) == mixture_estimate(**held)  # type: ignore[arg-type]
+    as_objects["problem_N"][3] = None
+    with pytest.raises(InputError, match="problem_N holds Python objects"):
+        mixture_estimate(**as_objects)  # type: ignore[arg-type]
+
+
 def cut(path: Path) -> None:
     np.savez(path, **arrays())
     path.write_bytes(path.read_bytes()[:-200])

@@ -80,6 +80,8 @@ def codes(name: str, value: ArrayLike | None, n: int) -> tuple[Ints, int]:
     if value is None:
         return np.zeros(n, dtype=np.int64), 1
     array = one_dimensional(name, value, n, "any")
+    if array.dtype.kind == "O" and all(type(item) is str for item in array):
+        array = array.astype(np.str_)  # a column of text, as a table hands it over
     if array.dtype.kind not in "biufUTS":
         raise InputError(f"{name} holds {kind_of(array)}: give ids as text or whole numbers")
     if array.dtype.kind == "f" and np.isnan(array).any():
