@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
-import os
 import resource
 import shutil
 import signal
@@ -27,7 +25,6 @@ from forewarn.models.loading import load_model
 from forewarn.records import Span
 from forewarn.store import RunFolder
 from forewarn.study import (
-    Machine,
     PlannedSpan,
     Study,
     estimate_run,
@@ -187,27 +184,6 @@ def test_killed_in_each_stage_and_run_again_gives_the_same_tables(
     assert {path: path.stat().st_mtime_ns for path in root.glob("*/*.parquet")} == kept
     for left, right in zip(all_tables(finished), all_tables(root), strict=True):
         assert_frame_equal(left, right)
-
-
-def test_workers_give_the_same_records_and_their_death_is_told(
-    world: TinyWorld, finished: Path, tmp_path: Path
-) -> None:
-    root = tmp_path / "run"
-
-    def kill_workers(stage: str, done: int, _total: int) -> None:
-        if (stage, done) == ("completions", 1):
-            for child in multiprocessing.active_children():
-                if child.pid is not None:
-                    os.kill(child.pid, signal.SIGKILL)
-
-    study = tiny_study(world)
-    more = tuple(dataclasses.replace(c, model_id=f"{c.model_id}-again") for c in study.checkpoints)
-    larger = dataclasses.replace(study, checkpoints=study.checkpoints + more)
-    with pytest.raises(EngineFault, match="killed by signal 9"):
-        run_study(larger, root, machine=Machine(workers=2), progress=kill_workers)
-    run_study(study, root, machine=Machine(workers=2))
-    assert_frame_equal(read_estimates(root), read_estimates(finished))
-    assert_frame_equal(read_hits(root), read_hits(finished))
 
 
 def test_new_checkpoints_join_a_run_and_new_plans_do_not(world: TinyWorld, finished: Path, tmp_path: Path) -> None:

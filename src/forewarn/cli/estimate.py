@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from forewarn.errors import InputError
+from forewarn.errors import IncompleteError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,12 +69,15 @@ def _estimate_run(run: Path, level: float | None, as_json: bool) -> None:
     from forewarn.cli.progress import progress_bars
     from forewarn.study import estimate_run
 
-    with progress_bars() as progress:
-        cells = estimate_run(run, level=level, progress=progress)
-    if as_json:
-        print(json.dumps(cells_json(cells), indent=2, allow_nan=False))
-        return
-    print(cells_text(cells))
+    missing: IncompleteError | None = None
+    try:
+        with progress_bars() as progress:
+            cells: Sequence[CellEstimate] = estimate_run(run, level=level, progress=progress)
+    except IncompleteError as error:
+        cells, missing = error.cells, error  # type: ignore[assignment]
+    print(json.dumps(cells_json(cells), indent=2, allow_nan=False) if as_json else cells_text(cells))
+    if missing is not None:
+        raise missing
 
 
 def cells_json(cells: Sequence[CellEstimate]) -> list[dict[str, Any]]:

@@ -116,6 +116,7 @@ class EngineTable(Table):
     batch_size: PositiveInt = 512
     workers: PositiveInt = 1
     threads: PositiveInt = 1
+    retries: Annotated[int, Field(ge=0)] = 2
 
 
 class SandboxTable(Table):

@@ -57,6 +57,7 @@ def load_study(path: Path) -> LoadedStudy:
             device=engine.device,
             batch_size=engine.batch_size,
             engine=engine.kind,
+            retries=engine.retries,
         )
     with _at(f"{path}: format"):
         form = chosen_format(tables, (*checkpoints, *donors))

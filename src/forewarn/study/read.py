@@ -7,9 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from forewarn.store import RunFolder, read_table
-from forewarn.study.recompute import ESTIMATES_FILE, HITS_FILE, read_plan, submitted
+from forewarn.study.recompute import ESTIMATES_FILE, HITS_FILE, read_plan, sampled, submitted
 from forewarn.study.tables import COMPLETIONS, SUBMISSIONS, VERDICTS, CellEstimate, estimates_of
-from forewarn.study.work import COMPLETIONS as COMPLETIONS_STAGE
 from forewarn.study.work import VERDICTS as VERDICTS_STAGE
 
 
@@ -32,8 +31,7 @@ def read_completions(root: Path) -> pl.DataFrame:
     """Every completion of the study's cells, with the submission that the run's rule reads off it."""
     run, (_, cells, _) = RunFolder(root), read_plan(root)
     empty = pl.DataFrame(schema=COMPLETIONS).join(pl.DataFrame(schema=SUBMISSIONS), on="completion_id")
-    drawn = [cell for cell in cells if run.shards(COMPLETIONS_STAGE).has(cell.key)]
-    return pl.concat([empty, *(submitted(run, cell) for cell in drawn)])
+    return pl.concat([empty, *(submitted(run, cell) for cell in cells if sampled(run, cell))])
 
 
 def read_verdicts(root: Path) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from forewarn.estimation.sample import check_level
 from forewarn.records import Span
 from forewarn.store import RunFolder, read_json, write_table
 from forewarn.study.estimates import cell_estimate
+from forewarn.study.missing import Missing, incomplete, read_missing
 from forewarn.study.plan import CellRecord, PlannedSpan, scores_key
 from forewarn.study.tables import HITS, CellEstimate, estimates_table
 from forewarn.study.work import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS
@@ -115,6 +116,9 @@ def estimate_run(
 ) -> list[CellEstimate]:
     """Estimate every cell of a finished study anew and return the estimates, in the study's order.
 
+    Raises IncompleteError, which carries the other cells' estimates, where workers died over a cell until it was left
+    out (``missing.py``) and its shards are still not there.
+
     ``level``: None is the study's own, and then ``estimates.parquet`` and ``hits.parquet`` are written; another level
     writes nothing. Raises InputError for a level outside (0, 1), and StoreError where the folder is no study, lacks a
     shard, or holds exploits without scores (a checker was mended: run the study again to score them).
@@ -124,12 +128,22 @@ def estimate_run(
     planned, cells, problem_keys = read_plan(root)
     run = RunFolder(root)
     labels = read_labels(run)
+    marks = {(mark.checkpoint_id, mark.exploit_type): mark for mark in read_missing(root)}
+    missing: list[Missing] = []
     estimates, details = [], [pl.DataFrame(schema=HITS)]
     for done, cell in enumerate(cells):
         if progress is not None:
             progress("estimates", done, len(cells))
+        mark = marks.get((cell.checkpoint_id, cell.exploit_type))
+        if mark is not None and not sampled(run, cell):
+            missing.append(mark)
+            continue
         table = labelled(run, cell, problem_keys, labels)
-        estimate, detail = cell_estimate(cell, level or planned, table, _scores(run, cell, exploits_of(table)))
+        hit_ids = exploits_of(table)
+        if mark is not None and hit_ids and not run.shards(SCORES).has(scores_key(cell.key, hit_ids)):
+            missing.append(mark)
+            continue
+        estimate, detail = cell_estimate(cell, level or planned, table, _scores(run, cell, hit_ids))
         estimates.append(estimate)
         details.append(detail)
     if level is None or level == planned:
@@ -137,7 +151,15 @@ def estimate_run(
         write_table(root / ESTIMATES_FILE, estimates_table(estimates))
     if progress is not None:
         progress("estimates", len(cells), len(cells))
+    if missing:
+        raise incomplete(root, missing, len(cells), estimates)
     return estimates
+
+
+def sampled(run: RunFolder, cell: CellRecord) -> bool:
+    """Whether the cell's completions are there, and what was read off them."""
+    read = cell.submissions is None or run.shards(SUBMISSIONS).has(cell.submissions)
+    return read and run.shards(COMPLETIONS).has(cell.key)
 
 
 def _scores(run: RunFolder, cell: CellRecord, hit_ids: tuple[str, ...]) -> pl.DataFrame | None:
