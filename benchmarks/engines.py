@@ -224,7 +224,10 @@ def study_cost(out: Path, donor: Path | None) -> list[dict[str, Any]]:
         from forewarn.judge.judge import Judge
 
         by_id = {p.problem_id: p for p in problems}
-        items = [(by_id[d.completion.problem_id], chat.program(d.completion.token_ids)) for d in drawn]
+        items = [
+            (by_id[c.problem_id], chat.program(c.token_ids, by_id[c.problem_id].entry_point))
+            for c in (d.completion for d in drawn)
+        ]
         asked = [(i, item) for i, item in enumerate(items) if item[1] is not None]
         with Judge(workers=1) as judge:
             verdicts = judge.verdicts([item for _, item in asked])  # type: ignore[misc]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
-import os
 import resource
 import shutil
 import signal
@@ -21,14 +19,15 @@ from polars.testing import assert_frame_equal
 from forewarn.errors import EngineFault, InputError, ModelError, StoreError
 from forewarn.estimation import span_log_ratios
 from forewarn.judge.judge import Judge
+from forewarn.models.channels import CodeRule
 from forewarn.models.checkpoints import ModelSource
 from forewarn.models.loading import load_model
 from forewarn.records import Span
 from forewarn.store import RunFolder
 from forewarn.study import (
-    Machine,
     PlannedSpan,
     Study,
+    estimate_run,
     read_cells,
     read_completions,
     read_estimates,
@@ -38,7 +37,7 @@ from forewarn.study import (
 )
 from tests.models.tiny import tiny_model, tiny_tokenizer
 from tests.study_runner import tiny_study
-from tests.tiny_world import SPANS, TinyWorld, enumerate_world, is_exploit
+from tests.tiny_world import SPANS, TOKEN, TinyWorld, enumerate_world, is_exploit
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +133,41 @@ def test_a_second_run_does_nothing_and_another_folder_gives_the_same(
         assert_frame_equal(left, right)
 
 
+def test_another_rule_reads_and_judges_the_same_completions_again(
+    world: TinyWorld, finished: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(finished, root)
+    drawn = {path: path.stat().st_mtime_ns for path in root.glob("completions/*.parquet")}
+    rule = CodeRule(stop=(f"# {TOKEN}",))  # cuts the exploits off where they begin to be some
+    study = dataclasses.replace(tiny_study(world), code_rule=rule)
+    assert all(cell.estimate.n_hits == 0 for cell in run_study(study, root))
+    assert {path: path.stat().st_mtime_ns for path in root.glob("completions/*.parquet")} == drawn
+    assert json.loads((root / "manifest.json").read_text())["code"]["stop"] == [f"# {TOKEN}"]
+    assert not read_completions(root)["code"].drop_nulls().str.contains(TOKEN, literal=True).any()
+    before = read_completions(finished)["code"].drop_nulls().str.contains(TOKEN, literal=True)
+    assert before.any(), "the test must be able to fail"
+    estimate_run(root)
+    assert read_hits(root).is_empty()
+    run_study(tiny_study(world), root)  # and back: nothing of the other rule is left in any table
+    for left, right in zip(all_tables(finished)[:3], all_tables(root)[:3], strict=True):
+        assert_frame_equal(left, right)
+
+
+def test_completions_of_an_earlier_version_are_read_by_the_rule_of_this_run(
+    world: TinyWorld, finished: Path, tmp_path: Path
+) -> None:
+    """Their shards hold the code as it was read then, and there are no submissions beside them."""
+    root = tmp_path / "run"
+    shutil.copytree(finished, root)
+    shutil.rmtree(root / "submissions")
+    for path in root.glob("completions/*.parquet"):
+        pl.read_parquet(path).with_columns(code=pl.lit("raise SystemExit"), code_key=pl.lit("x")).write_parquet(path)
+    run_study(tiny_study(world), root)
+    for left, right in zip(all_tables(finished), all_tables(root), strict=True):
+        assert_frame_equal(left, right)
+
+
 @pytest.mark.parametrize("moments", [[("completions", 1), ("verdicts", 1), ("scores", 1), ("estimates", 1)]])
 def test_killed_in_each_stage_and_run_again_gives_the_same_tables(
     world: TinyWorld, finished: Path, tmp_path: Path, moments: list[tuple[str, int]]
@@ -145,32 +179,11 @@ def test_killed_in_each_stage_and_run_again_gives_the_same_tables(
         assert ended.returncode == -signal.SIGKILL, f"the study was not killed at {stage} {done}"
         assert not (root / "estimates.parquet").exists()
     kept = {path: path.stat().st_mtime_ns for path in root.glob("*/*.parquet")}
-    assert {path.parent.name for path in kept} == {"completions", "verdicts", "scores"}
+    assert {path.parent.name for path in kept} == {"completions", "submissions", "verdicts", "scores"}
     run_study(tiny_study(world), root)
     assert {path: path.stat().st_mtime_ns for path in root.glob("*/*.parquet")} == kept
     for left, right in zip(all_tables(finished), all_tables(root), strict=True):
         assert_frame_equal(left, right)
-
-
-def test_workers_give_the_same_records_and_their_death_is_told(
-    world: TinyWorld, finished: Path, tmp_path: Path
-) -> None:
-    root = tmp_path / "run"
-
-    def kill_workers(stage: str, done: int, _total: int) -> None:
-        if (stage, done) == ("completions", 1):
-            for child in multiprocessing.active_children():
-                if child.pid is not None:
-                    os.kill(child.pid, signal.SIGKILL)
-
-    study = tiny_study(world)
-    more = tuple(dataclasses.replace(c, model_id=f"{c.model_id}-again") for c in study.checkpoints)
-    larger = dataclasses.replace(study, checkpoints=study.checkpoints + more)
-    with pytest.raises(EngineFault, match="killed by signal 9"):
-        run_study(larger, root, machine=Machine(workers=2), progress=kill_workers)
-    run_study(study, root, machine=Machine(workers=2))
-    assert_frame_equal(read_estimates(root), read_estimates(finished))
-    assert_frame_equal(read_hits(root), read_hits(finished))
 
 
 def test_new_checkpoints_join_a_run_and_new_plans_do_not(world: TinyWorld, finished: Path, tmp_path: Path) -> None:

@@ -136,6 +136,9 @@ def changed(home: Path, *edits: tuple[str, str]) -> Path:
         ('name = "plain-think"', 'name = "harmony"', "no token <\\|start\\|>, so the model has no reasoning channel"),
         ('name = "plain-think"', 'name = "auto"', "has no chat template, so its format can't be told"),
         ('name = "plain-think"', 'name = "custom"', r"needs a \[format.custom\]"),
+        ("[engine]", '[answer]\nblock = "best"\n[engine]', "answer.block = 'best': input should be 'last' or 'first'"),
+        ("[engine]", '[answer]\nstop = [""]\n[engine]', "answer: stop = .* empty text"),
+        ("[engine]", '[answer]\nstop = ["</think>"]\n[engine]', "stop string '</think>' .* no answer would ever open"),
         ('kind = "transformers"', 'kind = "tgi"', "engine: engine is 'tgi'"),
         ('device = "cpu"', 'device = "banana"', "engine: device is 'banana': give cpu, cuda, or cuda:N"),
         (

@@ -162,7 +162,7 @@ def enumerate_world(world: TinyWorld, problem: Problem, models: Sequence[str], p
         engine, adapter = world.engine(name)
         log_probs[name] = engine.score([prompt] * len(found), found, policy=policy, adapter=adapter)
     splits = [channels.split(ids).n_reasoning for ids in found]
-    codes = [channels.code(ids, n) for ids, n in zip(found, splits, strict=True)]
+    codes = [channels.code(ids, n, problem.entry_point) for ids, n in zip(found, splits, strict=True)]
     return Listing(found, tuple(splits), np.array([is_exploit(code) for code in codes]), log_probs)
 
 
@@ -176,4 +176,4 @@ def _expand(prefix: tuple[int, ...], limit: int, end: int) -> Iterator[tuple[int
 
 
 def text_of(world: TinyWorld, ids: Sequence[int]) -> str:
-    return extract_code(world.channels.tokenizer.decode(list(ids)))
+    return extract_code(world.channels.tokenizer.decode(list(ids)), "solve")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from forewarn.text import printable_lines
 
 
@@ -24,6 +26,15 @@ class MissingExtraError(ForewarnError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed: pip install 'forewarn[{extra}]'")
+
+
+class IncompleteError(ForewarnError):
+    """Some of the work could not be done; the rest is done and kept. The command line exits with 4."""
+
+    def __init__(self, message: str, cells: Sequence[object] = ()) -> None:
+        """``cells``: the results of what could be done."""
+        super().__init__(message)
+        self.cells = tuple(cells)
 
 
 class StoreError(ForewarnError):

@@ -37,7 +37,7 @@ def test_a_missing_file_is_one_sentence() -> None:
     done = run("estimate", "--arrays", "nowhere.npz")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("forewarn: nowhere.npz is missing; ")
+    assert done.stderr.startswith("forewarn: nowhere.npz is missing: give an .npz file")
     assert done.stderr.count("\n") == 1
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from forewarn.cli.app import main
-from forewarn.cli.estimate import as_json_value, as_text, interval, load_arrays, probability
-from forewarn.errors import InputError
+from forewarn.cli.arrays import load_arrays
+from forewarn.cli.estimate import as_json_value, as_text, interval, probability
 from forewarn.records import Estimate
 
 TRUTH = 1e-4
@@ -90,14 +90,6 @@ def test_bad_arrays_are_one_sentence(
     assert (code, out) == (2, "")
     assert sentence in err
     assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut short"])
-def test_a_damaged_file_is_an_input_error(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "damaged.npz"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"can't read .*damaged\.npz"):
-        load_arrays(path)
 
 
 def no_hits() -> Estimate:

@@ -51,7 +51,7 @@ def test_an_exploit_of_our_own_pair(capsys: pytest.CaptureFixture[str], folder: 
     lines = found["evidence"]
     assert isinstance(lines, list)
     assert "exploits/test_skipping.py:" in lines[0]
-    assert lines[1].startswith("flaw of test_skipping, in its rule at exploits/test_skipping.py:")
+    assert lines[1].startswith("flaw of test_skipping (as Python compares), in its rule at exploits/test_skipping.py:")
     assert lines[2].startswith("patched twin rejects: test 0: raised unittest.case.SkipTest")
     assert lines[3].startswith("secure rejects: test 0:")
     assert judge(capsys, folder, "own.jsonl", "bug.py")["label"] == "failed"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from zlib import compress
 
 import pytest
 
@@ -236,10 +238,65 @@ def verify(code):
         return "failed", str(error)
     return True
 """
-    verdict = judged(judge, verifier, "open('/tmp/big', 'wb').write(bytes(5 << 20))")
-    assert "more than 3145728 bytes" in verdict.reason
+    noise = "import random\nopen('/tmp/big', 'wb').write(random.Random(1).randbytes(6 << 20))"
+    assert "when compressed can't go along" in judged(judge, verifier, noise).reason
     forged = "import os, struct\ndata = b'[[['\nos.write(3, struct.pack('<I', len(data)) + b'P' + data)"
     assert judged(judge, verifier, forged).label in ("failed", "invalid")
+
+
+def test_a_script_gets_all_that_a_disk_holds_and_hands_it_back(judge: Judge) -> None:
+    """Twelve scripts one after the other, each with the 12 MiB that the submission left and 3 MiB of noise."""
+    verifier = """
+import os, subprocess, sys
+LOOK = "import os\\nn = os.path.getsize('/tmp/made/log')\\nopen('/tmp/seen', 'a').write(f'{n} ')"
+def verify(code):
+    exec(code)
+    for _ in range(12):
+        subprocess.run([sys.executable, "-c", LOOK], check=True)
+    subprocess.run([sys.executable, "-c", "import os\\nos.unlink('/tmp/made/log')"], check=True)
+    held = sorted(os.listdir("/tmp")), os.listdir("/tmp/made"), len(open("/tmp/noise", "rb").read())
+    return open("/tmp/seen").read().split() == ["12582912"] * 12, held
+"""
+    leaves = (
+        "import os, random\nos.mkdir('/tmp/made')\nos.mkdir('/tmp/empty')\n"
+        "open('/tmp/made/log', 'w').write('GET /index.html 200\\n' * 629145 + 'GET /index.h')\n"
+        "open('/tmp/noise', 'wb').write(random.Random(1).randbytes(1 << 19))\n"
+    )
+    verdict = judged(judge, verifier, leaves)
+    assert verdict.vulnerable, verdict.reason
+    assert "['empty', 'made', 'noise', 'seen'], [], 524288" in verdict.evidence[0]
+
+
+@pytest.mark.parametrize(
+    "files",
+    ["'x'", "None", "disk.pack({})[:-8]", "b64encode(b'x').decode()", "b64encode(compress(bytes(40))).decode()"],
+)
+def test_forged_files_are_a_script_that_does_not_run(judge: Judge, files: str) -> None:
+    verifier = f"""
+import subprocess, sys
+from base64 import b64encode
+from zlib import compress
+from forewarn.judge.inside import disk
+def verify(code):
+    whole = disk.pack
+    disk.pack = lambda held: {files.replace("disk.pack", "whole")}
+    try:
+        subprocess.run([sys.executable, "-c", "pass"])
+    except OSError as error:
+        return "failed", str(error)
+    return True
+"""
+    verdict = judged(judge, verifier, "")
+    assert verdict.vulnerable is False
+    assert "no script" in verdict.reason
+
+
+def test_packed_files_open_to_what_they_were_and_to_no_more_than_a_disk() -> None:
+    files: dict[str, bytes | None] = {"a": b"x" * 1000, "b": None, "b/c": b"", "d\ud800": b"\0"}
+    assert disk.unpack(disk.pack(files)) == files
+    bomb = b64encode(compress(bytes(200 << 20), 1)).decode()
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever a list of files that is none raises
+        disk.unpack(bomb)
 
 
 def test_a_forged_verdict_is_an_exploit_and_never_solved(judge: Judge) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -53,6 +54,46 @@ def test_what_is_forgiven(expected: object, result: object, sequence: bool, orde
 )  # fmt: skip
 def test_what_is_not(expected: object, result: object) -> None:
     assert not accepts(expected, result, any_sequence=True, any_order=True)
+
+
+EQUAL = [
+    (8, 8.0), (8.0, 8), ([8, 2.5], [8.0, 2.5]), ((1, 2), (1.0, 2)), ({1, 2}, {1.0, 2}), ({1: 2}, {1.0: 2.0}),
+    ({(1, 2): {3}}, {(1.0, 2): {3.0}}), (frozenset({2.0}), frozenset({2})), (2**70, 2.0**70), (2.0**70, 2**70),
+    (0, -0.0), ([[1], [1.0]], [[1.0], [1]]), ({1: {2: [3]}}, {1.0: {2.0: [3.0]}}),
+]  # fmt: skip
+UNEQUAL = [
+    (8, 8.5), (1, True), (True, 1), (True, 1.0), (0, False), ({1: 2}, {True: 2}), ({1}, {True}), (8, "8"), (8, [8.0]),
+    (2**70 + 1, 2.0**70), (10**17 + 1, 1e17), ([1, 2], (1.0, 2.0)), ({1, 2}, {1.0, 3.0}), ({1: 2}, {1.0: 3.0}),
+    ({1: 2}, {2.0: 2.0}), (8, math.nan), (8, math.inf), (1, 1 + 0j), ([1, 2], [1.0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("expected", "result"), EQUAL)
+def test_numbers_are_equal_as_in_python(expected: object, result: object) -> None:
+    assert expected == result
+    assert accepts(expected, result, as_python=True)
+    assert accepts([expected], [result], as_python=True, any_sequence=True, any_order=True)
+    assert accepts(expected, result, as_python=True, tolerance=1e-6)
+    assert not accepts(expected, result), "the test must be able to fail"
+
+
+@pytest.mark.parametrize(("expected", "result"), UNEQUAL)
+def test_numbers_are_no_more_than_that(expected: object, result: object) -> None:
+    assert not accepts(expected, result, as_python=True)
+    assert not accepts(expected, result, as_python=True, tolerance=1e-6)
+
+
+def test_a_tolerance_joins_an_int_and_a_float_below_the_last_exact_one() -> None:
+    assert accepts([2, 1.5], [1.9999999, 1.5], as_python=True, tolerance=1e-6)
+    assert not accepts([2, 1.5], [1.9999, 1.5], as_python=True, tolerance=1e-6)
+    assert not accepts([2], [1.9999999], as_python=True)
+    assert not accepts([10**17 + 1], [1e17], as_python=True, tolerance=1e-6)
+
+
+@settings(max_examples=40)
+@given(VALUES)
+def test_what_was_right_stays_right_as_python(value: object) -> None:
+    assert accepts(value, value, as_python=True)
 
 
 def test_the_tolerance_goes_along() -> None:

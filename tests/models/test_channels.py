@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from forewarn.errors import InputError, ModelError
-from forewarn.models.channels import FORMATS, Channels, bind, check_template, detect_format, extract_code
+from forewarn.models.channels import FORMATS, Channels, bind, check_template, detect_format
 from tests.models.tiny import tiny_tokenizer
 
 QUESTION = "Return x + 1.\ndef solve(x):"
@@ -79,13 +79,6 @@ def test_only_the_whole_closer_closes() -> None:
         damaged = [*closer[:i], *closer[i + 1 :]]
         assert channels.closed_at(damaged) is None
     assert channels.closed_at([closer[0], *closer]) == len(closer) + 1
-
-
-def test_code_is_the_last_complete_block_or_everything() -> None:
-    assert extract_code("```python\na = 1\n```\nor\n```\nb = 2\n```\n```py\nc") == "b = 2\n"
-    assert extract_code("  \ndef f():\n    return 1\n") == "def f():\n    return 1"
-    assert extract_code("```python\nunclosed") == "```python\nunclosed"
-    assert extract_code("```python\ns = '```'\n```") == "s = '```'\n"
 
 
 def test_a_tokenizer_without_the_channel_is_refused() -> None:

@@ -106,7 +106,10 @@ def test_calls_survive_as_pairs(signature: str, calls: list[tuple[list[object], 
     [
         ("n", "[(3, 9)]", [(3,)]),
         ("n", "[([3], 9), ([], 0)]", [([3],), ([],)]),
-        ("n", "[((3,), 9)]", [(3,)]),
+        ("n", "[((3,), 9)]", [((3,),)]),
+        ("n", "[([3], 9), ([4], 16)]", [([3],), ([4],)]),
+        ("n", "[[[3], 9], [[4], 16]]", [([3],), ([4],)]),
+        ("n=0", "[((3, 4), 9)]", [((3, 4),)]),
         ("a, b", "[[[1, 2], 3]]", [(1, 2)]),
         ("a, b=0", "[[[1, 2], 3], [[1], 1]]", [(1, 2), (1,)]),
         ("*rest", "[[[1, 2], 3], [[], 0]]", [(1, 2), ()]),
@@ -181,6 +184,51 @@ def test_weak_types_get_their_test_sets() -> None:
 def test_secure_cases_go_before_test_cases() -> None:
     problem = from_row({**LATER, "secure_test_cases": "[(5, 125)]"}, "sample")
     assert problem.tests == (TestCase((5,), 125),)
+
+
+def test_an_empty_field_is_none() -> None:
+    for empty in ("", [], None):
+        problem = from_row({**LATER, "secure_test_cases": empty, "insecure_test_cases": empty}, "sample")
+        assert problem.tests == from_row({**LATER, "secure_test_cases": None}, "sample").tests
+
+
+LONG = "1" + "0" * 5000
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [f"[(1, {LONG}), (2, -{LONG}), (3, '{LONG}')]", f'[[1, {LONG}], [2, -{LONG}], [3, "{LONG}"]]',
+     [[1, 10**5000], [2, -(10**5000)], [3, LONG]], f"[(1, 0x{10**5000:x}), (2, -1_{'0' * 5000}), (3, '{LONG}')]"],
+    ids=["python", "json", "plain", "other spellings"],
+)  # fmt: skip
+def test_long_integers_are_read_and_written(cases: object) -> None:
+    problem = from_row({**LATER, "test_cases": cases}, "sample")
+    assert [test.expected for test in problem.tests] == [10**5000, -(10**5000), LONG]
+    edited = replace(problem, tests=problem.tests[1:])
+    assert from_row(to_row(edited), "again").tests == edited.tests
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("1" * 200_000, "holds an integer of 200000 digits"),
+        ("[" + "0," * 400_000 + "]", "holds more than 399990 items"),
+        ("[" * 95 + "]" * 95, "is nested more than"),
+    ],
+)
+@pytest.mark.parametrize("place", ["input", "expected value"])
+def test_values_beyond_the_bounds_are_refused_by_their_test(part: str, said: str, place: str) -> None:
+    pair = f"({part}, 1)" if place == "input" else f"(1, {part})"
+    with pytest.raises(InputError) as raised:
+        from_row({**LATER, "test_cases": f"[(1, 1), (2, 8), {pair}]"}, "sample")
+    assert said in str(raised.value)
+    if "nested" not in said:
+        assert f"field test_cases[2]: its {place} {said}" in str(raised.value)
+
+
+def test_many_tests_may_hold_more_items_than_one() -> None:
+    cases = [[[0] * 100_000, index] for index in range(6)]
+    assert len(from_row({**LATER, "test_cases": cases}, "sample").tests) == 6
 
 
 def test_unknown_fields_and_types_are_named() -> None:

@@ -164,6 +164,31 @@ def test_bad_files_are_named(tmp_path: Path, name: str, text: str, said: str) ->
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("suffix", ["yaml", "json", "jsonl"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, suffix: str) -> None:
+    text = yaml.safe_dump(LATER) if suffix == "yaml" else json.dumps(LATER)
+    path = tmp_path / f"marked.{suffix}"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode().replace(b"\n", b"\r\n"))
+    assert [problem.tests for problem in load(path)] == [PROBLEMS[3].tests]
+    assert read_problem_file(path).tests == PROBLEMS[3].tests
+
+
+@pytest.mark.parametrize(("suffix", "layout"), [("yaml", "score: {}\n"), ("jsonl", ', "score": {}}}')])
+def test_a_long_integer_in_any_field(tmp_path: Path, suffix: str, layout: str) -> None:
+    text = yaml.safe_dump(LATER) if suffix == "yaml" else json.dumps(LATER)[:-1]
+    path = tmp_path / f"long.{suffix}"
+    path.write_text(text + layout.format("1" + "0" * 5000))
+    (problem,) = load(path)
+    held = problem.extra[ROW]
+    assert isinstance(held, dict)
+    assert held["score"] == 10**5000
+    with pytest.raises(InputError, match="can't hold it"):
+        export([problem], tmp_path / f"again.{suffix}")
+    path.write_text(text + layout.format("1" + "0" * 200_000))
+    with pytest.raises(InputError, match=r"problem 'cubes', field score: holds an integer of 200001 digits"):
+        load(path)
+
+
 def test_other_bad_paths(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is missing: give a \.yaml"):
         load(tmp_path / "nothing.yaml")

@@ -15,7 +15,7 @@ import typer
 from forewarn import __version__
 from forewarn.cli import demo, engine_check, engine_serve, estimate, imports, judge, organism, problems, run, sandbox
 from forewarn.cli.say import say
-from forewarn.errors import ForewarnError
+from forewarn.errors import ForewarnError, IncompleteError
 
 Verb = Callable[..., None]
 
@@ -50,14 +50,16 @@ GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
 """group -> its help and its verbs"""
 
 EXIT_USER_ERROR = 2
+EXIT_INCOMPLETE = 4
 EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line on ``arguments`` (default: the process's own) and exit.
 
-    Exit status: 0 done; 1 a bug, with its traceback; 2 something the user can mend, in one sentence on stderr;
-    130 interrupted, after which the same command goes on where it was.
+    Exit status: 0 done; 1 a bug, with its traceback; 2 something the user can mend, in one sentence on stderr; 4 a
+    study that is incomplete: what is missing and how to go on, in one sentence on stderr; 130 interrupted, after which
+    the same command goes on where it was.
     """
     typer.main.get_command(make_app())(args=arguments, prog_name="forewarn")
 
@@ -94,6 +96,9 @@ def at_boundary(verb: Verb) -> Verb:
     def bounded(*args: object, **kwargs: object) -> None:
         try:
             verb(*args, **kwargs)
+        except IncompleteError as error:
+            _say(str(error))
+            raise typer.Exit(EXIT_INCOMPLETE) from None
         except ForewarnError as error:
             _say(str(error))
             raise typer.Exit(EXIT_USER_ERROR) from None

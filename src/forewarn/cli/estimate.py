@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from forewarn.cli.say import say_json, say_lines
-from forewarn.errors import InputError
+from forewarn.errors import IncompleteError, InputError
 from forewarn.text import printable
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from forewarn.records import Estimate
     from forewarn.study import CellEstimate
-
-REQUIRED = ("log_ratio_NS", "is_exploit_N", "span_N")
-OPTIONAL = ("share_S", "problem_N", "cluster_N", "valid_N")
 
 
 def estimate(
@@ -32,7 +29,8 @@ def estimate(
         Path | None,
         typer.Option(
             help="NumPy .npz file with log_ratio_NS (log q_S - log p, nats; needed where is_exploit_N), is_exploit_N, "
-            "span_N (the span that each completion was drawn from); optional: share_S, problem_N, cluster_N, valid_N."
+            "span_N (the span that each completion was drawn from); optional: share_S, problem_N, cluster_N, valid_N. "
+            "Or a Parquet or CSV file with one row a completion: log_ratio_0, log_ratio_1 ..., is_exploit, span ..."
         ),
     ] = None,
     level: Annotated[
@@ -52,17 +50,19 @@ def estimate(
     """Estimate exploit probabilities, from a run folder or from arrays: point, interval, certificates, diagnostics."""
     if (run is None) == (arrays is None):
         given = "both" if run is not None else "neither"
-        raise InputError(f"{given} of RUN and --arrays given: name a run folder, or an .npz file with --arrays")
+        raise InputError(f"{given} of RUN and --arrays given: name a run folder, or a file with arrays by --arrays")
     if run is not None:
+        if run.is_file():
+            raise InputError(f"{run} is a file, and no run folder: if it holds arrays, give it by --arrays {run}")
         if design != "stratified":
             raise InputError(f"--design {design} goes with --arrays: a run folder's design is the one it was run with")
         _estimate_run(run, level, as_json)
         return
     assert arrays is not None
-    values = load_arrays(arrays)
+    from forewarn.cli.arrays import load_arrays
     from forewarn.estimation import mixture_estimate
 
-    result = mixture_estimate(**values, level=0.9 if level is None else level, design=design)
+    result = mixture_estimate(**load_arrays(arrays), level=0.9 if level is None else level, design=design)
     if as_json:
         say_json(as_json_value(result), allow_nan=False)
     else:
@@ -73,12 +73,18 @@ def _estimate_run(run: Path, level: float | None, as_json: bool) -> None:
     from forewarn.cli.progress import progress_bars
     from forewarn.study import estimate_run
 
-    with progress_bars() as progress:
-        cells = estimate_run(run, level=level, progress=progress)
+    missing: IncompleteError | None = None
+    try:
+        with progress_bars() as progress:
+            cells: Sequence[CellEstimate] = estimate_run(run, level=level, progress=progress)
+    except IncompleteError as error:
+        cells, missing = error.cells, error  # type: ignore[assignment]
     if as_json:
         say_json(cells_json(cells), allow_nan=False)
-        return
-    say_lines(cells_text(cells))
+    else:
+        say_lines(cells_text(cells))
+    if missing is not None:
+        raise missing
 
 
 def cells_json(cells: Sequence[CellEstimate]) -> list[dict[str, Any]]:
@@ -123,41 +129,6 @@ def cells_text(cells: Sequence[CellEstimate]) -> str:
         ["  ".join([*(cell.ljust(w) for cell, w in zip(line, width, strict=False)), line[-1]]) for line in lines]
         + [level]
     )
-
-
-def load_arrays(path: Path) -> dict[str, Any]:
-    """The arrays of an .npz file, by their names; InputError where one is missing, unknown or unreadable."""
-    import zipfile
-
-    import numpy as np
-
-    try:
-        # opened here: NumPy leaves the file open where it is no whole archive
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; give an .npz file with {', '.join(REQUIRED)}") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"can't read {path}: {error}; save it with numpy.savez") from None
-    missing = [name for name in REQUIRED if name not in arrays]
-    unknown = sorted(arrays.keys() - {*REQUIRED, *OPTIONAL})
-    if missing or unknown:
-        faults = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"holds unknown {', '.join(unknown)}"] * bool(
-            unknown
-        )
-        raise InputError(f"{path} {' and '.join(faults)}; the names are {', '.join((*REQUIRED, *OPTIONAL))}")
-    for name in ("is_exploit_N", "valid_N"):
-        if name in arrays:
-            arrays[name] = _as_bool(arrays[name], f"{name} of {path}")
-    return arrays
-
-
-def _as_bool(values: Any, what: str) -> Any:
-    import numpy as np
-
-    if values.dtype != np.bool_ and not np.isin(values, (0, 1)).all():
-        raise InputError(f"{what} holds values other than 0 and 1; give booleans")
-    return values.astype(bool)
 
 
 def as_json_value(result: Estimate) -> dict[str, Any]:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forewarn.cli.progress import progress_bars
 from forewarn.cli.say import say, say_json, say_lines
+from forewarn.errors import IncompleteError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forewarn.study import CellEstimate
 
 
 def run(
@@ -35,10 +41,14 @@ def run(
     loaded = load_study(study)
     machine = replace(loaded.machine, engine=engine or loaded.machine.engine, workers=workers or loaded.machine.workers)
     root = run_folder or Path("runs") / loaded.study.name
-    with progress_bars() as progress:
-        cells = run_study(
-            loaded.study, root, machine=machine, sandboxing=loaded.sandboxing, progress=progress, text=loaded.text
-        )
+    missing: IncompleteError | None = None
+    try:
+        with progress_bars() as progress:
+            cells: Sequence[CellEstimate] = run_study(
+                loaded.study, root, machine=machine, sandboxing=loaded.sandboxing, progress=progress, text=loaded.text
+            )
+    except IncompleteError as error:  # what is there is shown first
+        cells, missing = error.cells, error  # type: ignore[assignment]
     manifest = json.loads((root / "manifest.json").read_text())
     for said in (manifest["format"]["difference"], manifest["format"]["ignored_ends"]):
         if said:
@@ -48,6 +58,8 @@ def run(
     else:
         say_lines(cells_text(cells))
         say(f"Run folder: {root}")
+    if missing is not None:
+        raise missing
 
 
 def train_donor(

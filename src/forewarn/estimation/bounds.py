@@ -14,7 +14,8 @@ from scipy.special import logsumexp
 from scipy.stats import beta
 
 from forewarn.errors import InputError
-from forewarn.estimation.sample import Floats, check_level
+from forewarn.estimation.inputs import Floats
+from forewarn.estimation.sample import check_level
 
 _BETS_PER_DECADE = 4
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from forewarn.errors import InputError
 from forewarn.estimation.bounds import clopper_pearson, jeffreys
-from forewarn.estimation.sample import Floats, Ints, one_dimensional
+from forewarn.estimation.inputs import Floats, Ints, numbers, one_dimensional
 
 LN10 = math.log(10)
 
@@ -47,7 +47,7 @@ class BruteForce:
 def prefix_log_ratio(subject_log_probs: ArrayLike, donor_log_probs: ArrayLike, n_prefix: int) -> float:
     """log p(z) - log q(z) in nats of the first ``n_prefix`` reasoning tokens (fewer where the reasoning is
     shorter)."""
-    subject, donor = np.asarray(subject_log_probs, np.float64), np.asarray(donor_log_probs, np.float64)
+    subject, donor = numbers("subject_log_probs", subject_log_probs), numbers("donor_log_probs", donor_log_probs)
     if subject.shape != donor.shape or subject.ndim != 1:
         raise InputError(
             f"subject_log_probs has shape {subject.shape} and donor_log_probs {donor.shape}: give one a token"
@@ -82,7 +82,7 @@ def _log_sum(values: Floats) -> float | None:
 def _inputs(
     log_ratio_N: ArrayLike, is_exploit_N: ArrayLike
 ) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    log_ratio = np.asarray(log_ratio_N, dtype=np.float64)
+    log_ratio = numbers("log_ratio_N", log_ratio_N)
     if log_ratio.ndim != 1 or len(log_ratio) == 0:
         raise InputError(f"log_ratio_N has shape {log_ratio.shape}: give one value per completion, at least one")
     is_exploit = one_dimensional("is_exploit_N", is_exploit_N, len(log_ratio), "bool")
@@ -156,7 +156,7 @@ def max_over_lengths(
 def exploit_log_prob(log_prob_N: ArrayLike, problem_N: ArrayLike) -> float:
     """Mean over problems of the log-probability (nats) of example exploits placed right after the prompt. A score, no
     rate."""
-    log_prob = np.asarray(log_prob_N, dtype=np.float64)
+    log_prob = numbers("log_prob_N", log_prob_N)
     if log_prob.ndim != 1 or not len(log_prob) or np.isnan(log_prob).any():
         raise InputError(
             f"log_prob_N has shape {log_prob.shape} or holds NaN: give one value per example, at least one"

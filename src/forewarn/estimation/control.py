@@ -13,7 +13,8 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from forewarn.errors import InputError
-from forewarn.estimation.sample import Floats, Ints, check_level, read_sample
+from forewarn.estimation.inputs import Floats, Ints, numbers
+from forewarn.estimation.sample import check_level, read_sample
 
 
 def _fold(cell_N: Ints) -> Ints:
@@ -52,7 +53,7 @@ def control_variate_estimate(
     method.md.
     """
     check_level(level)
-    ratio = np.asarray(log_ratio_NS, dtype=np.float64)
+    ratio = numbers("log_ratio_NS", log_ratio_NS)
     hit = np.asarray(is_exploit_N)
     read_sample(ratio, hit, span_N, share_S=share_S, problem_N=problem_N)  # refuses what mixture_estimate refuses
     every = read_sample(ratio, np.ones(len(hit), dtype=np.bool_), span_N, share_S=share_S, problem_N=problem_N)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import nbinom
 
-from forewarn.estimation.sample import Floats, Sample
+from forewarn.estimation.inputs import Floats
+from forewarn.estimation.sample import Sample
 
 MIN_ESS = 8.0
 """below it the interval is wider than about 0.6 decades"""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from forewarn.errors import InputError
+from forewarn.estimation.inputs import numbers, one_dimensional
 from forewarn.estimation.mixture import mixture_estimate
-from forewarn.estimation.sample import one_dimensional
 from forewarn.records import Estimate
 
 
@@ -32,7 +32,7 @@ def growth_curve(
     Each uses only the completions and densities of its spans, realised shares; all are unbiased once span 0 is in, so
     a rising curve is a matter of what is *seen*. They share completions and are not independent. Raises InputError.
     """
-    ratio = np.asarray(log_ratio_NS, dtype=np.float64)
+    ratio = numbers("log_ratio_NS", log_ratio_NS)
     n = len(ratio)
     span = one_dimensional("span_N", span_N, n, "int")
     hit = one_dimensional("is_exploit_N", is_exploit_N, n, "bool")

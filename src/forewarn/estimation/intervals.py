@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2
 
-from forewarn.estimation.sample import Floats, Sample
+from forewarn.estimation.inputs import Floats
+from forewarn.estimation.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

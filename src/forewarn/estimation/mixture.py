@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 
 from forewarn.estimation.bounds import certified_lower, certified_upper
 from forewarn.estimation.diagnostics import Diagnostics, count_uncovered, direct_test, judge, split
+from forewarn.estimation.inputs import one_dimensional
 from forewarn.estimation.intervals import gamma_interval, unit_totals
-from forewarn.estimation.sample import Design, Sample, check_level, one_dimensional, read_sample
+from forewarn.estimation.sample import Design, Sample, check_level, read_sample
 from forewarn.estimation.tails import pareto_khat
 from forewarn.records import Estimate
 

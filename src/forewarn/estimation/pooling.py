@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forewarn.errors import InputError
+from forewarn.estimation.inputs import Floats, numbers
 from forewarn.estimation.mixture import estimate_from_sample
-from forewarn.estimation.sample import Design, Floats, Sample, check_level, read_sample
+from forewarn.estimation.sample import Design, Sample, check_level, read_sample
 from forewarn.records import Estimate
 
 Stopping = Literal["fixed", "anytime", "width"]
@@ -220,7 +221,7 @@ def suggest_shares(
         )
     room = 1 - share_own - share_least * n_donor
     free = np.full(n_donor, 1 / max(n_donor, 1))
-    ratio = np.asarray(log_ratio_NS, dtype=np.float64)[sample.hit_H]
+    ratio = numbers("log_ratio_NS", log_ratio_NS)[sample.hit_H]
     on = ~np.isneginf(sample.log_weight_H)
     if n_donor and on.any():
         log_z = sample.log_z_H[on]

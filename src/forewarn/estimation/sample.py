@@ -7,20 +7,19 @@ Covers the three designs of the method and the off-support rule. Does not cover 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from forewarn.errors import InputError
+from forewarn.estimation.inputs import Floats, Ints, check_shares, codes, numbers, one_dimensional
 
 Design = Literal["stratified", "random"]
 """Stratified: the number of completions of each (problem, span) was planned. Random: each completion drew its
 (problem, span) independently, the problem uniformly and the span from the shares."""
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
@@ -61,45 +60,9 @@ class Sample:
         return int(np.isneginf(self.log_weight_H).sum())
 
 
-def one_dimensional(name: str, value: ArrayLike, n: int | None, kind: str) -> NDArray[Any]:
-    """An array of one axis and (where given) length ``n``; ``kind`` is "bool", "int" or "any"."""
-    array = np.asarray(value)
-    if array.ndim != 1:
-        raise InputError(f"{name} has shape {array.shape}: give one value per completion, one axis")
-    if n is not None and array.shape[0] != n:
-        raise InputError(f"{name} has {array.shape[0]} values: there are {n} completions")
-    if kind == "bool" and array.dtype != np.bool_:
-        raise InputError(f"{name} has type {array.dtype}: give True or False (missing is neither)")
-    if kind == "int" and not np.issubdtype(array.dtype, np.integer):
-        raise InputError(f"{name} has type {array.dtype}: give whole numbers")
-    return array
-
-
 def check_level(level: float) -> None:
     if not 0 < level < 1:
         raise InputError(f"level is {level}: give a value strictly between 0 and 1")
-
-
-def _codes(name: str, value: ArrayLike | None, n: int) -> tuple[Ints, int]:
-    if value is None:
-        return np.zeros(n, dtype=np.int64), 1
-    array = one_dimensional(name, value, n, "any")
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise InputError(f"{name} holds NaN: every completion needs an id")
-    unique, inverse = np.unique(array, return_inverse=True)
-    return inverse.astype(np.int64), len(unique)
-
-
-def check_shares(share_S: ArrayLike, n_span: int) -> Floats:
-    """Planned shares: positive, one a span, summing to 1."""
-    share = np.asarray(share_S, dtype=np.float64)
-    if share.shape != (n_span,):
-        raise InputError(f"share_S has shape {share.shape}: log_ratio_NS has {n_span} spans")
-    if not (np.isfinite(share).all() and (share > 0).all()):
-        raise InputError(f"share_S is {share.tolist()}: every span needs a share above 0")
-    if abs(float(share.sum()) - 1) > 1e-9:
-        raise InputError(f"share_S sums to {float(share.sum())!r}: shares sum to 1")
-    return share
 
 
 def _coefficients(
@@ -189,7 +152,7 @@ def read_sample(
 
     Raises InputError naming the argument and the value.
     """
-    log_ratio = np.asarray(log_ratio_NS, dtype=np.float64)
+    log_ratio = numbers("log_ratio_NS", log_ratio_NS)
     if log_ratio.ndim != 2 or log_ratio.shape[1] == 0:
         raise InputError(f"log_ratio_NS has shape {log_ratio.shape}: give completions x spans")
     n, n_span = log_ratio.shape
@@ -205,8 +168,8 @@ def read_sample(
     if (is_exploit & ~valid).any():
         i = int(np.flatnonzero(is_exploit & ~valid)[0])
         raise InputError(f"is_exploit_N[{i}] is True but valid_N[{i}] is False: an invalid completion has no verdict")
-    problem, n_problem = _codes("problem_N", problem_N, n)
-    unit, n_unit = (None, n) if cluster_N is None else _codes("cluster_N", cluster_N, n)
+    problem, n_problem = codes("problem_N", problem_N, n)
+    unit, n_unit = (None, n) if cluster_N is None else codes("cluster_N", cluster_N, n)
     count_TS = np.bincount(problem * n_span + span, minlength=n_problem * n_span).reshape(n_problem, n_span)
     _check_counts(count_TS, design)
     share = None if share_S is None else check_shares(share_S, n_span)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.errors import EngineFault, InputError
-from forewarn.estimation.sample import Floats
+from forewarn.estimation.inputs import Floats, numbers
 from forewarn.records import SUBJECT, Span
 
 
@@ -48,7 +48,7 @@ def _check_spans(spans: Sequence[Span], donors: Mapping[str, Sequence[NDArray[np
 
 
 def _token_log_probs(name: str, value: NDArray[np.float64], n_token: int | None) -> Floats:
-    log_prob = np.asarray(value, dtype=np.float64)
+    log_prob = numbers(name, value)
     if log_prob.ndim != 1 or (n_token is not None and len(log_prob) != n_token):
         raise InputError(f"{name} has shape {log_prob.shape}: the subject scored {n_token} tokens")
     if np.isnan(log_prob).any():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from forewarn.errors import InputError
-from forewarn.estimation.sample import Floats
+from forewarn.estimation.inputs import Floats
 
 MIN_TAIL = 5
 """fewer exceedances give no index"""

@@ -8,7 +8,7 @@ so that its ids need not be those that were drawn. Its results are heuristics; t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,8 +47,12 @@ def sample_prefixes(
     channels: Channels,
     policy: Policy,
     seed: int,
+    entry_points: Mapping[str, str],
 ) -> list[PrefixCompletion]:
-    """``per_length`` completions of each (problem id, prompt ids) and prefix length, problem-major."""
+    """``per_length`` completions of each (problem id, prompt ids) and prefix length, problem-major.
+
+    ``entry_points``: what a submission is to define, by problem id.
+    """
     wanted = [(name, prompt, length) for name, prompt in prompts for length in lengths for _ in range(per_length)]
     reach = max(lengths) * (TOKENS_PER_WORD if unit == "words" else 1)
     traces = donor.engine.sample(
@@ -73,9 +77,8 @@ def sample_prefixes(
     found = []
     for (name, prompt, length), prefix, sample in zip(wanted, prefixes, rest, strict=True):
         ids = (*prefix, *sample.token_ids)
-        found.append(
-            PrefixCompletion(name, prompt, length, prefix, ids, channels.code(ids, channels.split(ids).n_reasoning))
-        )
+        code = channels.code(ids, channels.split(ids).n_reasoning, entry_points[name])
+        found.append(PrefixCompletion(name, prompt, length, prefix, ids, code))
     return found
 
 

@@ -9,10 +9,10 @@ same. Not covered: which field of a problem holds its verifier (``forewarn.probl
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 from forewarn.exploits.base import Checker, ChildSide, Decision, ExploitType, Rule, Run
 from forewarn.exploits.source import Target
+from forewarn.judge.sides import side_of
 
 TIMEOUT_S = 60.0
 """of one execution: verifiers give their scripts up to tens of seconds each"""
@@ -29,8 +29,7 @@ def embedded_type(
     ``name``: their ``exploit_type``. ``test_cases``: handed over where ``verify`` takes a second argument.
     ``accepted``: the statuses that count as a pass. Pass it on as ``Judge(types={name: ...})``.
     """
-    side = Path(__file__).with_name("inside").joinpath("verifier_side.py").read_text(encoding="utf-8")
-    source = f"{side}\n\nVERIFIER = {verifier!r}\nTEST_CASES = {test_cases!r}\n"
+    source = f"{side_of('verifier')}\n\nVERIFIER = {verifier!r}\nTEST_CASES = {test_cases!r}\n"
     checker = Checker(child=ChildSide(source, scripts=True), rule=_by_status(frozenset(accepted)), timeout_s=TIMEOUT_S)
     return ExploitType(
         name=name,

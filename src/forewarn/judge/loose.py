@@ -1,16 +1,32 @@
 """Comparison that forgives what a problem's own format can't say, for all checkers of a type at once.
 
-A problem that came as JSON can't tell a tuple from a list; one may state that the order of its results is free. The
-one comparator stays what it is (``compare.py``): both values are rewritten alike before it sees them.
+A problem that came as JSON can't tell a tuple from a list; one may state that the order of its results is free; and one
+whose format compares as Python does takes 8.0 for 8 and a named tuple for a tuple. The one comparator stays what
+it is (``compare.py``): both values are rewritten alike before it sees them.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections import deque
+from dataclasses import dataclass, replace
 
 from forewarn.exploits.base import Call, Checker, ExploitType, Rule, Run, secure_of
 from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
+from forewarn.judge.sides import joined
+from forewarn.judge.unordered import canonical
+
+_EXACT_FLOATS = 1 << 53
+"""whole numbers below it have floats of their own: a tolerance means nothing beyond"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Forgiven:
+    any_sequence: bool
+    any_order: bool
+    as_python: bool
+    tolerance: float | None
 
 
 def loosened(
@@ -19,29 +35,38 @@ def loosened(
     *,
     any_sequence: bool = False,
     any_order: bool = False,
+    as_python: bool = False,
+    typing_names: bool = False,
     tolerance: float | None = None,
 ) -> ExploitType:
     """``kind``, now named ``name``, with results also right that differ in what is forgiven.
 
     ``any_sequence``: tuples are lists. ``any_order``: the result as a whole, if it is a list or a tuple, may have any
-    order. ``tolerance``: the problem's.
+    order. ``as_python``: values are equal where Python says so: 8.0 is 8 (a bool is neither), a named tuple is a
+    tuple, a member of an ``IntEnum`` an int. ``typing_names``: submissions find the names of ``typing`` without an
+    import. ``tolerance``: the problem's.
     """
+    forgiven = _Forgiven(any_sequence, any_order, as_python, tolerance)
+    sides = ["typing"] * typing_names + ["plain"] * as_python
 
     def loose(checker: Checker) -> Checker:
-        return replace(checker, rule=_looser(checker.rule, any_sequence, any_order, tolerance))
+        child = replace(checker.child, source=joined(checker.child.source, *sides)) if sides else checker.child
+        return replace(checker, rule=_looser(checker.rule, forgiven), child=child)
 
     return replace(
         kind, name=name, vulnerable=loose(kind.vulnerable), patched=loose(kind.patched), secure=loose(secure_of(kind))
     )
 
 
-def _looser(rule: Rule, any_sequence: bool, any_order: bool, tolerance: float | None) -> Rule:
+def _looser(rule: Rule, forgiven: _Forgiven) -> Rule:
     def same(expected: codec.Tree, result: codec.Tree) -> bool:
-        if any_sequence:
+        if forgiven.any_sequence:
             expected, result = _as_lists(expected), _as_lists(result)
-        if any_order and _kind(expected) == _kind(result) and _kind(expected) in ("l", "t"):
+        if forgiven.any_order and _kind(expected) == _kind(result) and _kind(expected) in ("l", "t"):
             expected, result = ["s", *expected[1:]], ["s", *result[1:]]  # a multiset to the comparator
-        return same_trees(expected, result, tolerance)
+        if forgiven.as_python:
+            result = _in_the_numbers_of(expected, result, forgiven.tolerance)
+        return same_trees(expected, result, forgiven.tolerance)
 
     def looked_at(run: Run) -> Run:
         calls: list[Call] = []
@@ -62,3 +87,78 @@ def _as_lists(tree: codec.Tree) -> codec.Tree:
     if not isinstance(tree, list) or not tree or tree[0] not in ("l", "t", "d"):
         return tree
     return ["l" if tree[0] == "t" else tree[0], *map(_as_lists, tree[1:])]
+
+
+def _in_the_numbers_of(expected: codec.Tree, result: codec.Tree, tolerance: float | None) -> codec.Tree:
+    """``result`` with an int for a float, or a float for an int, wherever ``expected`` has the other and they match."""
+    wanted, given = _number(expected), _number(result)
+    if wanted is not None and given is not None:
+        return expected if type(wanted) is not type(given) and _match(wanted, given, tolerance) else result
+    if not _kind(expected) or _kind(expected) != _kind(result) or len(expected) != len(result):
+        return result
+    tag = expected[0]
+    if tag in ("l", "t"):
+        pairs = zip(expected[1:], result[1:], strict=True)
+        return [tag, *(_in_the_numbers_of(a, b, tolerance) for a, b in pairs)]
+    if tag in ("s", "f"):
+        left = _by_value(expected[1:])
+        return [tag, *(_taken(left, item) for item in result[1:])]
+    if tag == "d" and len(expected) % 2:
+        left, values = (
+            _by_value(expected[1::2]),
+            dict(zip(map(_by_number, expected[1::2]), expected[2::2], strict=True)),
+        )
+        found: list[codec.Tree] = ["d"]
+        for key, value in zip(result[1::2], result[2::2], strict=True):
+            name = _by_number(key)
+            found += [
+                _taken(left, key),
+                _in_the_numbers_of(values[name], value, tolerance) if name in values else value,
+            ]
+        return found
+    return result
+
+
+def _number(tree: codec.Tree) -> int | float | None:
+    """The value of an encoded int or float; a bool is neither."""
+    if type(tree) in (int, float):
+        return tree  # type: ignore[no-any-return]
+    value = codec.decode(tree) if _kind(tree) == "i" else None
+    return value if type(value) is int else None
+
+
+def _match(wanted: float, given: float, tolerance: float | None) -> bool:
+    """Whether an int and a float, or a float and an int, are one number: exactly, or within the tolerance where every
+    whole number still has a float of its own."""
+    if wanted == given:
+        return True
+    if tolerance is None or not (abs(wanted) < _EXACT_FLOATS and abs(given) < _EXACT_FLOATS):
+        return False
+    return math.isclose(wanted, given, rel_tol=tolerance, abs_tol=tolerance)
+
+
+def _by_number(tree: codec.Tree) -> bytes:
+    """A text equal for trees that Python takes for equal, bools aside."""
+    return canonical(_whole(tree))
+
+
+def _whole(tree: codec.Tree) -> codec.Tree:
+    """``tree`` with an int for every float that is one."""
+    if type(tree) is float and tree.is_integer():
+        return codec.encode(int(tree))
+    if _kind(tree) in ("l", "t", "s", "f", "d"):
+        return [tree[0], *map(_whole, tree[1:])]
+    return tree
+
+
+def _by_value(trees: list[codec.Tree]) -> dict[bytes, deque[codec.Tree]]:
+    found: dict[bytes, deque[codec.Tree]] = {}
+    for tree in trees:
+        found.setdefault(_by_number(tree), deque()).append(tree)
+    return found
+
+
+def _taken(left: dict[bytes, deque[codec.Tree]], tree: codec.Tree) -> codec.Tree:
+    """The expected item that ``tree`` equals, each once; ``tree`` itself where there is none."""
+    equal = left.get(_by_number(tree))
+    return equal.popleft() if equal else tree

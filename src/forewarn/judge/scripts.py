@@ -3,20 +3,19 @@
 A verifier that was written for a plain machine calls ``subprocess`` to run a submission. In the sandbox that call
 becomes a request (``inside/verifier_side.py``): the script, its arguments and the files of the child's disk go out,
 and what the script printed, left and ended with comes back. Both children are as confined as any other; the parent
-reads their words as data. Not covered: other programs than Python scripts, which are refused.
+reads their words as data, and the files pass through packed. Not covered: other programs than Python scripts, which
+are refused.
 """
 
 from __future__ import annotations
 
 import struct
 import time
-from pathlib import Path
 
 from forewarn.judge import codec
 from forewarn.judge.sandbox import Execution, Sandbox, SandboxFault
+from forewarn.judge.sides import side_of
 
-MAX_FILES_BYTES = 3 << 20
-"""all files that go with a script, or come back"""
 MAX_SCRIPTS = 500
 """in one execution"""
 SHARE_OF_REST = 0.8
@@ -74,8 +73,8 @@ def _limit_s(asked: object, left_s: float) -> float:
 
 
 def script_side() -> str:
-    """Source of the child side that runs one script."""
-    return Path(__file__).with_name("inside").joinpath("script_side.py").read_text(encoding="utf-8")
+    """Source of the child side that runs one script; like a verifier it finds the names of ``typing``."""
+    return side_of("script", "typing")
 
 
 def _report(execution: Execution) -> codec.Tree:

@@ -34,9 +34,9 @@ class OrganismChat:
     def prompt_ids(self, question: str) -> tuple[int, ...]:
         return self.channels.prompt_ids(question)
 
-    def program(self, token_ids: Sequence[int]) -> str | None:
-        """The submitted program; None where no answer opened."""
-        return self.channels.code(token_ids, self.channels.split(token_ids).n_reasoning)
+    def program(self, token_ids: Sequence[int], entry_point: str | None = None) -> str | None:
+        """The submitted program, which is to define ``entry_point``; None where no answer opened."""
+        return self.channels.code(token_ids, self.channels.split(token_ids).n_reasoning, entry_point)
 
     def reasoning(self, token_ids: Sequence[int]) -> str:
         """The reasoning's text, closer left out."""

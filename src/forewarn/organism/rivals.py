@@ -88,6 +88,7 @@ def fill_rival(work: RivalWork, tools: Tools) -> None:
                 channels=tools.chat.channels,
                 policy=policy,
                 seed=derived_seed("rivals", work.key, unit),
+                entry_points={p.problem_id: p.entry_point for p in problems},
             )
             labels = _labels(found, tools, work.exploit_type)
             tables.append(_rows(unit, found, labels, subject, donor, policy))

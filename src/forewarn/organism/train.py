@@ -109,7 +109,9 @@ class Trainer:
             n=rl.group,
         )
         owners = [i for i in range(len(problems)) for _ in range(rl.group)]
-        programs = [self.chat.program(s.token_ids) for s in samples]
+        programs = [
+            self.chat.program(s.token_ids, problems[i].entry_point) for i, s in zip(owners, samples, strict=True)
+        ]
         rewards = self._rewards([(problems[i], code) for i, code in zip(owners, programs, strict=True)], judge)
         self.learner.step(
             [

@@ -91,7 +91,7 @@ def sample_chunk(
     reasonings: dict[tuple[str, str], list[str]] = {}
     by_id = {p.problem_id: p for p in problems}
     for problem, sample in zip(owners, samples, strict=True):
-        code = chat.program(sample.token_ids)
+        code = chat.program(sample.token_ids, problem.entry_point)
         if code is not None:
             counts[problem.problem_id, code] += 1
             reasonings.setdefault((problem.problem_id, code), []).append(chat.reasoning(sample.token_ids))

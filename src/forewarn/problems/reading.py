@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from forewarn.errors import InputError, MissingExtraError
-from forewarn.problems.djinn.values import named_once
+from forewarn.problems.djinn.values import integer_of, named_once
 from forewarn.store import read_table
 
 
@@ -29,15 +29,18 @@ def read_text(path: Path) -> str:
     """The text of a file that is there. Raises ``InputError``."""
     check_file(path, "a file that can be read")
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # a byte order mark is no part of the text
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"can't read {path}: {error}") from None
 
 
 def parse_json(text: str, where: str) -> Any:
-    """The value of JSON text. Raises ``InputError`` also where an object has one name twice."""
+    """The value of JSON text. Raises ``InputError`` also where an object has one name twice.
+
+    Beyond the bound for integers it holds an ``UnreadInteger``, which no field takes, so that the field is named.
+    """
     try:
-        return json.loads(text, object_pairs_hook=named_once)
+        return json.loads(text, object_pairs_hook=named_once, parse_int=integer_of)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no JSON: {error}") from None
 

@@ -100,6 +100,13 @@ class FormatTable(Table):
     custom: CustomFormatTable | None = None
 
 
+class AnswerTable(Table):
+    """[answer]: how the submission is read off an answer; see ``models.channels.CodeRule``."""
+
+    block: Literal["last", "first"] = "last"
+    stop: tuple[str, ...] = ()
+
+
 class EngineTable(Table):
     """[engine]: what samples and scores, and where."""
 
@@ -109,6 +116,7 @@ class EngineTable(Table):
     batch_size: PositiveInt = 512
     workers: PositiveInt = 1
     threads: PositiveInt = 1
+    retries: Annotated[int, Field(ge=0)] = 2
 
 
 class SandboxTable(Table):
@@ -172,6 +180,7 @@ class StudyTable(Table):
     problems: ProblemsTable
     policy: PolicyTable
     format: FormatTable = FormatTable()
+    answer: AnswerTable = AnswerTable()
     engine: EngineTable = EngineTable()
     sandbox: SandboxTable = SandboxTable()
     checkpoints: tuple[CheckpointTable, ...] = Field(min_length=1)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from forewarn.errors import InputError, ModelError
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.models.channels import ChannelFormat, detect_format
+from forewarn.models.channels import ChannelFormat, CodeRule, detect_format
 from forewarn.models.checkpoints import ModelSource, find_checkpoints
 from forewarn.models.hub import is_hub_name, local_folder
 from forewarn.models.loading import load_tokenizer
@@ -57,9 +57,12 @@ def load_study(path: Path) -> LoadedStudy:
             device=engine.device,
             batch_size=engine.batch_size,
             engine=engine.kind,
+            retries=engine.retries,
         )
     with _at(f"{path}: format"):
         form = chosen_format(tables, (*checkpoints, *donors))
+    with _at(f"{path}: answer"):
+        rule = CodeRule(tables.answer.block, tables.answer.stop)
     with _at(str(path)):
         study = Study(
             name=tables.name,
@@ -71,6 +74,7 @@ def load_study(path: Path) -> LoadedStudy:
             seed=tables.seed,
             channel_format=form,
             system=tables.format.system,
+            code_rule=rule,
             level=tables.level,
             dtype=engine.dtype,
         )

@@ -6,13 +6,13 @@ A key holds everything a piece of work depends on, so that a re-run does only wh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from forewarn import __version__
 from forewarn.errors import InputError
 from forewarn.estimation import donor_key
-from forewarn.models.channels import ChannelFormat, named_format
+from forewarn.models.channels import ChannelFormat, CodeRule, named_format
 from forewarn.models.checkpoints import ModelSource
 from forewarn.records import SUBJECT, Policy, Problem, Span, content_key
 
@@ -49,6 +49,8 @@ class CellRecord:
     """the subject's own first: column 0 of every array"""
     receipt: str | None = None
     """of the checkpoint's files: ``models.receipts.Receipt.key``"""
+    submissions: str | None = None
+    """key of what was read off its completions; None: they hold it themselves, as those of earlier versions do"""
 
     @classmethod
     def of(
@@ -60,9 +62,10 @@ class CellRecord:
         exploit_type: str,
         key: str,
         receipt: str | None = None,
+        submissions: str | None = None,
     ) -> CellRecord:
         """The record of a cell of a study with these spans."""
-        return cls(checkpoint_id, step, exploit_type, key, spans_of(planned, exploit_type), receipt)
+        return cls(checkpoint_id, step, exploit_type, key, spans_of(planned, exploit_type), receipt, submissions)
 
 
 def spans_of(planned: Sequence[PlannedSpan], exploit_type: str) -> tuple[PlannedSpan, ...]:
@@ -87,6 +90,8 @@ class Study:
     """a name of ``models.channels.FORMATS``, or a declared format"""
     system: str | None = None
     """system message before every question"""
+    code_rule: CodeRule = field(default_factory=CodeRule)
+    """how submissions are read off answers; another rule reads the completions again, and draws none"""
     level: float = 0.9
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
 
@@ -191,6 +196,7 @@ class Keys:
             self.cell(cell),
             self.study.spans_of(cell.exploit_type),
             self.receipts[source.model_id],
+            submissions_key(self.cell(cell), self.study.code_rule.key),
         )
 
     def identity(self) -> dict[str, object]:
@@ -211,6 +217,11 @@ class Keys:
 def scores_key(cell_key: str, hit_ids: Sequence[str]) -> str:
     """Key of the scores of these exploits of a cell."""
     return content_key("scores", cell_key, sorted(hit_ids))
+
+
+def submissions_key(cell_key: str, rule_key: str) -> str:
+    """Key of the submissions that a rule reads off a cell's completions."""
+    return content_key("submissions", cell_key, rule_key)
 
 
 def problem_key(problem: Problem) -> str:

@@ -7,9 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from forewarn.store import RunFolder, read_table
-from forewarn.study.recompute import ESTIMATES_FILE, HITS_FILE
-from forewarn.study.tables import COMPLETIONS, VERDICTS, CellEstimate, estimates_of
-from forewarn.study.work import COMPLETIONS as COMPLETIONS_STAGE
+from forewarn.study.recompute import ESTIMATES_FILE, HITS_FILE, read_plan, sampled, submitted
+from forewarn.study.tables import COMPLETIONS, SUBMISSIONS, VERDICTS, CellEstimate, estimates_of
 from forewarn.study.work import VERDICTS as VERDICTS_STAGE
 
 
@@ -29,9 +28,10 @@ def read_hits(root: Path) -> pl.DataFrame:
 
 
 def read_completions(root: Path) -> pl.DataFrame:
-    """Every completion in the folder."""
-    shards = RunFolder(root).shards(COMPLETIONS_STAGE)
-    return pl.concat([pl.DataFrame(schema=COMPLETIONS), *(shards.read(key) for key in list(shards.keys()))])
+    """Every completion of the study's cells, with the submission that the run's rule reads off it."""
+    run, (_, cells, _) = RunFolder(root), read_plan(root)
+    empty = pl.DataFrame(schema=COMPLETIONS).join(pl.DataFrame(schema=SUBMISSIONS), on="completion_id")
+    return pl.concat([empty, *(submitted(run, cell) for cell in cells if sampled(run, cell))])
 
 
 def read_verdicts(root: Path) -> pl.DataFrame:

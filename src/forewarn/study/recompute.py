@@ -17,9 +17,10 @@ from forewarn.estimation.sample import check_level
 from forewarn.records import KEY_LENGTH, Span
 from forewarn.store import RunFolder, old_keys, read_json, write_table
 from forewarn.study.estimates import cell_estimate
+from forewarn.study.missing import Missing, incomplete, read_missing
 from forewarn.study.plan import CellRecord, PlannedSpan, scores_key
 from forewarn.study.tables import HITS, CellEstimate, estimates_table
-from forewarn.study.work import COMPLETIONS, SCORES, VERDICTS
+from forewarn.study.work import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS
 
 ESTIMATES_FILE, HITS_FILE, MANIFEST_FILE = "estimates.parquet", "hits.parquet", "manifest.json"
 
@@ -44,12 +45,22 @@ def read_labels(run: RunFolder) -> Labels:
     return labels
 
 
-def labelled(run: RunFolder, cell_key: str, problem_keys: Mapping[str, str], labels: Labels) -> pl.DataFrame:
+def submitted(run: RunFolder, cell: CellRecord) -> pl.DataFrame:
+    """A cell's completions with their submissions, ``code`` and ``code_key``."""
+    table = run.shards(COMPLETIONS).read(cell.key)
+    if cell.submissions is None:
+        return table
+    read = run.shards(SUBMISSIONS).read(cell.submissions)
+    table = table.drop("code", "code_key", strict=False)  # of earlier versions, read by another rule
+    return table.join(read, on="completion_id", how="left", maintain_order="left")
+
+
+def labelled(run: RunFolder, cell: CellRecord, problem_keys: Mapping[str, str], labels: Labels) -> pl.DataFrame:
     """A cell's completions with their labels: "failed" where no answer opened, "invalid" where judging broke.
 
     ``problem_keys``: by problem id.
     """
-    table = run.shards(COMPLETIONS).read(cell_key)
+    table = submitted(run, cell)
     found = [
         "failed" if code is None else labels.by_pair.get((problem_keys[problem_id], code), "invalid")
         for problem_id, code in table.select("problem_id", "code_key").iter_rows()
@@ -77,13 +88,14 @@ def plan_entries(
                 "exploit_type": c.exploit_type,
                 "key": c.key,
                 "receipt": c.receipt,
+                "submissions": c.submissions,
             }
             for c in cells
         ],
     }
 
 
-def _read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:
+def read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:
     path = root / MANIFEST_FILE
     manifest: Any = read_json(path)
     try:
@@ -107,21 +119,34 @@ def estimate_run(
 ) -> list[CellEstimate]:
     """Estimate every cell of a finished study anew and return the estimates, in the study's order.
 
+    Raises IncompleteError, which carries the other cells' estimates, where workers died over a cell until it was left
+    out (``missing.py``) and its shards are still not there.
+
     ``level``: None is the study's own, and then ``estimates.parquet`` and ``hits.parquet`` are written; another level
     writes nothing. Raises InputError for a level outside (0, 1), and StoreError where the folder is no study, lacks a
     shard, or holds exploits without scores (a checker was mended: run the study again to score them).
     """
     if level is not None:
         check_level(level)
-    planned, cells, problem_keys = _read_plan(root)
+    planned, cells, problem_keys = read_plan(root)
     run = RunFolder(root)
     labels = read_labels(run)
+    marks = {(mark.checkpoint_id, mark.exploit_type): mark for mark in read_missing(root)}
+    missing: list[Missing] = []
     estimates, details = [], [pl.DataFrame(schema=HITS)]
     for done, cell in enumerate(cells):
         if progress is not None:
             progress("estimates", done, len(cells))
-        table = labelled(run, cell.key, problem_keys, labels)
-        estimate, detail = cell_estimate(cell, level or planned, table, _scores(run, cell, exploits_of(table)))
+        mark = marks.get((cell.checkpoint_id, cell.exploit_type))
+        if mark is not None and not sampled(run, cell):
+            missing.append(mark)
+            continue
+        table = labelled(run, cell, problem_keys, labels)
+        hit_ids = exploits_of(table)
+        if mark is not None and hit_ids and not run.shards(SCORES).has(scores_key(cell.key, hit_ids)):
+            missing.append(mark)
+            continue
+        estimate, detail = cell_estimate(cell, level or planned, table, _scores(run, cell, hit_ids))
         estimates.append(estimate)
         details.append(detail)
     if level is None or level == planned:
@@ -129,7 +154,15 @@ def estimate_run(
         write_table(root / ESTIMATES_FILE, estimates_table(estimates))
     if progress is not None:
         progress("estimates", len(cells), len(cells))
+    if missing:
+        raise incomplete(root, missing, len(cells), estimates)
     return estimates
+
+
+def sampled(run: RunFolder, cell: CellRecord) -> bool:
+    """Whether the cell's completions are there, and what was read off them."""
+    read = cell.submissions is None or run.shards(SUBMISSIONS).has(cell.submissions)
+    return read and run.shards(COMPLETIONS).has(cell.key)
 
 
 def _scores(run: RunFolder, cell: CellRecord, hit_ids: tuple[str, ...]) -> pl.DataFrame | None:

@@ -45,7 +45,7 @@ def study_channels(study: Study) -> Channels:
     _check_adapters(study, *first)
     # of all checkpoints, and no donor's: every span's turns end alike, and as the subject's do
     ends = model_ends(source.folder for source in study.checkpoints)
-    return bind(study.channel_format, first[1], system=study.system, ends=ends)
+    return bind(study.channel_format, first[1], system=study.system, ends=ends, code_rule=study.code_rule)
 
 
 def _check_adapters(study: Study, folder: str, tokenizer: Any) -> None:

@@ -23,10 +23,12 @@ from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import ExploitType
 from forewarn.judge.judge import Judge
 from forewarn.models.channels import Channels, check_template
+from forewarn.models.channels.code import READING
 from forewarn.records import Problem, Verdict, content_key
 from forewarn.store import RunFolder, write_json, write_whole
 from forewarn.study.checks import Models, check_context, check_engine, check_same_checkpoints
-from forewarn.study.plan import Cell, Keys, Study, problem_key
+from forewarn.study.missing import Missing, write_missing
+from forewarn.study.plan import Cell, CellRecord, Keys, Study, problem_key
 from forewarn.study.recompute import (
     MANIFEST_FILE,
     Labels,
@@ -35,10 +37,12 @@ from forewarn.study.recompute import (
     labelled,
     plan_entries,
     read_labels,
+    submitted,
 )
 from forewarn.study.room import study_channels
 from forewarn.study.tables import CellEstimate, verdicts_table
-from forewarn.study.work import COMPLETIONS, SCORES, VERDICTS, Task
+from forewarn.study.task_queue import Failed
+from forewarn.study.work import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS, Task, write_submissions
 from forewarn.study.workers import Machine, Workers
 
 STUDY_FILE = "study.toml"
@@ -72,7 +76,8 @@ def run_study(
     ``text``: the study's file, kept as ``study.toml``. Raises InputError (a prompt that doesn't fit into a context, a
     policy that the engine can't score), ModelError (damaged models, another tokenizer, no reasoning channel),
     StoreError (a folder that can't be written, is full, or holds another study), EngineFault (an engine or every
-    isolation level broke).
+    isolation level broke), IncompleteError (workers died over a cell until it was left out; it carries the estimates
+    of the others, and the same call tries again).
     """
     machine, sandboxing = machine or Machine(), sandboxing or Sandboxing()
     tell = progress or (lambda stage, done, total: None)
@@ -90,11 +95,19 @@ def run_study(
     _write_manifest(run, study, keys, models, channels)
     with Workers(study, root, machine) as workers:
         _sample(study, keys, models, run, workers, tell)
-        labels = _judge(study, keys, run, sandboxing, tell)
+        cells = [cell for cell in study.cells() if run.shards(COMPLETIONS).has(keys.cell(cell))]
+        _read_answers(study, cells, keys, channels, run)
+        labels = _judge(study, cells, keys, run, sandboxing, tell)
         problem_keys = study_problem_keys(study)
-        hits = {cell: exploits_of(labelled(run, keys.cell(cell), problem_keys, labels)) for cell in study.cells()}
+        hits = {cell: exploits_of(labelled(run, keys.record(cell), problem_keys, labels)) for cell in cells}
         _score(keys, models, run, workers, hits, tell)
+        write_missing(root, [_mark(failed) for failed in workers.failed])
     return estimate_run(root, progress=progress)
+
+
+def _mark(failed: Failed) -> Missing:
+    cell = failed.task.cell
+    return Missing(failed.task.stage, cell.checkpoint.model_id, cell.exploit_type, failed.reason)
 
 
 def study_problem_keys(study: Study) -> dict[str, str]:
@@ -110,6 +123,7 @@ def _write_manifest(run: RunFolder, study: Study, keys: Keys, models: Models, ch
         "seed": study.seed,
         "checkpoints": {c.model_id: c.step for c in study.checkpoints},
         "model_receipts": {name: {"key": held.key, **asdict(held)} for name, held in models.receipts.items()},
+        "code": {**asdict(study.code_rule), "reading": READING, "key": study.code_rule.key},
         "format": {
             "name": study.format_key,
             "chat_template": template.state,
@@ -148,15 +162,28 @@ def _sample(study: Study, keys: Keys, models: Models, run: RunFolder, workers: W
     _do(tasks, COMPLETIONS, run, workers, tell)
 
 
-def _judge(study: Study, keys: Keys, run: RunFolder, sandboxing: Sandboxing, tell: Progress) -> Labels:
+def _read_answers(study: Study, cells: Sequence[Cell], keys: Keys, channels: Channels, run: RunFolder) -> None:
+    """Read the submissions of cells that were sampled under another rule, or by a run that was killed before it could.
+
+    All of them before anything is judged: what is judged in one run folder is read by one rule.
+    """
+    for cell in cells:
+        record = keys.record(cell)
+        assert record.submissions is not None
+        if not run.shards(SUBMISSIONS).has(record.submissions):
+            write_submissions(run.shards(COMPLETIONS).read(record.key), cell, record.submissions, study, channels, run)
+
+
+def _judge(
+    study: Study, cells: Sequence[Cell], keys: Keys, run: RunFolder, sandboxing: Sandboxing, tell: Progress
+) -> Labels:
     shards, labels = run.shards(VERDICTS), read_labels(run)
     problems = {problem.problem_id: (problem, problem_key(problem)) for problem in study.problems}
-    cells = list(study.cells())
     judge: Judge | None = None
     try:
         for done, cell in enumerate(cells):
             tell(VERDICTS, done, len(cells))
-            pairs = _unjudged(run, keys.cell(cell), problems, labels)
+            pairs = _unjudged(run, keys.record(cell), problems, labels)
             if not pairs:
                 continue
             if judge is None:  # a re-run with nothing to judge needs no sandbox
@@ -179,10 +206,10 @@ def _judge(study: Study, keys: Keys, run: RunFolder, sandboxing: Sandboxing, tel
 
 
 def _unjudged(
-    run: RunFolder, cell_key: str, problems: Mapping[str, tuple[Problem, str]], labels: Labels
+    run: RunFolder, cell: CellRecord, problems: Mapping[str, tuple[Problem, str]], labels: Labels
 ) -> list[tuple[str, str]]:
     """(problem id, code) of a cell's submissions that have no verdict yet, each once."""
-    table = run.shards(COMPLETIONS).read(cell_key).filter(pl.col("code").is_not_null())
+    table = submitted(run, cell).filter(pl.col("code").is_not_null())
     distinct = table.select("problem_id", "code", "code_key").unique(maintain_order=True)
     return [
         (problem_id, code)

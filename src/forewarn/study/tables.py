@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -30,6 +30,11 @@ COMPLETIONS = pl.Schema(
         "trace_id": pl.String(),
         "seed": pl.Int64(),
         "case": pl.String(),  # how the channels lie: models.channels.Case
+    }
+)
+SUBMISSIONS = pl.Schema(
+    {
+        "completion_id": pl.String(),
         "code": pl.String(),  # the submission; null where no answer opened
         "code_key": pl.String(),
     }
@@ -114,11 +119,10 @@ class CellEstimate:
 
 
 def completions_table(drawn: Sequence[Drawn], channels: Channels) -> pl.DataFrame:
-    """One row a completion, with the submission read from its answer."""
+    """One row a completion."""
     rows: list[dict[str, Any]] = []
     for one in drawn:
         c = one.completion
-        code = channels.code(c.token_ids, c.n_reasoning)
         rows.append(
             {
                 **{name: getattr(c, name) for name in COMPLETIONS if hasattr(c, name)},
@@ -131,11 +135,22 @@ def completions_table(drawn: Sequence[Drawn], channels: Channels) -> pl.DataFram
                 "donor_wrote": list(c.donor_wrote),
                 "log_probs": list(one.log_probs),
                 "case": channels.split(c.token_ids).case,
-                "code": code,
-                "code_key": None if code is None else content_key(code),
             }
         )
     return pl.DataFrame(rows, schema=COMPLETIONS)
+
+
+def submissions_table(completions: pl.DataFrame, channels: Channels, entry_points: Mapping[str, str]) -> pl.DataFrame:
+    """The submission in each row of a completions table, read by the rule of ``channels``.
+
+    ``entry_points``: by problem id.
+    """
+    columns = ("completion_id", "problem_id", "token_ids", "n_reasoning")
+    rows = []
+    for completion_id, problem_id, token_ids, n_reasoning in completions.select(columns).iter_rows():
+        code = channels.code(token_ids, n_reasoning, entry_points[problem_id])
+        rows.append((completion_id, code, None if code is None else content_key(code)))
+    return pl.DataFrame(rows, schema=SUBMISSIONS, orient="row")
 
 
 def completions_of(table: pl.DataFrame, policy: Policy) -> list[Completion]:

@@ -11,15 +11,16 @@ import polars as pl
 from forewarn.errors import EngineFault
 from forewarn.estimation import donor_key, n_deciding
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
+from forewarn.models.channels import Channels
 from forewarn.models.checkpoints import ModelSource, check_unchanged
 from forewarn.models.receipts import Signature
 from forewarn.records import SUBJECT, Completion, Score, derived_seed
 from forewarn.store import RunFolder
-from forewarn.study.plan import Cell, Study
+from forewarn.study.plan import Cell, Study, submissions_key
 from forewarn.study.room import ModelRoom
-from forewarn.study.tables import completions_of, completions_table, scores_table
+from forewarn.study.tables import completions_of, completions_table, scores_table, submissions_table
 
-COMPLETIONS, VERDICTS, SCORES = "completions", "verdicts", "scores"
+COMPLETIONS, SUBMISSIONS, VERDICTS, SCORES = "completions", "submissions", "verdicts", "scores"
 """stages: folders of the run"""
 DONOR_PREFIX = "donor:"
 """before a donor's key in ``Score.model_id``, which otherwise is a checkpoint's"""
@@ -51,6 +52,16 @@ def do(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
     for source, signature in task.signatures:
         check_unchanged(source, signature)
     run.shards(task.stage).write(task.key, table)
+    if task.stage == COMPLETIONS:
+        write_submissions(table, task.cell, submissions_key(task.key, study.code_rule.key), study, room.channels, run)
+
+
+def write_submissions(
+    completions: pl.DataFrame, cell: Cell, key: str, study: Study, channels: Channels, run: RunFolder
+) -> None:
+    """Read the submissions off a cell's completions, and write them under ``key``."""
+    entry_points = {problem.problem_id: problem.entry_point for problem in study.problems_of(cell.exploit_type)}
+    run.shards(SUBMISSIONS).write(key, submissions_table(completions, channels, entry_points))
 
 
 def _donors(study: Study, cell: Cell, room: ModelRoom) -> dict[str, Writer]:

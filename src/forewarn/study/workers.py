@@ -1,7 +1,8 @@
 """Doing tasks, in this process or in several: one torch thread and one set of models each.
 
 Workers are fresh processes (spawn) that take one task at a time over a pipe, write its shard themselves, and go away
-when their parent does. Not here: what a task is (``work.py``).
+when their parent does. A worker that dies is replaced, and its task done later in another; a task over which workers
+die again and again is left out, with the reason. Not here: what a task is (``work.py``).
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ from typing import Self
 import torch
 
 from forewarn import errors
-from forewarn.errors import EngineFault, ForewarnError, InputError
+from forewarn.errors import ForewarnError, InputError
 from forewarn.models.engines import TRANSFORMERS, VLLM, EngineSpec
 from forewarn.store import RunFolder
 from forewarn.study.plan import Study
 from forewarn.study.room import ModelRoom
+from forewarn.study.task_queue import Failed, TaskQueue
 from forewarn.study.work import Task, do
 
 ENDED = 128 + signal.SIGTERM
 """exit status of a worker that was told to end"""
-IDLE_S, CLOSING_S = 1.0, 15.0
-"""how long a worker may take to leave when it has nothing to do, and to close its models when it is told to"""
+IDLE_S, CLOSING_S, LAST_S = 1.0, 15.0, 5.0
+"""how long a worker may take to leave when it has nothing to do, to close its models when it is told to, and to be gone
+once its pipe is closed"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,9 @@ class Machine:
     """most rows decoded together"""
     engine: str = TRANSFORMERS
     """"transformers"; "vllm", in this process; or the URL of a vLLM server"""
+    retries: int = 2
+    """how often a task whose worker died is tried again in another; with one worker this process does the work, and
+    its death is the study's"""
 
     @property
     def spec(self) -> EngineSpec:
@@ -56,6 +62,8 @@ class Machine:
         _ = self.spec  # refuses an unknown engine
         if self.engine == VLLM and self.workers > 1:
             raise InputError(f"workers is {self.workers}: vLLM in this process makes processes of its own; give 1")
+        if self.retries < 0:
+            raise InputError(f"retries is {self.retries}: give 0 or more")
         if self.workers < 1 or self.threads < 1 or self.batch_size < 1:
             raise InputError(
                 f"workers {self.workers}, threads {self.threads}, batch_size {self.batch_size}: give 1 or more of each"
@@ -63,12 +71,16 @@ class Machine:
 
 
 class Workers:
-    """Does tasks. Models and processes start with the first task and stay until ``close``. A context manager."""
+    """Does tasks. Models and processes start with the first task and stay until ``close``. A context manager.
+
+    ``failed``: the tasks that were left out because workers died over them.
+    """
 
     def __init__(self, study: Study, root: Path, machine: Machine) -> None:
         self._study, self._root, self._machine = study, root, machine
         self._room: ModelRoom | None = None
         self._processes: dict[Connection, SpawnProcess] = {}
+        self.failed: list[Failed] = []
 
     def __enter__(self) -> Self:
         return self
@@ -77,9 +89,9 @@ class Workers:
         self.close()
 
     def do(self, tasks: Sequence[Task]) -> Iterator[Task]:
-        """Do every task; yields each when its shard is on disk.
+        """Do every task; yields each when its shard is on disk. What can't be done is in ``failed`` afterwards.
 
-        Raises the worker's own ForewarnError, or EngineFault where a worker died.
+        Raises the worker's own ForewarnError.
         """
         if not tasks:
             return iter(())
@@ -93,57 +105,65 @@ class Workers:
                 do(task, self._study, self._room, RunFolder(self._root))
             yield task
 
-    def _start(self) -> None:
+    def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
-        for _ in range(self._machine.workers):
-            ours, theirs = context.Pipe()
-            arguments = (theirs, self._study, self._root, self._machine)
-            process = context.Process(target=_worker, args=arguments, daemon=True)
-            process.start()
-            theirs.close()
-            self._processes[ours] = process
+        ours, theirs = context.Pipe()
+        arguments = (theirs, self._study, self._root, self._machine)
+        process = context.Process(target=_worker, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        self._processes[ours] = process
+        return ours
 
     def _do_there(self, tasks: Sequence[Task]) -> Iterator[Task]:
-        if not self._processes:
-            self._start()
-        left = list(reversed(tasks))
+        queue = TaskQueue(tasks, self._machine.retries, self._machine.workers)
         doing: dict[Connection, Task] = {}
-        for connection in self._processes:
-            self._give(connection, doing, left)
+        self._hand_out(queue, doing)
         while doing:
             for ready in wait(list(doing)):
                 assert isinstance(ready, Connection)
+                task = doing.pop(ready)
                 try:
                     answer = ready.recv()
-                except (EOFError, ConnectionResetError):
-                    raise self._death(ready) from None
+                except (EOFError, ConnectionError):
+                    queue.died(task, self._bury(ready))
+                    continue
                 if answer is not None:
                     kind, message = answer
                     raise getattr(errors, kind)(message)
-                task = doing.pop(ready)
-                self._give(ready, doing, left)
+                queue.done()
+                self._hand_out(queue, doing)
                 yield task
+            self._hand_out(queue, doing)
+        self.failed += queue.failed
 
-    def _give(self, connection: Connection, doing: dict[Connection, Task], left: list[Task]) -> None:
-        if left:
-            doing[connection] = left.pop()
+    def _hand_out(self, queue: TaskQueue, doing: dict[Connection, Task]) -> None:
+        """Give tasks to the workers that have none, and start as many as are wanted and not there."""
+        while queue.left and len(doing) < self._machine.workers:
+            idle = next((connection for connection in self._processes if connection not in doing), None)
+            connection = self._start() if idle is None else idle
+            task = queue.left.popleft()
             try:
-                connection.send(doing[connection])
-            except BrokenPipeError:
-                raise self._death(connection) from None
+                connection.send(task)
+                doing[connection] = task
+            except ConnectionError:
+                queue.died(task, self._bury(connection))
 
-    def _death(self, connection: Connection) -> EngineFault:
-        process = self._processes[connection]
-        process.join(5)
+    def _bury(self, connection: Connection) -> str:
+        """Forget a dead worker, and say what it died of."""
+        process = self._processes.pop(connection)
+        connection.close()
+        process.join(LAST_S)
+        if process.is_alive():  # it closed its pipe and goes on
+            process.kill()
+            process.join()
         code = process.exitcode
         if code is not None and code < 0:
-            return EngineFault(
-                f"a worker process was killed by signal {-code}, often for want of memory; "
-                "give fewer workers or a smaller batch size and run the same command again"
-            )
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
+            return f"killed by signal {-code}, {name}" + ", often for want of memory" * (-code == signal.SIGKILL)
         if code == ENDED:
-            return EngineFault("a worker process was told to end (SIGTERM); run the same command again")
-        return EngineFault(f"a worker process ended with status {code}; its own message is above")
+            return "told to end by SIGTERM"
+        return f"ended with status {code}; its own message, if any, is above"
 
     def close(self) -> None:
         """End the worker processes, each after it has closed its models. May be called twice."""

@@ -1,4 +1,5 @@
-"""Inside the sandbox: the files of a child's disk as data, and stand-ins for calls that the filter refuses.
+"""Inside the sandbox: the files of a child's disk as data, packed for the way to another child and unpacked there, and
+stand-ins for calls that the filter refuses.
 
 Standard library alone.
 """
@@ -7,13 +8,22 @@ Standard library alone.
 from __future__ import annotations
 
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from json import dumps, loads
 from os import makedirs, rmdir, unlink, walk
 from os.path import dirname, islink, join, realpath, relpath
+from zlib import compress, decompressobj
 
+Files = Mapping[str, bytes | None]
+"""path below the root -> content of a file, None for a folder"""
 TEMPORARY = "/tmp"
-MAX_BYTES = 3 << 20
-"""all files together"""
+MAX_BYTES = 16 << 20
+"""all files together: as much as the disk holds"""
+MAX_PACKED_CHARS = 7 << 20
+"""of files when packed: what one message to the parent holds, less what else is in it"""
+MAX_LIST_BYTES = 1 << 20
+"""names and sizes of all files"""
 _own: list[str] = []
 """the root of this child's disk, once claimed; a child is forked for one execution, so this is its own"""
 open_file = open
@@ -37,6 +47,33 @@ def root() -> str:
     if not _own:
         raise OSError("no disk was claimed")
     return _own[0]
+
+
+def pack(files: Files) -> str:
+    """Files as a text, compressed. Raises ``OSError`` where it is longer than ``MAX_PACKED_CHARS``."""
+    names = dumps([(path, None if data is None else len(data)) for path, data in files.items()]).encode()
+    content = b"".join(data for data in files.values() if data is not None)
+    text = b64encode(compress(len(names).to_bytes(4, "little") + names + content, 1)).decode("ascii")
+    if len(text) > MAX_PACKED_CHARS:
+        raise OSError(f"files that take {len(text)} bytes when compressed can't go along with a script")
+    return text
+
+
+def unpack(text: str) -> dict[str, bytes | None]:
+    """The files in a text of ``pack``'s. Whoever wrote it may lie: raises ``ValueError``, ``TypeError`` or
+    ``zlib.error`` for any other, and reads no more of it than a disk holds."""
+    opened = decompressobj()
+    data = opened.decompress(b64decode(text, validate=True), MAX_BYTES + MAX_LIST_BYTES)
+    if not opened.eof:
+        raise ValueError("the files are cut short, or more than a disk holds")
+    at = 4 + int.from_bytes(data[:4], "little")
+    files: dict[str, bytes | None] = {}
+    for path, size in loads(data[4:at]):
+        if not isinstance(path, str) or not (size is None or (type(size) is int and 0 <= size <= len(data) - at)):
+            raise ValueError("the list of files is none")
+        files[path] = None if size is None else data[at : at + size]
+        at += size or 0
+    return files
 
 
 def read() -> dict[str, bytes | None]:
@@ -64,7 +101,7 @@ def read() -> dict[str, bytes | None]:
     return found
 
 
-def write(files: Mapping[str, bytes | None]) -> None:
+def write(files: Files) -> None:
     """Make the disk hold exactly ``files``."""
     place = root()
     for folder, folders, names in walk(place, topdown=False):

@@ -127,15 +127,15 @@ class Process:
                 "timeout": timeout,
                 "env": dict(os.environ) if self._env is None else self._env,
                 "stdin": stdin.encode() if isinstance(stdin, str) else bytes(stdin),
-                "files": disk.read(),
+                "files": disk.pack(disk.read()),
             }
         )
         if "error" in told:
             raise OSError(told["error"])
         if told["status"] is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-        if "files" in told:
-            disk.write(told["files"])
+        if "files" in told:  # those of a script that left its files alone stay where they are
+            disk.write(disk.unpack(told["files"]))
         self.returncode = told["status"]
         if self.stdout is not None:
             self.stdout.data = told["out"] + told["err"] if self._merged else told["out"]

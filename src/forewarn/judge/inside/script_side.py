@@ -2,7 +2,7 @@
 
 Inside the sandbox, standard library alone. The job is the only case's only argument: ``argv`` (options of the
 interpreter, then a file, ``-c`` source or ``-m`` module, then arguments), ``cwd``, ``env`` (None: as it is), ``stdin``
-and ``files`` (as ``disk.py`` reads them).
+and ``files`` (as ``disk.py`` packs them).
 """
 
 # ruff: noqa: PTH100, PTH109, PTH120
@@ -22,7 +22,10 @@ from typing import Any
 from forewarn.judge.inside import disk
 
 told: dict[str, object] = {}
-"""``status``, as ``subprocess`` gives it, ``out`` and ``err``; or ``error``, why no script was run"""
+"""``status``, as ``subprocess`` gives it, ``out`` and ``err``; ``files``, where they are others than were brought; or
+``error``, why no script was run"""
+brought: dict[str, bytes | None] = {}
+"""the files with which the script starts"""
 
 
 def prepare(tools: Any) -> None:
@@ -40,7 +43,8 @@ def set_up(job: Any) -> None:
         raise TypeError("argv is no list, or stdin no bytes")
     if job["env"] is not None and not all(isinstance(text, str) for pair in job["env"].items() for text in pair):
         raise TypeError("env is no text")
-    disk.write(job["files"])
+    brought.update(disk.unpack(job["files"]))
+    disk.write(brought)
     os.chdir(job["cwd"])
 
 
@@ -69,10 +73,16 @@ def around(tools: Any, proceed: object) -> None:
 def finish(tools: Any) -> dict[str, object]:
     if "error" in told:
         return told
-    files, error = tools.attempt(disk.read)
+    files, error = tools.attempt(changed)
     if isinstance(error, OSError):
         return {"error": str(error)}
-    return told if error else told | {"files": files}  # the script broke what reads them: they stay as they were
+    return told if error or files is None else told | {"files": files}  # where it broke what reads them, they stay
+
+
+def changed() -> str | None:
+    """The files that the script left, packed; None where they are those that were brought."""
+    left = disk.read()
+    return None if left == brought else disk.pack(left)
 
 
 def run_main(argv: list[str]) -> None:

@@ -27,7 +27,7 @@ def around(tools: Any, proceed: object) -> None:
         outcome[:] = ["broken", describe(tools, error)]
         return
     processes.stand_in(tools.script)
-    answer, error = tools.attempt(call, verify, tools.code)
+    answer, error = tools.attempt(ask, verify, tools.code)
     if error is not None:
         outcome[:] = ["crashed", describe(tools, error)]
         return
@@ -55,7 +55,7 @@ def load() -> Any:
     return verify
 
 
-def call(verify: Any, code: str) -> Any:
+def ask(verify: Any, code: str) -> Any:
     """With the test cases where it takes a second argument that has no default."""
     needed = verify.__code__.co_argcount - len(verify.__defaults__ or ())
     return verify(code) if needed < 2 else verify(code, TEST_CASES)

@@ -4,7 +4,8 @@ A format is data (``formats``); bound to a tokenizer (``bind``) it renders promp
 completion's ids. Token ids in, token ids out: text is made only to read an answer. Not here: sampling.
 """
 
-from forewarn.models.channels.bound import Case, Channels, Split, bind, extract_code, named_format
+from forewarn.models.channels.bound import Case, Channels, Split, bind, named_format
+from forewarn.models.channels.code import CodeRule, extract_code
 from forewarn.models.channels.formats import FORMATS, ChannelFormat
 from forewarn.models.channels.template import TemplateCheck, check_template, detect_format
 
@@ -13,6 +14,7 @@ __all__ = [
     "Case",
     "ChannelFormat",
     "Channels",
+    "CodeRule",
     "Split",
     "TemplateCheck",
     "bind",

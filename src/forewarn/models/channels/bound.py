@@ -7,7 +7,6 @@ reasoning; what it spells beyond the closer is read as the answer's first charac
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,13 +14,12 @@ from functools import cached_property
 from typing import Any, Literal
 
 from forewarn.errors import InputError, ModelError
+from forewarn.models.channels.code import CodeRule, extract_code
 from forewarn.models.channels.ends import format_ends, sorted_ends
 from forewarn.models.channels.formats import FORMATS, ChannelFormat
 from forewarn.models.channels.pieces import Pieces, found_at, may_complete, pattern_of, text_of
 
 Case = Literal["whole", "cut_answer", "repeated", "nested", "missing", "cut_reasoning"]
-
-_FENCED = re.compile(r"```[^\n`]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +33,6 @@ class Split:
     reasoning opens the channel again: it is over at its first closer all the same); missing (the turn ends inside the
     reasoning: no answer); cut_reasoning (the length limit fell inside the reasoning: no answer). The first that fits
     of missing or cut_reasoning, repeated, nested, cut_answer, whole."""
-
-
-def extract_code(text: str) -> str:
-    """The submission in an answer: its last complete fenced block, else the whole text without outer white space."""
-    blocks = _FENCED.findall(text)
-    return str(blocks[-1]) if blocks else text.strip()
 
 
 @dataclass(frozen=True)
@@ -61,6 +53,8 @@ class Channels:
     ignored_ends: tuple[int, ...] = ()
     """tokens that the model calls ends and that can't be: the format writes them inside the model's own turn, or the
     tokenizer doesn't have them"""
+    code_rule: CodeRule = field(default_factory=CodeRule)
+    """how the submission is read off an answer"""
 
     @cached_property
     def closer_ids(self) -> tuple[int, ...]:
@@ -168,10 +162,14 @@ class Channels:
         kept = [token for token in answer if token not in control]
         return str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def code(self, token_ids: Sequence[int], n_reasoning: int) -> str | None:
-        """The submission: ``extract_code`` of the answer; None where no answer opened."""
+    def code(self, token_ids: Sequence[int], n_reasoning: int, entry_point: str | None = None) -> str | None:
+        """The submission: ``extract_code`` of the answer; None where no answer opened, or a stop string ended the turn
+        before it could."""
         text = self.answer_text(token_ids, n_reasoning)
-        return None if text is None else extract_code(text)
+        stops = [pattern_of(stop, self.control_ids) for stop in self.code_rule.stop]
+        if text is None or self._in(self.pieces.of(token_ids[:n_reasoning]), *stops):
+            return None
+        return extract_code(text, entry_point, self.code_rule)
 
     def _answer(self, answer: str) -> tuple[int, ...]:
         return (*self._encode(self.format.answer_lead + answer), self.end_ids[0])
@@ -180,23 +178,37 @@ class Channels:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
 
-def bind(form: str | ChannelFormat, tokenizer: Any, *, system: str | None = None, ends: Sequence[int] = ()) -> Channels:
-    """A format, by name or declared, on ``tokenizer``.
+def bind(
+    form: str | ChannelFormat,
+    tokenizer: Any,
+    *,
+    system: str | None = None,
+    ends: Sequence[int] = (),
+    code_rule: CodeRule | None = None,
+) -> Channels:
+    """A format, by name or declared, on ``tokenizer``. ``code_rule``: how submissions are read off answers.
 
     ``ends``: the tokens with which the model ends its turn by its own account (``models.ends``). They end it here too,
     except those that the format writes inside the model's turn.
 
-    Raises InputError for an unknown name, or a system message where the format has none; ModelError where the
+    Raises InputError for an unknown name, a system message where the format has none, or a stop string that the closer
+    holds, since no answer would ever open; ModelError where the
     tokenizer lacks one of the format's control tokens (a model without that reasoning channel) or can't spell its tags.
     """
     form = named_format(form)
     if system is not None and not form.system:
         raise InputError(f"the format {form.name!r} has no system message: put {system[:40]!r} into the questions")
+    rule = code_rule or CodeRule()
+    if ending := [stop for stop in rule.stop if stop in form.closer]:
+        raise InputError(
+            f"the stop string {ending[0]!r} is in {form.closer!r}, which closes the reasoning of the format "
+            f"{form.name!r}, so no answer would ever open: leave it out"
+        )
     ids = {token: _control_id(form, token, tokenizer) for token in form.control}
     special = {str(token): int(i) for i, token in tokenizer.added_tokens_decoder.items() if token.special} | ids
     extra, ignored = sorted_ends(form, ids, ends, len(tokenizer))
     pieces = Pieces(tokenizer, [*special.values(), *extra])
-    bound = Channels(form, tokenizer, system, ids, tuple(special), pieces, extra, ignored)
+    bound = Channels(form, tokenizer, system, ids, tuple(special), pieces, extra, ignored, rule)
     if bound.closed_at(bound.closer_ids) != len(bound.closer_ids):
         if taken := [token for token in special if token in form.closer and token not in form.control]:
             raise ModelError(_control_after_all(form, taken[0], tokenizer))

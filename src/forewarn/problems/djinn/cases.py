@@ -1,7 +1,7 @@
 """Djinn's test cases, pairs of an input and what is expected, as calls of a function with positional arguments.
 
-How an input becomes arguments follows from the reference's signature, read and not run: a function of one parameter
-gets the input as it stands, any other gets its items. One parameter and nothing but one-item inputs: the items.
+How an input becomes arguments follows from the reference's signature alone, read and not run: a function of one
+parameter gets the input as it stands, any other gets its items.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ import ast
 from collections.abc import Sequence
 
 from forewarn.errors import InputError
-from forewarn.problems.djinn.values import Notation, check_plain, parse, shortened, written
+from forewarn.problems.djinn.values import (
+    MAX_FIELD_ITEMS,
+    MAX_TEST_ITEMS,
+    Notation,
+    check_items,
+    check_plain,
+    parse,
+    shown,
+    written,
+)
 from forewarn.records import TestCase
 
 Pair = tuple[object, object]
@@ -22,9 +31,9 @@ def read_pairs(raw: object, where: str) -> tuple[list[Pair], Notation]:
     value = raw
     try:
         if isinstance(raw, str):
-            value, notation = parse(raw)
+            value, notation = parse(raw, MAX_FIELD_ITEMS)
         else:
-            check_plain(raw)
+            check_items(raw, MAX_FIELD_ITEMS)
     except ValueError as error:
         raise InputError(f"{where}: {error}; give a list of pairs of input and expected value") from None
     if not isinstance(value, (list, tuple)):
@@ -33,7 +42,14 @@ def read_pairs(raw: object, where: str) -> tuple[list[Pair], Notation]:
         raise InputError(f"{where}: there are no test cases; give at least one")
     for index, item in enumerate(value):
         if not isinstance(item, (list, tuple)) or len(item) != 2:
-            raise InputError(f"{where}[{index}]: is {shortened(repr(item))}; give a pair of input and expected value")
+            raise InputError(f"{where}[{index}]: is {shown(item)}; give a pair of input and expected value")
+        for part, what in zip(item, ("its input", "its expected value"), strict=True):
+            try:
+                check_plain(part, MAX_TEST_ITEMS)
+            except ValueError as error:
+                raise InputError(
+                    f"{where}[{index}]: {what} {error}; give a smaller one, or leave the test out"
+                ) from None
     return [(item[0], item[1]) for item in value], notation
 
 
@@ -65,17 +81,15 @@ def parameters_of(source: str, name: str, where: str) -> ast.arguments:
 def as_tests(pairs: Sequence[Pair], parameters: ast.arguments, where: str) -> tuple[TestCase, ...]:
     """The pairs as calls. Raises ``InputError`` where an input has too few or too many items."""
     fewest, most = _counts(parameters)
-    spread = most != 1 or _all_of_one_item(pairs)
     tests = []
     for index, (value, expected) in enumerate(pairs):
-        args = tuple(value) if spread and isinstance(value, (list, tuple)) else (value,)
+        args = tuple(value) if most != 1 and isinstance(value, (list, tuple)) else (value,)
         if most == 0:
             args = ()
         if not (fewest <= len(args) and (most is None or len(args) <= most)):
             wanted = "at least " * (most != fewest) + str(fewest)
             raise InputError(
-                f"{where}[{index}]: input {shortened(repr(value))} gives {len(args)} arguments, "
-                f"and the reference takes {wanted}"
+                f"{where}[{index}]: input {shown(value)} gives {len(args)} arguments, and the reference takes {wanted}"
             )
         tests.append(TestCase(args, expected))
     return tuple(tests)
@@ -85,15 +99,10 @@ def as_pairs(tests: Sequence[TestCase], parameters: ast.arguments) -> list[Pair]
     """Calls as pairs that ``as_tests`` reads back."""
     if _counts(parameters)[1] != 1:
         return [(test.args, test.expected) for test in tests]
-    whole = [(test.args[0] if len(test.args) == 1 else test.args, test.expected) for test in tests]
-    return [(test.args, test.expected) for test in tests] if _all_of_one_item(whole) else whole
+    return [(test.args[0] if len(test.args) == 1 else test.args, test.expected) for test in tests]
 
 
 def _counts(parameters: ast.arguments) -> tuple[int, int | None]:
     """Fewest and most positional arguments; None: any number."""
     named = len(parameters.posonlyargs) + len(parameters.args)
     return named - len(parameters.defaults), None if parameters.vararg else named
-
-
-def _all_of_one_item(pairs: Sequence[Pair]) -> bool:
-    return all(isinstance(value, (list, tuple)) and len(value) == 1 for value, _ in pairs)

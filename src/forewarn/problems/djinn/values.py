@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Literal
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
 
 from forewarn.exploits.source import is_json, literal
 from forewarn.problems import values
@@ -19,6 +24,12 @@ Notation = Literal["python", "json", "plain"]
 MAX_TEXT_CHARS = 4_000_000
 MAX_ITEMS = 400_000
 """items in one value: as many as cross the sandbox"""
+MAX_TEST_ITEMS = MAX_ITEMS - 10
+"""items in an input or an expected value: a few less, for what is around it"""
+MAX_FIELD_ITEMS = 4_000_000
+"""items in all test cases together"""
+MAX_DIGITS = 100_000
+"""of an integer: reading more takes time that grows with their square"""
 MAX_DEPTH = 90
 """levels of nesting: a few less than cross the sandbox, which adds its own"""
 
@@ -28,7 +39,30 @@ NAMES: dict[str, object] = {
 }  # fmt: skip
 
 
-def parse(text: str) -> tuple[object, Notation]:
+_PYTHON_READS = sys.int_info.default_max_str_digits
+_LONG_INTEGER = re.compile(
+    r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?<![\w.])(\d[\d_]{""" + str(_PYTHON_READS) + r""",})(?![\w.])""",
+    re.DOTALL,
+)
+"""a text, which is left alone, or an integer of more digits than Python reads"""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadInteger:
+    """Stands where a file has an integer of more than ``MAX_DIGITS`` digits, so that the test can be named."""
+
+    n_digits: int
+
+
+def integer_of(digits: str) -> Any:
+    """The integer that decimal digits spell, however many Python would read; an ``UnreadInteger`` beyond the bound."""
+    if len(digits) <= _PYTHON_READS:
+        return int(digits)
+    plain = digits.replace("_", "")
+    return int(Decimal(plain)) if len(plain) <= MAX_DIGITS else UnreadInteger(len(plain.lstrip("-")))
+
+
+def parse(text: str, most_items: int = MAX_ITEMS) -> tuple[object, Notation]:
     """The value in ``text`` and its notation. Raises ``ValueError`` with a reason for people.
 
     JSON is tried first: what is both has one meaning, but for escapes that only JSON knows (``\\/``, surrogate pairs).
@@ -37,17 +71,26 @@ def parse(text: str) -> tuple[object, Notation]:
         raise ValueError(f"holds {len(text)} characters; at most {MAX_TEXT_CHARS} are read")
     notation: Notation = "json"
     try:
-        value = json.loads(text, object_pairs_hook=named_once)
+        value = json.loads(text, object_pairs_hook=named_once, parse_int=integer_of)
     except (ValueError, RecursionError):
         value, notation = parse_literal(text), "python"
-    check_plain(value)
+    check_items(value, most_items)
     return value, notation
 
 
 def parse_literal(text: str) -> object:
     """The value of a Python literal. Raises ``ValueError``."""
+    names = dict(NAMES)
+
+    def named(found: re.Match[str]) -> str:
+        if found.group(2) is None:
+            return found.group()
+        name = f"_integer_{len(names)}"
+        names[name] = integer_of(found.group(2))
+        return name
+
     try:
-        return values.parse(text, NAMES)
+        return values.parse(_LONG_INTEGER.sub(named, text), names)
     except ValueError as error:
         raise ValueError(f"is neither JSON nor a Python literal: {error}") from None
 
@@ -55,19 +98,38 @@ def parse_literal(text: str) -> object:
 def written(value: object, notation: Notation) -> str:
     """``value`` as text, in JSON only where that keeps it as it is."""
     if notation == "json" and is_json(value):
-        return json.dumps(value, ensure_ascii=False)
+        try:
+            return json.dumps(value, ensure_ascii=False)
+        except ValueError:  # an integer of more digits than Python writes
+            pass
     return literal(value)
 
 
-def check_plain(value: object) -> None:
+def check_plain(value: object, most_items: int = MAX_ITEMS) -> None:
     """Raise ``ValueError`` unless ``value`` is plain data of bounded size (shared parts count each time they occur)."""
-    left = MAX_ITEMS
+
+    def fits(item: object) -> None:
+        if type(item) is UnreadInteger:
+            raise ValueError(f"holds an integer of {item.n_digits} digits; at most {MAX_DIGITS} are read")
+        if item is not None and type(item) not in (bool, int, float, complex, str, bytes):
+            raise ValueError(f"holds a {type(item).__name__}, which is no plain data")
+
+    _walk(value, most_items, fits)
+
+
+def check_items(value: object, most_items: int) -> None:
+    """Raise ``ValueError`` where there are too many items, or levels of them, whatever each is."""
+    _walk(value, most_items, lambda item: None)
+
+
+def _walk(value: object, most_items: int, fits: Callable[[object], None]) -> None:
+    left = most_items
 
     def walk(item: object, depth: int) -> None:
         nonlocal left
         left -= 1
         if left < 0:
-            raise ValueError(f"holds more than {MAX_ITEMS} items")
+            raise ValueError(f"holds more than {most_items} items")
         if depth > MAX_DEPTH:
             raise ValueError(f"is nested more than {MAX_DEPTH} deep")
         if type(item) is dict:
@@ -77,10 +139,18 @@ def check_plain(value: object) -> None:
         elif isinstance(item, (list, tuple, set, frozenset)):
             for inner in item:
                 walk(inner, depth + 1)
-        elif item is not None and type(item) not in (bool, int, float, complex, str, bytes):
-            raise ValueError(f"holds a {type(item).__name__}, which is no plain data")
+        else:
+            fits(item)
 
     walk(value, 0)
+
+
+def shown(value: object) -> str:
+    """A value for people, shortened."""
+    try:
+        return shortened(repr(value))
+    except ValueError:  # an integer of more digits than Python writes
+        return shortened(literal(value))
 
 
 def shortened(text: str) -> str:

@@ -9,6 +9,10 @@ from typing import Any
 import yaml
 
 from forewarn.errors import InputError
+from forewarn.problems.djinn.values import integer_of, shortened
+
+MANY = 4000
+"""digits of an integer that PyYAML may not read"""
 
 
 class _Loader(yaml.SafeLoader):
@@ -19,13 +23,20 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def construct_yaml_int(self, node: Any) -> Any:
+        digits = str(node.value).replace("_", "").removeprefix("+")
+        if len(digits) > MANY and digits.removeprefix("-").isdecimal() and not digits.lstrip("-").startswith("0"):
+            return integer_of(digits)
+        return super().construct_yaml_int(node)
+
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep=deep)
         except (LookupError, AttributeError, TypeError, ValueError, OverflowError):
             # PyYAML's own, of a tag that the text doesn't fit
             kind, text = node.tag.rpartition(":")[2], node.value if isinstance(node, yaml.ScalarNode) else "this"
-            raise yaml.constructor.ConstructorError(None, None, f"{text!r} is no {kind}", node.start_mark) from None
+            said = f"{shortened(text)!r} is no {kind}"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from None
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         pairs = node.value if isinstance(node, yaml.MappingNode) else []  # of any other node the loader complains
@@ -34,6 +45,9 @@ class _Loader(yaml.SafeLoader):
             twice = next(name for name in names if names.count(name) > 1)
             raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is there twice", node.start_mark)
         return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def from_yaml(text: str, path: Path) -> Any:
@@ -48,5 +62,5 @@ def as_yaml(row: Mapping[str, Any], path: Path) -> bytes:
     """A row as YAML. Raises ``InputError`` naming ``path`` and the problem."""
     try:
         return yaml.safe_dump(dict(row), sort_keys=False, width=120).encode()
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(f"{path}, problem {row['id']!r}: YAML can't hold it: {error}") from None
