@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.exploits.base import Decision, Rule, Run, compare_all, compare_all_or_noted
+from forewarn.exploits.base import Call, Decision, Rule, Run, compare_all, every_call
 from forewarn.judge import codec
 from forewarn.judge.inside.defences import DEFENCES
 from forewarn.judge.labels import one_line
@@ -86,6 +86,10 @@ class Weakened(Sandbox):
             close_fds=not inherits,
             start_new_session=True,
         )
+
+
+def _correct_or_noted(call: Call) -> bool:
+    return call.correct or call.note is True
 
 
 def run_attack(attack: Attack, sandbox: Sandbox, folder: Path, off: Collection[str] = ()) -> Outcome:
@@ -201,7 +205,7 @@ _CARELESS = {"weighed first": _parsed_at_once, "never hashed": _built, "texts cu
 def _rule(off: Collection[str]) -> Rule:
     """The honest rule, or one with the flaw that a missing defence makes."""
     if "compared outside" in off:
-        return compare_all_or_noted
+        return lambda run: every_call(run, _correct_or_noted)
     if "missing is no pass" in off:
         return _what_returned_is_right
     if "status not believed" in off:

@@ -101,7 +101,7 @@ def test_equal_pairs_run_once() -> None:
 def test_a_reason_is_one_storable_line(judge: Judge) -> None:
     code = "def solve(n):\n    raise ValueError('two\\nlines \\udcff')"
     reason = judge.verdicts([(DOUBLE, code)])[0].reason
-    assert reason == "test 0: raised builtins.ValueError: two lines ?"
+    assert reason == "test 0: raised builtins.ValueError: two lines \\udcff"
 
 
 def test_a_child_side_that_breaks_before_the_submission_is_a_fault(

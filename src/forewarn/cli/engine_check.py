@@ -52,7 +52,6 @@ def check(
     """Measure whether importance weights from an engine can be trusted on your model; exit with 3 where they can't."""
     import torch
 
-    from forewarn.errors import InputError
     from forewarn.models.ends import model_ends
     from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
     from forewarn.models.engines import EngineSpec
@@ -64,11 +63,7 @@ def check(
     folder = str(local_folder(model))
     take_receipt(folder, adapter)  # whole files, and an adapter of this base: as a study asks it
     prompts = make_prompts(load_tokenizer(folder), form, system, ends=model_ends([folder]))
-    if system is not None and prompts.form.startswith("plain text"):
-        raise InputError(
-            f"--system {system[:40]!r} would be left out, as the prompts are {prompts.form}: "
-            "name a --format that has a system message, or leave --system out"
-        )
+    _check_system(system, prompts)
     sizes = CheckSizes(completions=completions, max_new_tokens=tokens, draws=draws, seed=seed)
     wanted = [(EngineSpec(engine, device=device, batch_size=batch_size), dtype)]
     if against is not None:
@@ -90,6 +85,17 @@ def check(
     say_json(as_json_value(about, receipt)) if as_json else say_lines(as_text(about, receipt))
     if not receipt.trusted:
         raise typer.Exit(EXIT_NOT_TRUSTED)
+
+
+def _check_system(system: str | None, prompts: Prompts) -> None:
+    """Raise InputError where the prompts have no place for a system message."""
+    from forewarn.errors import InputError
+
+    if system is not None and prompts.form.startswith("plain text"):
+        raise InputError(
+            f"--system {system[:40]!r} would be left out, as the prompts are {prompts.form}: "
+            "name a --format that has a system message, or leave --system out"
+        )
 
 
 def _open(spec: EngineSpec, folder: str, dtype: str, adapters: Sequence[Path], stack: ExitStack) -> Engine:

@@ -2,7 +2,7 @@
 
 A program may behave differently when it is run again, by chance or on purpose. What was accepted is therefore run a
 second time, and the label is "inconsistent" where the answers differ. Where the checkers need executions of their own,
-these can show the pattern of an exploit by chance alone, so there an exploit takes one round more; where all checkers
+these can show the pattern of an exploit by chance alone, so there an exploit takes more rounds; where all checkers
 judge one execution, chance can't make one.
 """
 
@@ -33,9 +33,9 @@ from forewarn.records import Label, Problem, Verdict, content_key
 
 ROUNDS = 2
 """of executions for what the vulnerable checker accepts"""
-EXPLOIT_ROUNDS = 3
-"""for an exploit whose checkers need executions of their own: a program that is right in one process of three shows the
-pattern accept, reject, reject in 4 of 27 rounds, and in 1 of 300 three times in a row"""
+EXPLOIT_ROUNDS = 5
+"""for an exploit whose checkers need executions of their own: an honest program that is right in one process of three
+shows the pattern accept, reject, reject in 4 of 27 rounds, and 5 times in a row in 1 of 14,000 programs"""
 
 
 @dataclass(frozen=True, slots=True)
