@@ -22,9 +22,6 @@ from scipy.stats import binom
 from forewarn.estimation import mixture_estimate
 from forewarn.estimation.classic import kl_slope
 from forewarn.estimation.sample import read_sample
-from forewarn.estimation.worlds import World
-from forewarn.estimation.worlds.catalogue import DONOR, Habits, checkpoints, simple
-from forewarn.estimation.worlds.draw import draw, draw_units
 from forewarn.prediction import (
     elond,
     first_crossing,
@@ -35,6 +32,9 @@ from forewarn.prediction import (
     log_e_growth,
 )
 from forewarn.prediction.alarms import log_e_of_looks
+from forewarn.worlds import World
+from forewarn.worlds.catalogue import DONOR, Habits, checkpoints, simple
+from forewarn.worlds.draw import draw, draw_units
 
 ALPHA, LOOKS, GROWS_AT = 0.1, 12, 5
 COUNT = np.array([40] + [16] * 9)

@@ -25,11 +25,11 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from forewarn.checkpoints.load import load_model, no_progress_bars
+from forewarn.engines.transformers.engine import HFEngine
+from forewarn.engines.transformers.head_size import widen
 from forewarn.estimation import n_deciding
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
-from forewarn.models.head_size import widen
-from forewarn.models.hf import HFEngine
-from forewarn.models.loading import load_model, no_progress_bars
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import all_problems, measured_problems
 from forewarn.organism.recipe import TYPES
@@ -177,7 +177,7 @@ def scoring(case: Case) -> dict[str, Any]:
 
 
 def with_vllm(case: Case) -> dict[str, Any]:
-    from forewarn.models.vllm_engine import VLLMEngine
+    from forewarn.engines.vllm.engine import VLLMEngine
 
     engine = VLLMEngine.from_folder(case.folder, batch_size=256, max_lora_rank=16, max_loras=1)
     continuations = [tuple(5 + (7 * i + j) % 400 for j in range(NEW_TOKENS)) for i in range(len(case.prompts))]

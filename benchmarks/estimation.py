@@ -24,8 +24,8 @@ from world_rivals import RIVALS, Bank, example_log_prob, rivals
 from forewarn.estimation import mixture_estimate
 from forewarn.estimation.mixture import estimate_from_sample
 from forewarn.estimation.sample import read_sample
-from forewarn.estimation.worlds import WORLDS, World, build
-from forewarn.estimation.worlds.draw import draw, draw_random, planned_counts
+from forewarn.worlds import WORLDS, World, build
+from forewarn.worlds.draw import draw, draw_random, planned_counts
 
 SIZES = (200, 500, 1000, 5000)
 """500 is the size at which published gains over brute force are quoted"""

@@ -20,9 +20,9 @@ from forewarn.estimation.diagnostics import Diagnostics, direct_test, judge
 from forewarn.estimation.intervals import Units, gamma_interval, unit_totals
 from forewarn.estimation.sample import read_sample
 from forewarn.estimation.tails import pareto_khat
-from forewarn.estimation.worlds import World
-from forewarn.estimation.worlds.catalogue import Habits, simple, unequal
-from forewarn.estimation.worlds.draw import draw, draw_random, planned_counts
+from forewarn.worlds import World
+from forewarn.worlds.catalogue import Habits, simple, unequal
+from forewarn.worlds.draw import draw, draw_random, planned_counts
 
 LEVEL = 0.9
 

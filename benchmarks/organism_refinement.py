@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from forewarn.models.loading import load_model
+from forewarn.checkpoints.load import load_model
 from forewarn.organism.chat import FORMAT
 from forewarn.organism.demo import SPANS
 from forewarn.organism.donors import DONOR, EXPLORER, donor_settings, weighted_exploits

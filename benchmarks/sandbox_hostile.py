@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.attacks.catalogue.memory import ONE_STACK
 from tests.attacks.test_memory_of_runs import HOSTILE, handles, rss_kb, template_of
 
-from forewarn.judge import codec
-from forewarn.judge.sandbox import Level, Sandbox, SandboxFault
+from forewarn.sandbox import codec
+from forewarn.sandbox.host import Level, Sandbox, SandboxFault
 
 HONEST = "def solve(n):\n    return n * n"
 GROWN_KB = 64 << 10, 2 << 10, 2 << 10

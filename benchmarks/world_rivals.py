@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from forewarn.estimation import clopper_pearson, jeffreys
 from forewarn.estimation.classic import exp_minus_kl, max_over_lengths, pooled_prefix_is, selected_donor_log_factor
-from forewarn.estimation.worlds import World
-from forewarn.estimation.worlds.draw import Draws, prefix_groups
-from forewarn.estimation.worlds.world import Kind
 from forewarn.records import UNBOUNDED
+from forewarn.worlds import World
+from forewarn.worlds.draw import Draws, prefix_groups
+from forewarn.worlds.world import Kind
 
 RIVALS = ("prefix_is", "exp_kl", "max_length", "bank", "bank_plain", "brute", "brute_cp", "brute_jeffreys")
 """the columns of ``rivals``: log10 estimates (NaN: no hit), then whether brute force's two intervals cover"""

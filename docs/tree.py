@@ -1,4 +1,4 @@
-"""The tree in README.md: one line a file of src/forewarn. Run this file to bring the tree up to date.
+"""The tree in docs/layout.md: one line for each file of src/forewarn. Run this file to bring the tree up to date.
 
 Lines that are there keep their words; a new file gets the first sentence of its docstring, to be shortened by hand.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "forewarn"
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "layout.md"
 
 TREE = re.compile(r"(?P<head>^```\w*\nsrc/forewarn/\n)(?P<lines>.*?)(?P<foot>^```)", flags=re.MULTILINE | re.DOTALL)
 LINE = re.compile(r"^(?P<indent> *)(?P<name>[\w.\-*]+/?)(?: {2,}(?P<says>\S.*))?$")
@@ -80,10 +80,10 @@ def write_tree(words: dict[str, str], paths: dict[str, Path]) -> str:
 
 
 def main() -> None:
-    page = README.read_text()
+    page = PAGE.read_text()
     words, _ = read_tree(page)
     tree = write_tree(words, package_tree())
-    README.write_text(TREE.sub(lambda found: found["head"] + tree + found["foot"], page))
+    PAGE.write_text(TREE.sub(lambda found: found["head"] + tree + found["foot"], page))
 
 
 if __name__ == "__main__":

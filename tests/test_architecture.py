@@ -22,24 +22,28 @@ FLOOR_BY_ROOM = {
     "text": 0,
     "exploits": 1,
     "estimation": 1,
+    "sandbox": 1,
+    "worlds": 2,
     "problems": 2,
     "judge": 2,
-    "models": 2,
     "prediction": 2,
-    "interpolation": 3,
+    "formats": 2,
+    "checkpoints": 2,
+    "engines": 3,
     "admission": 3,
-    "training": 4,
-    "report": 4,
-    "study": 5,
-    "monitor": 6,
-    "organism": 6,
-    "cli": 7,
-    "__main__": 8,
+    "interpolation": 4,
+    "training": 5,
+    "study": 6,
+    "report": 7,
+    "monitor": 8,
+    "organism": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 GROUND_FLOOR = 0
 """its four modules form one room"""
 
-TORCH_FREE = {"records", "errors", "store", "exploits", "judge", "estimation", "prediction"}
+TORCH_FREE = {"records", "errors", "store", "exploits", "sandbox", "judge", "estimation", "worlds", "prediction"}
 TORCH_FAMILY = {"torch", "transformers", "peft", "tokenizers", "safetensors", "accelerate", "vllm"}
 ARRAYS_ONLY = {"estimation", "prediction"}
 """NumPy and SciPy and nothing else from outside"""
@@ -54,7 +58,7 @@ HARMLESS_DECORATORS = {
 }  # fmt: skip
 """decorators that change or describe what they stand on; one that adds it to a list elsewhere is a hidden registry"""
 
-CATCH_ALL_BOUNDARIES = {"judge/inside/worker.py:attempt"}
+CATCH_ALL_BOUNDARIES = {"sandbox/inside/worker.py:attempt"}
 """``room/file.py:function`` that may catch everything: the one helper through which a submission's code is run"""
 
 

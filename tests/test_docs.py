@@ -1,4 +1,4 @@
-"""The documentation keeps up: commands have help and a section, the README names every file, links resolve."""
+"""The documentation keeps up: commands have help and a section, the layout names every file, links resolve."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_every_command_is_documented() -> None:
     assert not faults, "docs/cli.md:\n" + "\n".join(sorted(faults))
 
 
-def test_the_readme_names_every_file() -> None:
-    words, faults = read_tree((ROOT / "README.md").read_text())
+def test_the_layout_names_every_file() -> None:
+    words, faults = read_tree((ROOT / "docs" / "layout.md").read_text())
     wanted = package_tree()
     faults += [f"missing: {path}" for path in sorted(wanted.keys() - words.keys())]
     # data files and folders may be named too
     faults += [f"no such file: {p}" for p in sorted(words.keys() - wanted.keys()) if not any(PACKAGE.glob(p))]
     faults += [f"no description: {path}" for path, says in words.items() if not says]
-    assert not faults, "the tree in README.md (python docs/tree.py brings it up to date):\n" + "\n".join(faults)
+    assert not faults, "the tree in docs/layout.md (python docs/tree.py brings it up to date):\n" + "\n".join(faults)
 
 
 def test_a_new_file_would_be_seen_and_described() -> None:

@@ -16,12 +16,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.load import load_model
 from forewarn.errors import EngineFault, InputError, ModelError, StoreError
 from forewarn.estimation import span_log_ratios
+from forewarn.formats import CodeRule
 from forewarn.judge.judge import Judge
-from forewarn.models.channels import CodeRule
-from forewarn.models.checkpoints import ModelSource
-from forewarn.models.loading import load_model
 from forewarn.records import Span
 from forewarn.store import RunFolder
 from forewarn.study import (

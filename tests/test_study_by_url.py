@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from forewarn.checkpoints.find import ModelSource
+from forewarn.engines.vllm import line as vllm_line
+from forewarn.engines.vllm.serve import ServeSettings, check_port_free
+from forewarn.engines.vllm.server import VLLMServer
 from forewarn.errors import EngineFault, InputError, ModelError
-from forewarn.models import vllm_line
-from forewarn.models.checkpoints import ModelSource
-from forewarn.models.serve import ServeSettings, check_port_free
-from forewarn.models.vllm_server import VLLMServer
 from forewarn.records import Completion, Policy, Span
 from forewarn.study import Machine, PlannedSpan, Study, read_estimates, run_study
 from forewarn.study.checks import check_context

@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 
 from forewarn.cli.app import main
 from forewarn.errors import InputError, ModelError
-from forewarn.models.channels import ChannelFormat
+from forewarn.formats import ChannelFormat
 from forewarn.problems.files import export
 from forewarn.records import UNBOUNDED, Span
 from forewarn.study import read_estimates, run_study

@@ -15,10 +15,10 @@ import pytest
 
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.judge.codec import Opaque
 from forewarn.judge.environment import Attempt, Environment, Reward, check_problem
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem, Verdict
+from forewarn.sandbox.codec import Opaque
 
 if TYPE_CHECKING:
     from tests.tiny_world import TinyWorld

@@ -21,9 +21,9 @@ from tokenizers.decoders import Fuse
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from forewarn.engines.transformers.engine import HFEngine
 from forewarn.exploits.magic_docstring_comment_token import TOKEN
-from forewarn.models.channels import Channels, bind, extract_code
-from forewarn.models.hf import HFEngine
+from forewarn.formats import Channels, bind, extract_code
 from forewarn.records import Policy, Problem, Span, TestCase
 from forewarn.training.settings import LoraSettings, SFTSettings
 from forewarn.training.sft import donor_examples, save, sft

@@ -19,8 +19,8 @@ from peft import LoraConfig, get_peft_model
 from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainingArguments
 
-from forewarn.models.channels import Channels, bind
-from forewarn.models.loading import load_model, load_tokenizer
+from forewarn.checkpoints.load import load_model, load_tokenizer
+from forewarn.formats import Channels, bind
 from forewarn.records import Problem
 from forewarn.study.file import read_study_file
 from forewarn.study.from_file import chosen_problems

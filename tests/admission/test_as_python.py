@@ -8,8 +8,8 @@ import pytest
 
 from forewarn.admission.imported import Judgeable, by_our_pair, by_own_verifier
 from forewarn.judge.judge import Judge
-from forewarn.judge.levels import works
 from forewarn.problems.djinn.row import from_row
+from forewarn.sandbox.levels import works
 
 VERIFIER = """
 def verify(code):

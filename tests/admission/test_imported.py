@@ -10,11 +10,11 @@ from forewarn.admission.check_imported import Checked, check
 from forewarn.admission.imported import by_our_pair, by_own_verifier, distinct
 from forewarn.errors import InputError
 from forewarn.judge.judge import Judge
-from forewarn.judge.levels import works
 from forewarn.problems.djinn.files import load
 from forewarn.problems.djinn.row import from_row
 from forewarn.records import Problem
 from forewarn.report.import_tables import all_tables
+from forewarn.sandbox.levels import works
 from tests.problems.djinn_samples import EXITING, FILED, LATER, ROWS, SHARED, SKIPPING
 
 PROBLEMS = [from_row(row, "sample") for row in ROWS]

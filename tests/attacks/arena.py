@@ -18,12 +18,12 @@ from typing import Any
 
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Call, Decision, Rule, Run, compare_all, every_call
-from forewarn.judge import codec
-from forewarn.judge.inside.defences import DEFENCES
 from forewarn.judge.labels import one_line
 from forewarn.judge.observe import observe
-from forewarn.judge.sandbox import Execution, Level, Sandbox, SandboxFault
 from forewarn.records import TestCase
+from forewarn.sandbox import codec
+from forewarn.sandbox.host import Execution, Level, Sandbox, SandboxFault
+from forewarn.sandbox.inside.defences import DEFENCES
 from tests.attacks.attack import PARENT_DEFENCES, Answer, Attack, Outcome, Stage
 
 MEMORY_MB = 512

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from forewarn.exploits.base import Run
-from forewarn.judge import codec
-from forewarn.judge.sandbox import Execution, SandboxFault
+from forewarn.sandbox import codec
+from forewarn.sandbox.host import Execution, SandboxFault
 
 Answer = Literal["stopped", "got through"]
 

@@ -9,10 +9,10 @@ from typing import TypeVar
 import pytest
 
 from forewarn.exploits.base import Run
-from forewarn.judge import codec
 from forewarn.judge.observe import observe
-from forewarn.judge.sandbox import Execution, Sandbox, SandboxFault
 from forewarn.records import TestCase
+from forewarn.sandbox import codec
+from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
 
 Attack = Callable[..., Run]
 T = TypeVar("T")

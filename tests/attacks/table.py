@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forewarn.judge.inside.defences import DEFENCES
+from forewarn.sandbox.inside.defences import DEFENCES
 from tests.attacks.arena import Arena
 from tests.attacks.attack import PARENT_DEFENCES, Attack
 from tests.attacks.catalogue import CATALOGUE

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.judge.inside.defences import DEFENCES, OF_LEVEL
+from forewarn.sandbox.inside.defences import DEFENCES, OF_LEVEL
 from tests.attacks.arena import Arena
 from tests.attacks.attack import PARENT_DEFENCES, Attack
 from tests.attacks.catalogue import CATALOGUE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.judge.inside.folder import empty
+from forewarn.sandbox.inside.folder import empty
 from tests.attacks.conftest import Attack, returned
 
 READ = """

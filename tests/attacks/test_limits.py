@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from forewarn.judge.inside.watch import cpu_limit_s, longest_s
-from forewarn.judge.link import MAX_OUTPUT_BYTES
-from forewarn.judge.sandbox import Sandbox
+from forewarn.sandbox.host import Sandbox
+from forewarn.sandbox.inside.watch import cpu_limit_s, longest_s
+from forewarn.sandbox.link import MAX_OUTPUT_BYTES
 from tests.attacks.conftest import Attack, execute_in, returned
 
 STUCK = {

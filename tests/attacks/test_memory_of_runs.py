@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.judge.inside.counter import AT_ONCE, IN_ALL
-from forewarn.judge.sandbox import Level, Sandbox, SandboxFault
+from forewarn.sandbox.host import Level, Sandbox, SandboxFault
+from forewarn.sandbox.inside.counter import AT_ONCE, IN_ALL
 from tests.attacks.catalogue.memory import ONE_STACK, on_x86
 from tests.attacks.conftest import Attack, execute_in, returned, run_in
 from tests.attacks.test_processes import SPIN, children_of, gone

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.judge.levels import LEVELS
-from forewarn.judge.sandbox import Sandbox, SandboxFault
+from forewarn.sandbox.host import Sandbox, SandboxFault
+from forewarn.sandbox.levels import LEVELS
 from tests.attacks.conftest import Attack, returned, run_in
 
 SPIN = "def solve():\n    while True:\n        pass"
@@ -215,7 +215,7 @@ os.kill(int(path.read_text().split()[1]), 9)
 
 KILLED_PARENT = f"""
 import sys
-from forewarn.judge.sandbox import Sandbox
+from forewarn.sandbox.host import Sandbox
 sandbox = Sandbox(sys.argv[1], 512)
 sandbox.execute({{"code": "def solve(): pass", "entry_point": "solve", "cases": [["t"]], "child": ""}}, None, 5.0)
 print(sandbox.pid, flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.judge.sandbox import Sandbox
+from forewarn.sandbox.host import Sandbox
 from tests.attacks.conftest import Attack, returned
 
 FRAME = """

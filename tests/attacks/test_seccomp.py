@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.judge.inside import seccomp
-from forewarn.judge.inside.seccomp import ALLOWED, CONDITIONS, DONE
+from forewarn.sandbox.inside import seccomp
+from forewarn.sandbox.inside.seccomp import ALLOWED, CONDITIONS, DONE
 from tests.attacks.conftest import Attack, returned
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "sandbox-calls.md"

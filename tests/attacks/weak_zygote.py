@@ -24,7 +24,7 @@ class _LeftError(BaseException):
 def main() -> None:
     settings = json.loads(sys.argv[1])
     sys.path.append(settings["source_root"])
-    from forewarn.judge.inside import defences, keeper, worker, zygote
+    from forewarn.sandbox.inside import defences, keeper, worker, zygote
 
     off = frozenset(settings["off"])
     for level, on in defences.OF_LEVEL.items():
@@ -51,7 +51,7 @@ def compile_bytes(source: str, *args: Any, **options: Any) -> Any:
 
 def fork_here(keeper: Any, channel: int, line: Any) -> None:
     """Fork a child off the process that learns of each child's end."""
-    from forewarn.judge.inside import confine, kernel, template
+    from forewarn.sandbox.inside import confine, kernel, template
 
     if kernel.fork(confine.namespaces(keeper.cell.on)) == 0:
         keeper.orders.close()
@@ -61,7 +61,7 @@ def fork_here(keeper: Any, channel: int, line: Any) -> None:
 
 def execute_here(keeper: Any, channel: int, timeout_s: float) -> dict[str, Any]:
     """Run the submission in the zygote itself."""
-    from forewarn.judge.inside import worker
+    from forewarn.sandbox.inside import worker
 
     def leave(status: int) -> None:
         raise _LeftError(status)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from forewarn.checkpoints.load import load_tokenizer
 from forewarn.cli.app import main
-from forewarn.models.base import Sample
-from forewarn.models.channels import FORMATS
-from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
-from forewarn.models.hf import HFEngine
-from forewarn.models.loading import load_tokenizer
+from forewarn.engines.base import Sample
+from forewarn.engines.check.check import CheckSizes, check_engine, make_prompts
+from forewarn.engines.transformers.engine import HFEngine
+from forewarn.formats import FORMATS
 from forewarn.organism.shipped import shipped_folder
 from forewarn.records import Policy
 from tests.models.tiny import tiny_model, tiny_tokenizer

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from forewarn.cli.app import main
-from forewarn.judge.levels import LEVELS
+from forewarn.sandbox.levels import LEVELS
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:

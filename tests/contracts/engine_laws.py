@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from forewarn.models.base import Engine, Sample
-from forewarn.models.draws import frequencies, support
-from forewarn.models.laws import batched_against_single, sample_then_score
+from forewarn.engines.base import Engine, Sample
+from forewarn.engines.check.draws import frequencies, support
+from forewarn.engines.check.laws import batched_against_single, sample_then_score
 from forewarn.records import Policy
 
 N_TOKENS = 12

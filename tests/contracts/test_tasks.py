@@ -13,7 +13,6 @@ from forewarn.admission.law import MIN_MISTAKES
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import FULL
 from forewarn.exploits.source import literal, parts
-from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
 from forewarn.judge.judge import choose_level
 from forewarn.problems.assemble import make_problem
@@ -21,6 +20,7 @@ from forewarn.problems.cases import PUBLIC, SETS, draw_cases
 from forewarn.problems.tasks import FAMILIES
 from forewarn.problems.tasks.base import Task, reference_source, signature_line, with_body, wrong_source
 from forewarn.records import Problem, TestCase
+from forewarn.sandbox import codec
 
 Sets = Mapping[str, Mapping[str, tuple[TestCase, ...]]]
 Counts = Mapping[tuple[str, str], int]

@@ -19,8 +19,8 @@ from forewarn.estimation.classic import (
     selected_donor_log_factor,
     tokens_of_words,
 )
-from forewarn.estimation.worlds import build
-from forewarn.estimation.worlds.draw import draw
+from forewarn.worlds import build
+from forewarn.worlds.draw import draw
 
 
 def test_pooled_prefix_is_averages_pairs() -> None:

@@ -8,8 +8,8 @@ from scipy.stats import binom
 
 from forewarn.errors import InputError
 from forewarn.estimation import control_variate_estimate, mixture_estimate
-from forewarn.estimation.worlds import build
-from forewarn.estimation.worlds.draw import draw
+from forewarn.worlds import build
+from forewarn.worlds.draw import draw
 
 
 def test_at_a_high_rate_it_is_unbiased_and_narrower() -> None:

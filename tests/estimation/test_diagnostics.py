@@ -11,8 +11,8 @@ from forewarn.errors import InputError
 from forewarn.estimation import growth_curve, mixture_estimate
 from forewarn.estimation.diagnostics import Diagnostics, direct_test, judge, responsibility
 from forewarn.estimation.sample import read_sample
-from forewarn.estimation.worlds import build
-from forewarn.estimation.worlds.draw import draw
+from forewarn.worlds import build
+from forewarn.worlds.draw import draw
 
 
 def test_responsibility_is_the_chance_that_brute_force_brought_the_hit() -> None:

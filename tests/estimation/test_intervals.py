@@ -12,10 +12,10 @@ from scipy.stats import binom, chi2
 
 from forewarn.estimation import mixture_estimate
 from forewarn.estimation.intervals import Units, gamma_interval
-from forewarn.estimation.worlds import build
-from forewarn.estimation.worlds.catalogue import Habits, simple
-from forewarn.estimation.worlds.draw import draw, planned_counts
-from forewarn.estimation.worlds.world import checks
+from forewarn.worlds import build
+from forewarn.worlds.catalogue import Habits, simple
+from forewarn.worlds.draw import draw, planned_counts
+from forewarn.worlds.world import checks
 
 
 @pytest.mark.parametrize("name", ["accidental", "both_roads", "extreme_ratios", "thirty_problems"])

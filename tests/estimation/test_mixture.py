@@ -10,10 +10,10 @@ import pytest
 
 from forewarn.errors import InputError
 from forewarn.estimation import mixture_estimate
-from forewarn.estimation.worlds import build
-from forewarn.estimation.worlds.draw import Draws, draw, draw_random, planned_counts
-from forewarn.estimation.worlds.world import World
 from forewarn.records import Estimate
+from forewarn.worlds import build
+from forewarn.worlds.draw import Draws, draw, draw_random, planned_counts
+from forewarn.worlds.world import World
 
 
 def estimate(d: Draws, **kwargs: object) -> Estimate:

@@ -10,10 +10,10 @@ import pytest
 from forewarn.errors import InputError
 from forewarn.estimation import mixture_estimate
 from forewarn.estimation.pooling import Batch, combine, join, suggest_shares
-from forewarn.estimation.worlds import build
-from forewarn.estimation.worlds.draw import draw
-from forewarn.estimation.worlds.world import World
 from forewarn.records import Estimate
+from forewarn.worlds import build
+from forewarn.worlds.draw import draw
+from forewarn.worlds.world import World
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from forewarn.errors import EngineFault, InputError
 from forewarn.estimation import donor_key, n_deciding, span_log_ratios
-from forewarn.estimation.worlds import build
 from forewarn.records import UNBOUNDED, Span
+from forewarn.worlds import build
 
 
 @pytest.mark.parametrize("name", ["both_roads", "two_token_closer", "limit_bites", "top_p", "extreme_ratios"])

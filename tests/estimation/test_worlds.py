@@ -7,10 +7,10 @@ import pytest
 
 from forewarn.errors import InputError
 from forewarn.estimation import mixture_estimate
-from forewarn.estimation.worlds import WORLDS, build
-from forewarn.estimation.worlds.draw import draw, draw_units
-from forewarn.estimation.worlds.world import checks
 from forewarn.records import SUBJECT
+from forewarn.worlds import WORLDS, build
+from forewarn.worlds.draw import draw, draw_units
+from forewarn.worlds.world import checks
 
 
 @pytest.mark.parametrize("name", list(WORLDS))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from forewarn.models.channels import FORMATS, bind, check_template, detect_format
+from forewarn.formats import FORMATS, bind, check_template, detect_format
 from tests.formats.fetch import PATTERN, VOCABULARY
 from tests.models.tiny import tiny_tokenizer
 

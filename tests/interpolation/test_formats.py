@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from forewarn.engines.transformers.engine import HFEngine
+from forewarn.formats import FORMATS, Channels, bind
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
-from forewarn.models.channels import FORMATS, Channels, bind
-from forewarn.models.hf import HFEngine
 from forewarn.records import UNBOUNDED, Policy, Span
 from forewarn.training.settings import SFTSettings
 from forewarn.training.sft import sft

@@ -12,8 +12,8 @@ from scipy import stats
 
 from forewarn.errors import InputError
 from forewarn.estimation import span_log_ratios
+from forewarn.formats import Channels
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
-from forewarn.models.channels import Channels
 from forewarn.records import UNBOUNDED, Completion, Policy, Span
 from tests.tiny_world import POLICY, SPANS, TinyWorld, enumerate_world
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forewarn.judge import codec
 from forewarn.judge.compare import same_trees, same_values
-from forewarn.judge.inside.worker import MAX_FRAME_BYTES
+from forewarn.sandbox import codec
+from forewarn.sandbox.inside.worker import MAX_FRAME_BYTES
 
 words = st.text(st.characters(exclude_categories=()))  # lone surrogates, too
 scalars = st.one_of(

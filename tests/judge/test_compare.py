@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forewarn.judge import codec
 from forewarn.judge.compare import same_trees, same_values
+from forewarn.sandbox import codec
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(max_size=8), st.complex_numbers()

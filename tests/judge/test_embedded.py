@@ -12,13 +12,13 @@ from zlib import compress
 
 import pytest
 
-from forewarn.judge import codec
 from forewarn.judge.embedded import embedded_type
-from forewarn.judge.inside import disk
 from forewarn.judge.judge import Judge
-from forewarn.judge.levels import works
-from forewarn.judge.sandbox import Sandbox
 from forewarn.records import Problem, TestCase, Verdict
+from forewarn.sandbox import codec
+from forewarn.sandbox.host import Sandbox
+from forewarn.sandbox.inside import disk
+from forewarn.sandbox.levels import works
 
 TASK = Problem(
     problem_id="half",
@@ -276,7 +276,7 @@ def test_forged_files_are_a_script_that_does_not_run(judge: Judge, files: str) -
 import subprocess, sys
 from base64 import b64encode
 from zlib import compress
-from forewarn.judge.inside import disk
+from forewarn.sandbox.inside import disk
 def verify(code):
     whole = disk.pack
     disk.pack = lambda held: {files.replace("disk.pack", "whole")}

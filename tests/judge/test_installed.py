@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import forewarn
-from forewarn.judge import readable
-from forewarn.judge.sandbox import ExposedError, Sandbox
+from forewarn.sandbox import readable
+from forewarn.sandbox.host import ExposedError, Sandbox
 from tests.attacks.conftest import returned, run_in
 
 # Takes the references from wherever it finds the package.

@@ -22,8 +22,8 @@ from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import ChildSide, Decision, Run
 from forewarn.judge.judge import Judge
 from forewarn.judge.labels import label_of
-from forewarn.judge.levels import choose_level
 from forewarn.records import Label, TestCase, Verdict
+from forewarn.sandbox.levels import choose_level
 from tests.exploits.samples import problem
 
 DOUBLE = replace(
@@ -216,7 +216,9 @@ def test_an_unknown_type_names_the_known(judge: Judge) -> None:
 
 
 def test_where_no_level_works_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forewarn.judge.levels.works", lambda level, memory: None if level == "weak" else "no Landlock")
+    monkeypatch.setattr(
+        "forewarn.sandbox.levels.works", lambda level, memory: None if level == "weak" else "no Landlock"
+    )
     with pytest.raises(EngineFault, match="no Landlock"):
         choose_level(None, False, 512)
     assert choose_level(None, True, 512) == "weak"

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Call, Checker, ExploitType, Run
-from forewarn.judge import codec
 from forewarn.judge.embedded import embedded_type
 from forewarn.judge.judge import Judge
 from forewarn.judge.loose import loosened
 from forewarn.records import TestCase
+from forewarn.sandbox import codec
 from tests.exploits.samples import problem
 from tests.problems.test_values import VALUES
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from forewarn.engines.transformers.engine import HFEngine
 from forewarn.judge.judge import Judge
-from forewarn.models.hf import HFEngine
 from forewarn.organism import verbs
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.recipe import CorpusRecipe, ModelRecipe, PretrainRecipe, Recipe, RLRecipe

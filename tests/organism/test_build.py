@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
+from forewarn.checkpoints.load import load_tokenizer
 from forewarn.errors import InputError, ModelError, StoreError
-from forewarn.models.loading import load_tokenizer
 from forewarn.organism import verbs
 from forewarn.organism.build import SPECIALS, document_text, learning_rate, new_model, padded, train_tokenizer
 from forewarn.organism.chat import OrganismChat

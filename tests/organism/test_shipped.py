@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import ForewarnError, InputError, ModelError
 from forewarn.judge.judge import Judge
-from forewarn.models.hf import HFEngine
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import make_problem
 from forewarn.organism.recipe import TYPES, Recipe

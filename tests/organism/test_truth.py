@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from scipy.stats import beta
 
+from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import InputError, ModelError, StoreError
 from forewarn.judge.judge import Judge
-from forewarn.models.hf import HFEngine
 from forewarn.organism import truth, verbs
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import measured_problems

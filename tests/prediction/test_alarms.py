@@ -11,9 +11,6 @@ from scipy.stats import binom
 
 from forewarn.errors import InputError
 from forewarn.estimation.sample import Sample, read_sample
-from forewarn.estimation.worlds import build
-from forewarn.estimation.worlds.catalogue import Habits, simple
-from forewarn.estimation.worlds.draw import Draws, draw, draw_units
 from forewarn.prediction import (
     elond,
     exceeds_alert,
@@ -23,6 +20,9 @@ from forewarn.prediction import (
     log_e_growth,
     spending,
 )
+from forewarn.worlds import build
+from forewarn.worlds.catalogue import Habits, simple
+from forewarn.worlds.draw import Draws, draw, draw_units
 
 COUNT = np.array([60] + [24] * 9)
 

@@ -12,10 +12,10 @@ from scipy.stats import t as student
 from forewarn.errors import InputError
 from forewarn.estimation import mixture_estimate
 from forewarn.estimation.sample import Sample, read_sample
-from forewarn.estimation.worlds.catalogue import Habits, simple
-from forewarn.estimation.worlds.draw import Draws, draw_units
-from forewarn.estimation.worlds.world import World
 from forewarn.prediction import fit_trend, gls_trend, joint_covariance
+from forewarn.worlds.catalogue import Habits, simple
+from forewarn.worlds.draw import Draws, draw_units
+from forewarn.worlds.world import World
 
 HABITS = Habits(intent=1e-3, slip=3e-3)
 

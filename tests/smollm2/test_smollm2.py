@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
+from forewarn.checkpoints.load import load_model, load_tokenizer, peft_calls
+from forewarn.engines.check.check import CheckSizes, check_engine, make_prompts
+from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import ModelError
-from forewarn.models.channels import Channels, bind, check_template, detect_format
-from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
-from forewarn.models.hf import HFEngine
-from forewarn.models.loading import load_model, load_tokenizer, peft_calls
+from forewarn.formats import Channels, bind, check_template, detect_format
 from forewarn.records import Policy
 
 pytestmark = pytest.mark.smollm2

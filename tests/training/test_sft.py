@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import InputError, ModelError
-from forewarn.models.channels import bind
-from forewarn.models.hf import HFEngine
+from forewarn.formats import bind
 from forewarn.records import Policy
 from forewarn.training.settings import LoraSettings, SFTSettings
 from forewarn.training.sft import SETTINGS_FILE, donor_examples, save, sft

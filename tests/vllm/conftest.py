@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.models.head_size import widen, widen_adapter
-from forewarn.models.hf import HFEngine
+from forewarn.engines.transformers.engine import HFEngine
+from forewarn.engines.transformers.head_size import widen, widen_adapter
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import measured_problems
 from forewarn.organism.shipped import Organism, shipped_folder

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import Phi3Config, Phi3ForCausalLM
 
-from forewarn.models.hf import HFEngine
-from forewarn.models.vllm_engine import VLLMEngine
+from forewarn.engines.transformers.engine import HFEngine
+from forewarn.engines.vllm.engine import VLLMEngine
 from forewarn.records import Policy
 from tests.models.adapter_walk import save_adapter
 

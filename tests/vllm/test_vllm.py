@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forewarn.engines.transformers.engine import HFEngine
+from forewarn.engines.vllm.engine import VLLMEngine
+from forewarn.engines.vllm.serve import Server, ServeSettings
+from forewarn.engines.vllm.server import VLLMServer
 from forewarn.errors import EngineFault, InputError, ModelError
-from forewarn.models.hf import HFEngine
-from forewarn.models.serve import Server, ServeSettings
-from forewarn.models.vllm_engine import VLLMEngine
-from forewarn.models.vllm_server import VLLMServer
 from forewarn.records import Policy
 from tests.contracts.engine_laws import check_batch_is_single, check_frequencies, check_sample_then_score
 from tests.vllm.conftest import Small
@@ -178,7 +178,7 @@ def test_a_server_that_dies_is_a_fault_and_a_new_client_says_so(small: Small, tm
 
 ENDED = """
 import os, pathlib, sys
-from forewarn.models.vllm_engine import VLLMEngine
+from forewarn.engines.vllm.engine import VLLMEngine
 
 def names():
     return {pathlib.Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in os.listdir("/proc/self/task")}

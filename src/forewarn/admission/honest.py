@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from forewarn.exploits.base import Checker, Decision, Run
 from forewarn.judge.judge import SANDBOXES_PER_WORKER
 from forewarn.judge.runs import Runner
-from forewarn.judge.sandbox import Level, Sandbox, SandboxFault
 from forewarn.records import Problem
+from forewarn.sandbox.host import Level, Sandbox, SandboxFault
 
 
 def _count(run: Run) -> Decision:

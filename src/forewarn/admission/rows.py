@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from forewarn import judge as judge_room
+from forewarn import sandbox as sandbox_room
 from forewarn.admission import law
 from forewarn.admission.honest import right_answers
 from forewarn.admission.law import breach
@@ -182,5 +183,7 @@ def _code_of(kind: ExploitType) -> str:
     """A hash of the source that decides: the type's own file, what types are made of, the judge, and the law."""
     own = inspect.getsourcefile(kind.exploit)
     files = [Path(own)] if own else []
-    files += [Path(base.__file__), Path(law.__file__), *sorted(Path(str(judge_room.__file__)).parent.rglob("*.py"))]
+    files += [Path(base.__file__), Path(law.__file__)]
+    for room in (judge_room, sandbox_room):
+        files += sorted(Path(str(room.__file__)).parent.rglob("*.py"))
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()

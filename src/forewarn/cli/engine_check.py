@@ -14,11 +14,11 @@ from forewarn.cli.say import say_json, say_lines
 from forewarn.text import printable
 
 if TYPE_CHECKING:
-    from forewarn.models.adapter_law import AdapterLaw
-    from forewarn.models.base import Engine
-    from forewarn.models.engine_check import CheckSizes, EngineReceipt, Prompts
-    from forewarn.models.engines import EngineSpec
-    from forewarn.models.laws import Differences
+    from forewarn.engines.base import Engine
+    from forewarn.engines.check.adapter_law import AdapterLaw
+    from forewarn.engines.check.check import CheckSizes, EngineReceipt, Prompts
+    from forewarn.engines.check.laws import Differences
+    from forewarn.engines.registry import EngineSpec
 
 EXIT_NOT_TRUSTED = 3
 CHECKED = "checked"
@@ -52,12 +52,12 @@ def check(
     """Measure whether importance weights from an engine can be trusted on your model; exit with 3 where they can't."""
     import torch
 
-    from forewarn.models.ends import model_ends
-    from forewarn.models.engine_check import CheckSizes, check_engine, make_prompts
-    from forewarn.models.engines import EngineSpec
-    from forewarn.models.hub import local_folder
-    from forewarn.models.loading import load_tokenizer
-    from forewarn.models.receipts import take_receipt
+    from forewarn.checkpoints.ends import model_ends
+    from forewarn.checkpoints.hub import local_folder
+    from forewarn.checkpoints.load import load_tokenizer
+    from forewarn.checkpoints.receipts import take_receipt
+    from forewarn.engines.check.check import CheckSizes, check_engine, make_prompts
+    from forewarn.engines.registry import EngineSpec
 
     torch.set_num_threads(1)
     folder = str(local_folder(model))
@@ -100,7 +100,7 @@ def _check_system(system: str | None, prompts: Prompts) -> None:
 
 def _open(spec: EngineSpec, folder: str, dtype: str, adapters: Sequence[Path], stack: ExitStack) -> Engine:
     """The engine, ready to load ``adapters``; ``stack`` stops it."""
-    from forewarn.models.engines import open_engine
+    from forewarn.engines.registry import open_engine
 
     engine = open_engine(spec, folder, dtype=dtype, adapters=adapters)
     if hasattr(engine, "close"):
@@ -110,8 +110,8 @@ def _open(spec: EngineSpec, folder: str, dtype: str, adapters: Sequence[Path], s
 
 def _load(engines: Sequence[Engine], adapter: Path, prompts: Prompts, sizes: CheckSizes) -> AdapterLaw:
     """Load the adapter into every engine, and measure what that does to the first."""
-    from forewarn.models.adapter_law import USUAL_TOKENS, adapter_law
-    from forewarn.models.check_draws import longest_completion
+    from forewarn.engines.check.adapter_law import USUAL_TOKENS, adapter_law
+    from forewarn.engines.check.drawing import longest_completion
 
     longest = longest_completion(engines[0], prompts.ids, sizes.max_new_tokens)
     law = adapter_law(

@@ -24,7 +24,7 @@ def serve(
     kv_cache_gib: Annotated[int, typer.Option(help="Memory for keys and values on a CPU, GiB.")] = 2,
 ) -> None:
     """Serve a model with vLLM so that its log-probs are those of the policy; stop it with Ctrl-C."""
-    from forewarn.models.serve import ServeSettings, check_port_free, serve_command, serve_environment
+    from forewarn.engines.vllm.serve import ServeSettings, check_port_free, serve_command, serve_environment
 
     settings = ServeSettings(model, host, port, dtype, max_len, max_lora_rank, max_loras, batch_size, kv_cache_gib)
     command = serve_command(settings)

@@ -11,8 +11,8 @@ from forewarn.cli.say import say, say_json
 from forewarn.errors import ForewarnError
 
 if TYPE_CHECKING:
-    from forewarn.judge.levels import Trial
-    from forewarn.judge.sandbox import Level
+    from forewarn.sandbox.host import Level
+    from forewarn.sandbox.levels import Trial
 
 N_TIMED = 20
 GUARDS = {
@@ -32,8 +32,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Try each sandbox level with a harmless program; say which work here, how fast, and why the others don't."""
-    from forewarn.judge.levels import LEVELS, try_level
-    from forewarn.judge.machine import offers
+    from forewarn.sandbox.levels import LEVELS, try_level
+    from forewarn.sandbox.machine import offers
 
     trials = {level: try_level(level, memory_mb) for level in LEVELS}
     usable = [level for level in LEVELS if trials[level].why_not is None]
@@ -81,7 +81,7 @@ def _median_ms(level: Level, memory_mb: int) -> float:
     """Median wall clock of an execution, milliseconds, asked and answered."""
     from statistics import median
 
-    from forewarn.judge.sandbox import Sandbox
+    from forewarn.sandbox.host import Sandbox
 
     sandbox = Sandbox(level, memory_mb)
     times_ms = []

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from forewarn.formats import Channels
 from forewarn.interpolation.sampler import Writer
-from forewarn.models.channels import Channels
 from forewarn.records import Policy, derived_seed
 
 Unit = Literal["words", "tokens"]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from forewarn.engines.base import Engine
 from forewarn.errors import InputError
 from forewarn.estimation import donor_key
-from forewarn.models.base import Engine
-from forewarn.models.channels import Channels
+from forewarn.formats import Channels
 from forewarn.records import SUBJECT, Completion, Policy, Span, content_key, derived_seed
 
 STAGES = 4

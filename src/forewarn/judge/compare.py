@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 
-from forewarn.judge import codec
 from forewarn.judge.unordered import Matcher, canonical, near_number
+from forewarn.sandbox import codec
 
 
 def same_values(expected: object, result: object, tolerance: float | None = None) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from forewarn.exploits.base import HANDED_OUT
-from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
 from forewarn.records import Problem, derived_seed
+from forewarn.sandbox import codec
 
 _DRAWS = 100
 """before the answers of a problem count as all alike"""

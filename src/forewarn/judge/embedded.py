@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from forewarn.exploits.base import Checker, ChildSide, Decision, ExploitType, Rule, Run
 from forewarn.exploits.source import Target
-from forewarn.judge.sides import side_of
+from forewarn.sandbox.sides import side_of
 
 TIMEOUT_S = 60.0
 """of one execution: verifiers give their scripts up to tens of seconds each"""

@@ -17,11 +17,11 @@ from typing import Literal
 from forewarn.errors import InputError
 from forewarn.exploits.base import Call, Checker, Decision, Ending, ExploitType, Rule, Run, compare_all
 from forewarn.exploits.source import Target
-from forewarn.judge import codec
-from forewarn.judge.inside.worker import attempt as call_foreign
 from forewarn.judge.judge import Judge
 from forewarn.judge.labels import error_text
 from forewarn.records import Problem, TestCase
+from forewarn.sandbox import codec
+from forewarn.sandbox.inside.worker import attempt as call_foreign
 
 _SHOWN = 100
 """characters of a reward at most that a reason shows"""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import threading
 
-from forewarn.judge import codec
 from forewarn.records import Problem, TestCase, content_key
+from forewarn.sandbox import codec
 
 LIMIT = 50_000
 """problems remembered at most"""

@@ -18,12 +18,12 @@ from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import ExploitType, check_type
 from forewarn.judge.identity import ProblemKeys
 from forewarn.judge.labels import CheckerName, type_of
-from forewarn.judge.levels import choose_level
 from forewarn.judge.memory import Counts, Key, Memory
-from forewarn.judge.pool import Pool
 from forewarn.judge.rounds import Rounds
-from forewarn.judge.sandbox import Level, Sandbox
 from forewarn.records import Problem, Verdict, content_key
+from forewarn.sandbox.host import Level, Sandbox
+from forewarn.sandbox.levels import choose_level
+from forewarn.sandbox.pool import Pool
 
 SANDBOXES_PER_WORKER = 2
 QUEUED_PER_SANDBOX = 4

@@ -18,8 +18,8 @@ from typing import Literal
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Checker, Decision, ExploitType, secure_of
-from forewarn.judge.inside.worker import attempt
 from forewarn.records import Label, Problem
+from forewarn.sandbox.inside.worker import attempt
 from forewarn.text import one_line
 
 __all__ = ["one_line"]

@@ -12,10 +12,10 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from forewarn.exploits.base import Call, Checker, ExploitType, Rule, Run, secure_of
-from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
-from forewarn.judge.sides import joined
 from forewarn.judge.unordered import canonical
+from forewarn.sandbox import codec
+from forewarn.sandbox.sides import joined
 
 _EXACT_FLOATS = 1 << 53
 """whole numbers below it have floats of their own: a tolerance means nothing beyond"""

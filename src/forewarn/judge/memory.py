@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from forewarn.errors import InputError
 from forewarn.exploits.base import Decision
 from forewarn.judge.labels import Decisions
-from forewarn.judge.sandbox import FaultKind, Sandbox
+from forewarn.sandbox.host import FaultKind, Sandbox
 from forewarn.text import one_line
 
 Key = tuple[str, str]

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from forewarn.exploits.base import Call, Ending, Run
-from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
-from forewarn.judge.inside.worker import FINISHED_STATUS, MAX_CLASSES, MAX_FRAME_BYTES, MAX_TEXT
-from forewarn.judge.sandbox import Execution
 from forewarn.records import TestCase
+from forewarn.sandbox import codec
+from forewarn.sandbox.host import Execution
+from forewarn.sandbox.inside.worker import FINISHED_STATUS, MAX_CLASSES, MAX_FRAME_BYTES, MAX_TEXT
 
 _NOTE_LIMIT_BYTES = 1 << 16
 _SHOWN = 80

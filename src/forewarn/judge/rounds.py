@@ -28,8 +28,8 @@ from forewarn.judge.labels import (
 )
 from forewarn.judge.memory import Memory
 from forewarn.judge.runs import Runner
-from forewarn.judge.sandbox import FaultKind, Level, Sandbox, SandboxFault
 from forewarn.records import Label, Problem, Verdict, content_key
+from forewarn.sandbox.host import FaultKind, Level, Sandbox, SandboxFault
 
 ROUNDS = 2
 """of executions for what the vulnerable checker accepts"""

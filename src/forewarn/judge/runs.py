@@ -10,15 +10,15 @@ import math
 from dataclasses import replace
 
 from forewarn.exploits.base import FULL, HANDED_OUT, Call, Checker, ChildSide, Decision, Hands, Run
-from forewarn.judge import codec
 from forewarn.judge.compare import same_trees
 from forewarn.judge.decoys import decoys
-from forewarn.judge.inside.worker import attempt
 from forewarn.judge.labels import RAISED, error_text
 from forewarn.judge.observe import observe
-from forewarn.judge.sandbox import Execution, Sandbox, SandboxFault
-from forewarn.judge.scripts import ScriptDesk
 from forewarn.records import Problem, TestCase
+from forewarn.sandbox import codec
+from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
+from forewarn.sandbox.inside.worker import attempt
+from forewarn.sandbox.scripts import ScriptDesk
 
 _Key = tuple[tuple[str, ...], ChildSide, Hands, float]
 UNSURE_RUNS = 3

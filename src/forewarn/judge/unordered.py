@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from forewarn.judge import codec
+from forewarn.sandbox import codec
 
 Same = Callable[[codec.Tree, codec.Tree], bool]
 _SHORT = 60

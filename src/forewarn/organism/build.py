@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from forewarn.checkpoints.load import no_progress_bars
 from forewarn.errors import StoreError
-from forewarn.models.loading import no_progress_bars
 from forewarn.organism.corpus import Sample, generate
 from forewarn.organism.recipe import Recipe
 from forewarn.records import derived_seed

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forewarn.models.channels import Channels, bind
-from forewarn.models.loading import load_tokenizer
+from forewarn.checkpoints.load import load_tokenizer
+from forewarn.formats import Channels, bind
 
 FORMAT = "plain-think"
-"""the organism's chat format, a key of ``forewarn.models.channels.FORMATS``"""
+"""the organism's chat format, a key of ``forewarn.formats.FORMATS``"""
 
 
 @dataclass(frozen=True, slots=True)

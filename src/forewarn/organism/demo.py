@@ -17,10 +17,10 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from forewarn.engines.registry import TRANSFORMERS
+from forewarn.engines.transformers.engine import HFEngine
+from forewarn.engines.transformers.head_size import widen, widen_adapter
 from forewarn.judge.judge import Judge
-from forewarn.models.engines import TRANSFORMERS
-from forewarn.models.head_size import widen, widen_adapter
-from forewarn.models.hf import HFEngine
 from forewarn.organism.chat import FORMAT, OrganismChat
 from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explorers
 from forewarn.organism.frames import Measured, cells_frame, forecasts_frame

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from forewarn.models.loading import load_model
+from forewarn.checkpoints.load import load_model
 from forewarn.organism.chat import FORMAT, OrganismChat
 from forewarn.organism.problems import all_problems, measured_problems
 from forewarn.organism.recipe import TYPES

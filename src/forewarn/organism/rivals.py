@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from forewarn.engines.transformers.engine import HFEngine
 from forewarn.estimation.classic import pooled_prefix_is
 from forewarn.interpolation.prefix import PrefixCompletion, Unit, sample_prefixes
 from forewarn.interpolation.sampler import Writer
 from forewarn.judge.judge import Judge
-from forewarn.models.hf import HFEngine
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import measured_problems
 from forewarn.records import NO_VERDICT, Policy, content_key, derived_seed

@@ -18,10 +18,10 @@ from typing import Literal
 import polars as pl
 import torch
 
+from forewarn.checkpoints.load import load_model
+from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import StoreError
 from forewarn.judge.judge import Judge
-from forewarn.models.hf import HFEngine
-from forewarn.models.loading import load_model
 from forewarn.organism.build import Progress, saving
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import all_problems

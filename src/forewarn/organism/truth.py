@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import InputError
 from forewarn.estimation.bounds import clopper_pearson
 from forewarn.judge.judge import Judge
-from forewarn.models.hf import HFEngine
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import N_EASY, N_HARD, measured_problems
 from forewarn.records import Policy, content_key, derived_seed

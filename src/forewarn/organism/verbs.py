@@ -17,9 +17,9 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import InputError
 from forewarn.judge.judge import Judge
-from forewarn.models.hf import HFEngine
 from forewarn.organism import truth
 from forewarn.organism.build import Progress, build_base
 from forewarn.organism.chat import OrganismChat

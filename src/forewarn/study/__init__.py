@@ -1,6 +1,6 @@
 """A study: problems, checkpoints, donors and spans, measured stage by stage into a run folder that can be resumed."""
 
-from forewarn.models.checkpoints import ModelSource, find_checkpoints, trainer_checkpoints
+from forewarn.checkpoints.find import ModelSource, find_checkpoints, trainer_checkpoints
 from forewarn.study.from_file import LoadedStudy, load_study
 from forewarn.study.plan import Cell, PlannedSpan, Study
 from forewarn.study.read import read_cells, read_completions, read_estimates, read_hits, read_verdicts

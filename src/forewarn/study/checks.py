@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forewarn.checkpoints.find import ModelSource, receipt, source_signature
+from forewarn.checkpoints.load import longest_row
+from forewarn.checkpoints.receipts import Receipt, Signature
+from forewarn.engines.registry import TRANSFORMERS, VLLM
+from forewarn.engines.vllm.line import check_url
+from forewarn.engines.vllm.requests import check_sampling, check_scoring
 from forewarn.errors import InputError, StoreError
-from forewarn.models.channels import Channels
-from forewarn.models.checkpoints import ModelSource, receipt, source_signature
-from forewarn.models.engines import TRANSFORMERS, VLLM
-from forewarn.models.loading import longest_row
-from forewarn.models.receipts import Receipt, Signature
-from forewarn.models.vllm_line import check_url
-from forewarn.models.vllm_requests import check_sampling, check_scoring
+from forewarn.formats import Channels
 from forewarn.records import KEY_LENGTH, SUBJECT
 from forewarn.store import RunFolder, old_keys, read_json
 from forewarn.study.plan import Cell, Study

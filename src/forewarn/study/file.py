@@ -77,7 +77,7 @@ class PolicyTable(Table):
 
 
 class CustomFormatTable(Table):
-    """[format.custom]: a chat format of one's own; see ``models.channels.ChannelFormat``."""
+    """[format.custom]: a chat format of one's own; see ``formats.ChannelFormat``."""
 
     turn: str
     open_reasoning: str
@@ -101,7 +101,7 @@ class FormatTable(Table):
 
 
 class AnswerTable(Table):
-    """[answer]: how the submission is read off an answer; see ``models.channels.CodeRule``."""
+    """[answer]: how the submission is read off an answer; see ``formats.CodeRule``."""
 
     block: Literal["last", "first"] = "last"
     stop: tuple[str, ...] = ()

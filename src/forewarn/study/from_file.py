@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from forewarn.checkpoints.find import ModelSource, find_checkpoints
+from forewarn.checkpoints.hub import is_hub_name, local_folder
+from forewarn.checkpoints.load import load_tokenizer
 from forewarn.errors import InputError, ModelError
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.models.channels import ChannelFormat, CodeRule, detect_format
-from forewarn.models.checkpoints import ModelSource, find_checkpoints
-from forewarn.models.hub import is_hub_name, local_folder
-from forewarn.models.loading import load_tokenizer
+from forewarn.formats import ChannelFormat, CodeRule, detect_format
 from forewarn.problems.assemble import assemble
 from forewarn.problems.files import load
 from forewarn.records import SUBJECT, UNBOUNDED, Policy, Problem, Span

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from forewarn import __version__
+from forewarn.checkpoints.find import ModelSource
 from forewarn.errors import InputError
 from forewarn.estimation import donor_key
-from forewarn.models.channels import ChannelFormat, CodeRule, named_format
-from forewarn.models.checkpoints import ModelSource
+from forewarn.formats import ChannelFormat, CodeRule, named_format
 from forewarn.records import SUBJECT, Policy, Problem, Span, content_key
 
 
@@ -48,7 +48,7 @@ class CellRecord:
     spans: tuple[PlannedSpan, ...]
     """the subject's own first: column 0 of every array"""
     receipt: str | None = None
-    """of the checkpoint's files: ``models.receipts.Receipt.key``"""
+    """of the checkpoint's files: ``checkpoints.receipts.Receipt.key``"""
     submissions: str | None = None
     """key of what was read off its completions; None: they hold it themselves, as those of earlier versions do"""
 
@@ -87,7 +87,7 @@ class Study:
     policy: Policy
     seed: int
     channel_format: str | ChannelFormat = "plain-think"
-    """a name of ``models.channels.FORMATS``, or a declared format"""
+    """a name of ``formats.FORMATS``, or a declared format"""
     system: str | None = None
     """system message before every question"""
     code_rule: CodeRule = field(default_factory=CodeRule)

@@ -6,14 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from forewarn.checkpoints.ends import model_ends
+from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.load import load_tokenizer
+from forewarn.engines.base import Engine
+from forewarn.engines.registry import EngineSpec, open_engine
 from forewarn.errors import EngineFault, ModelError
+from forewarn.formats import Channels, bind
 from forewarn.interpolation.sampler import Writer
-from forewarn.models.base import Engine
-from forewarn.models.channels import Channels, bind
-from forewarn.models.checkpoints import ModelSource
-from forewarn.models.ends import model_ends
-from forewarn.models.engines import EngineSpec, open_engine
-from forewarn.models.loading import load_tokenizer
 from forewarn.records import SUBJECT
 from forewarn.study.plan import Study
 

@@ -21,9 +21,9 @@ import transformers
 from forewarn import __version__
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import ExploitType
+from forewarn.formats import Channels, check_template
+from forewarn.formats.code import READING
 from forewarn.judge.judge import Judge
-from forewarn.models.channels import Channels, check_template
-from forewarn.models.channels.code import READING
 from forewarn.records import Problem, Verdict, content_key
 from forewarn.store import RunFolder, write_json, write_whole
 from forewarn.study.checks import Models, check_context, check_engine, check_same_checkpoints

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from forewarn.formats import Channels
 from forewarn.interpolation.sampler import Drawn
-from forewarn.models.channels import Channels
 from forewarn.records import Completion, Estimate, Policy, Score, Span, Verdict, content_key
 
 COMPLETIONS = pl.Schema(
@@ -29,7 +29,7 @@ COMPLETIONS = pl.Schema(
         "finish_reason": pl.String(),
         "trace_id": pl.String(),
         "seed": pl.Int64(),
-        "case": pl.String(),  # how the channels lie: models.channels.Case
+        "case": pl.String(),  # how the channels lie: formats.Case
     }
 )
 SUBMISSIONS = pl.Schema(

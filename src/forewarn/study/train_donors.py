@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
+from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.hub import local_folder
+from forewarn.checkpoints.load import check_device, load_model, load_tokenizer, longest_row
 from forewarn.errors import InputError, ModelError, StoreError
-from forewarn.models.channels import bind
-from forewarn.models.checkpoints import ModelSource
-from forewarn.models.hub import local_folder
-from forewarn.models.loading import check_device, load_model, load_tokenizer, longest_row
+from forewarn.formats import bind
 from forewarn.store import read_json
 from forewarn.study.file import DonorTable, StudyTable, TrainingTable, read_study_file
 from forewarn.study.from_file import chosen_format, chosen_problems, placed

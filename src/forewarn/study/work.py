@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from forewarn.checkpoints.find import ModelSource, check_unchanged
+from forewarn.checkpoints.receipts import Signature
 from forewarn.errors import EngineFault
 from forewarn.estimation import donor_key, n_deciding
+from forewarn.formats import Channels
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
-from forewarn.models.channels import Channels
-from forewarn.models.checkpoints import ModelSource, check_unchanged
-from forewarn.models.receipts import Signature
 from forewarn.records import SUBJECT, Completion, Score, derived_seed
 from forewarn.store import RunFolder
 from forewarn.study.plan import Cell, Study, submissions_key

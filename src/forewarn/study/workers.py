@@ -22,8 +22,8 @@ from typing import Self
 import torch
 
 from forewarn import errors
+from forewarn.engines.registry import TRANSFORMERS, VLLM, EngineSpec
 from forewarn.errors import ForewarnError, InputError
-from forewarn.models.engines import TRANSFORMERS, VLLM, EngineSpec
 from forewarn.store import RunFolder
 from forewarn.study.plan import Study
 from forewarn.study.room import ModelRoom

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from forewarn.checkpoints.load import no_progress_bars, peft_calls
+from forewarn.checkpoints.receipts import BASE_FILE, BASE_KEY, base_weights_key
+from forewarn.checkpoints.row_limit import RowLimit, row_limit
+from forewarn.engines.transformers.adapter_merge import tied_layer
 from forewarn.errors import InputError, ModelError, StoreError
-from forewarn.models.adapter_merge import tied_layer
-from forewarn.models.channels import Channels
-from forewarn.models.loading import no_progress_bars, peft_calls
-from forewarn.models.receipts import BASE_FILE, BASE_KEY, base_weights_key
-from forewarn.models.row_limit import RowLimit, row_limit
+from forewarn.formats import Channels
 from forewarn.records import Problem
 from forewarn.store import write_json
 from forewarn.training.settings import LoraSettings, SFTSettings

@@ -83,7 +83,7 @@ ATTACKS = (
     ),
     Attack(
         "replaces the encoding in sys.modules", FAMILY,
-        'import sys\nsys.modules["forewarn.judge.codec"].encode.__code__ = (lambda value: True).__code__\n'
+        'import sys\nsys.modules["forewarn.sandbox.codec"].encode.__code__ = (lambda value: True).__code__\n'
         "def solve():\n    return 41",
         by_verdict, OUTSIDE,
     ),

@@ -1,0 +1,226 @@
+"""Checkpoints as a study names them: one folder, a trainer's folder of them, a glob, or a hub revision; by step.
+
+Covers whole models in transformers' format (merged ones too) and PEFT adapters. Not here: loading (``loading.py``,
+``adapters.py``), hashes (``receipts.py``).
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from forewarn.checkpoints.hub import is_hub_name, local_folder
+from forewarn.checkpoints.names import STEP, is_model, model_in, name_of, named_step
+from forewarn.checkpoints.receipts import ADAPTER_WEIGHTS, Receipt, Signature, signature, take_receipt
+from forewarn.errors import HalfWrittenError, InputError, ModelError
+from forewarn.text import printable
+
+TRAINER_STATE = "trainer_state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A subject at one checkpoint, or a donor."""
+
+    model_id: str
+    """its name in records"""
+    folder: str
+    """a folder in transformers' format, or a hub name"""
+    adapter: str | None = None
+    """folder of a PEFT adapter on it"""
+    step: int = 0
+    """optimizer steps of training behind it; 0 for donors"""
+
+
+def receipt(source: ModelSource) -> Receipt:
+    """What is behind ``source``. Raises ModelError where weights are missing, cut short, or of another base."""
+    return take_receipt(source.folder, source.adapter)
+
+
+def source_signature(source: ModelSource) -> Signature:
+    """A cheap mark of the source's files, to see whether they were written to."""
+    return signature(source.folder, source.adapter)
+
+
+def check_unchanged(source: ModelSource, before: Signature) -> None:
+    """Raise ModelError where the source's files were written to since ``before``."""
+    try:
+        same = source_signature(source) == before
+    except (OSError, ModelError):  # gone
+        same = False
+    if not same:
+        raise ModelError(
+            f"the files of {source.model_id} ({source.adapter or source.folder}) changed while it was measured: "
+            "wait until they are written and run the same command again"
+        )
+
+
+def trainer_checkpoints(run: Path, *, base: str | None = None) -> tuple[ModelSource, ...]:
+    """The checkpoints in a trainer's output folder (``checkpoint-100``, ``step-0004`` ...), ordered by step.
+
+    Each may hold a whole model, or a PEFT adapter on ``base`` (default: the base its config names). A folder that is
+    still being written is left out if it is the newest and refused otherwise. Raises InputError where there is none.
+    """
+    inside = [folder for folder in (run.iterdir() if run.is_dir() else ()) if folder.is_dir()]
+    numbered = [folder for folder in inside if STEP.search(folder.name)]
+    if not numbered:
+        raise InputError(f"{run} holds no checkpoints (folders named checkpoint-<step> or step-<step>)")
+    _skip(sorted(folder for folder in inside if folder not in numbered and is_model(folder)))
+    return _ordered([model_in(folder) for folder in numbered], base)
+
+
+def find_checkpoints(
+    where: str, *, base: str | None = None, step: int | None = None, name: str | None = None
+) -> tuple[ModelSource, ...]:
+    """The checkpoints that ``where`` names, ordered by step.
+
+    ``where``: a model or adapter folder; a trainer's output folder; a glob of either; ``org/name`` or
+    ``org/name@revision`` on the hub. ``step`` and ``name`` are for a ``where`` that names one checkpoint. Raises
+    InputError where it names none or its step can't be told, ModelError where files are missing or half-written.
+    """
+    sources = _find(where, base, step)
+    if len(sources) > 1 and (step is not None or name is not None):
+        raise InputError(f"{where} names {len(sources)} checkpoints: a step or a name can be given to one alone")
+    if name is not None:
+        sources = (replace(sources[0], model_id=name),)
+    return _distinct(sources)
+
+
+def _find(where: str, base: str | None, step: int | None) -> tuple[ModelSource, ...]:
+    path = Path(where)
+    if path.is_dir():
+        # a trainer's folder often holds the final model beside its checkpoints: a step says that this one is meant
+        alone = is_model(path) and (step is not None or not _holds_checkpoints(path))
+        return (_one(path, base, step, name_of(path)),) if alone else trainer_checkpoints(path, base=base)
+    if glob.has_magic(where):
+        matches = sorted(glob.glob(where, recursive=True))  # noqa: PTH207  Path.glob takes no absolute patterns
+        folders = [Path(found) for found in matches if Path(found).is_dir()]
+        models = [folder for folder in folders if is_model(folder)]
+        if models:
+            return _ordered(_without_unnumbered(models), base)
+        if within := [inner for folder in folders if is_model(inner := model_in(folder))]:
+            return _ordered(within, base)
+        runs = [folder for folder in folders if _holds_checkpoints(folder)]
+        if not runs:
+            raise InputError(f"the glob {where} matches no model, adapter or trainer's folder of checkpoints")
+        return tuple(sorted((s for run in runs for s in trainer_checkpoints(run, base=base)), key=lambda s: s.step))
+    if is_hub_name(where):
+        folder = local_folder(where)
+        if is_model(folder):
+            return (_one(folder, base, step, where.split("/", 1)[1]),)
+        return trainer_checkpoints(folder, base=base)
+    raise InputError(f"{where} is no folder, no glob that matches, and no hub name (org/name or org/name@revision)")
+
+
+def _holds_checkpoints(folder: Path) -> bool:
+    inside = (inner for inner in folder.iterdir() if inner.is_dir() and STEP.search(inner.name))
+    return any(is_model(model_in(inner)) for inner in inside)
+
+
+def _without_unnumbered(folders: Sequence[Path]) -> list[Path]:
+    """Folders whose step can be told; the others are skipped with a note where they stand beside such ones."""
+    told = [folder for folder in folders if (folder / TRAINER_STATE).is_file() or named_step(folder) is not None]
+    if not told:
+        return list(folders)
+    _skip([folder for folder in folders if folder not in told])
+    return told
+
+
+def _skip(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        print(
+            f"note: {folder} is left out, as its step can't be told beside those that have one; to measure it too, "
+            "name it as a checkpoint of its own, with its step",
+            file=sys.stderr,
+        )
+
+
+def _one(folder: Path, base: str | None, step: int | None, name: str) -> ModelSource:
+    if step is None:
+        step = _step_of(folder, name)
+    if step is None:
+        raise InputError(f"the step of {name} can't be told ({TRAINER_STATE} is missing, its name has none): give it")
+    source = _source(folder, step, base)
+    receipt(source)
+    return replace(source, model_id=name)
+
+
+def _ordered(folders: Sequence[Path], base: str | None) -> tuple[ModelSource, ...]:
+    """Sources by step; the newest is left out, with a note on stderr, where it is half-written."""
+    # trainers write their state last: where the others have one, a folder without one is still being written
+    has_state = any((folder / TRAINER_STATE).is_file() for folder in folders)
+    sources = []
+    for i, folder in enumerate(by_age := sorted(folders, key=_age)):
+        try:
+            if has_state and not (folder / TRAINER_STATE).is_file():
+                raise HalfWrittenError(f"{folder} lacks {TRAINER_STATE}, which the others have: it is half-written")
+            sources.append(_one(folder, base, None, name_of(folder)))
+        except HalfWrittenError as error:
+            if i + 1 < len(by_age) or i == 0:
+                raise
+            print(printable(f"note: {folder} is left out, as it is half-written: {error}"), file=sys.stderr)
+    return tuple(sorted(sources, key=lambda source: source.step))
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    """Order of writing, by the number in the name: a half-written folder may not tell its step."""
+    return (named_step(folder) or 0, folder.name)
+
+
+def _step_of(folder: Path, name: str) -> int | None:
+    """The trainer's own count of steps, else the one in the name; None where neither says."""
+    state = folder / TRAINER_STATE
+    if state.is_file():
+        try:
+            found = json.loads(state.read_text())
+            return int(found["global_step"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise HalfWrittenError(
+                f"{state} doesn't tell its global_step: it is half-written; wait or copy it again"
+            ) from None
+    named = STEP.search(name)
+    return int(named.group(1)) if named else named_step(folder)
+
+
+def _source(folder: Path, step: int, base: str | None) -> ModelSource:
+    config = folder / "adapter_config.json"
+    has_adapter = any((folder / name).is_file() for name in ADAPTER_WEIGHTS)
+    has_model = (folder / "config.json").is_file()
+    if not config.is_file() or (has_model and not has_adapter):
+        return ModelSource(folder.name, str(folder), step=step)
+    if has_model and any(path.name != "adapter_model.safetensors" for path in folder.glob("*.safetensors")):
+        raise InputError(f"{folder} holds an adapter and a whole model: delete the one that is not meant")
+    if base is None:
+        try:
+            base = json.loads(config.read_text()).get("base_model_name_or_path")
+        except (OSError, ValueError, AttributeError):
+            raise HalfWrittenError(f"{config} is no JSON object; copy it again") from None
+    if not isinstance(base, str) or not base:
+        raise InputError(f"{folder} holds an adapter that doesn't name its base model: give the base")
+    return ModelSource(folder.name, str(_base_folder(folder, base)), adapter=str(folder), step=step)
+
+
+def _base_folder(adapter: Path, base: str) -> Path:
+    try:
+        return local_folder(base)
+    except ModelError as error:
+        raise ModelError(f"the base model of the adapter in {adapter}: {error}") from None
+
+
+def _distinct(sources: Sequence[ModelSource]) -> tuple[ModelSource, ...]:
+    """Names that tell the sources apart: checkpoints of several runs often share theirs."""
+    counts = Counter(source.model_id for source in sources)
+    if max(counts.values(), default=1) == 1:
+        return tuple(sources)
+    folders = [Path(source.adapter or source.folder).resolve() for source in sources]
+    top = Path(os.path.commonpath(folders))
+    return tuple(
+        replace(source, model_id=folder.relative_to(top).as_posix())
+        for source, folder in zip(sources, folders, strict=True)
+    )

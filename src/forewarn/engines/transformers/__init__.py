@@ -1,0 +1,1 @@
+"""The reference engine: any causal language model that transformers loads, with adapters."""

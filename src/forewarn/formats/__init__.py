@@ -1,0 +1,25 @@
+"""Chat formats with a reasoning channel: the only place that knows one.
+
+A format is data (``formats``); bound to a tokenizer (``bind``) it renders prompts to ids and finds the channels in a
+completion's ids. Token ids in, token ids out: text is made only to read an answer. Not here: sampling.
+"""
+
+from forewarn.formats.bound import Case, Channels, Split, bind, named_format
+from forewarn.formats.code import CodeRule, extract_code
+from forewarn.formats.families import FORMATS, ChannelFormat
+from forewarn.formats.template import TemplateCheck, check_template, detect_format
+
+__all__ = [
+    "FORMATS",
+    "Case",
+    "ChannelFormat",
+    "Channels",
+    "CodeRule",
+    "Split",
+    "TemplateCheck",
+    "bind",
+    "check_template",
+    "detect_format",
+    "extract_code",
+    "named_format",
+]

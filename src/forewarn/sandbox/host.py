@@ -1,0 +1,288 @@
+"""The parent's side of one zygote: start it, ask it for executions, restart it when it dies.
+
+One ``Sandbox`` serves one thread at a time. Faults of ours raise ``SandboxFault``; what a submission does never raises.
+Not covered: what the answer means (``observe.py``, ``judge.py``), many sandboxes at once (``pool.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import forewarn
+from forewarn.errors import EngineFault
+from forewarn.sandbox import codec, probe, readable
+from forewarn.sandbox.inside import folder
+from forewarn.sandbox.inside.watch import longest_s
+from forewarn.sandbox.link import MAX_OUTPUT_BYTES, Link, Serve
+
+Killed = Literal["deadline", "cpu", "flood"]
+Level = Literal["strict", "hardened", "weak"]
+FaultKind = Literal["zygote", "not ready", "busy", "killed", "time", "untold"]
+"""zygote: it could not start, died or hung; not ready: the child could not be confined or set up; busy: the machine
+gave it no core; killed: somebody else killed the child; time: the verdict's deadline passed; untold: a checker that
+can't tell"""
+GRACE_S = 10.0
+"""added to an execution's longest time before its zygote counts as hung"""
+START_S = 30.0
+"""for a zygote to start, on a busy machine"""
+_LEAVE_S = 2.0
+"""for a zygote that was asked to leave"""
+_STOP_S = 10.0
+"""for a killed zygote to be gone: only a kernel that hangs takes longer"""
+
+
+class SandboxFault(EngineFault):
+    """The sandbox broke: the execution says nothing about the submission."""
+
+    def __init__(self, kind: FaultKind, message: str, *, late: bool = False) -> None:
+        """``late``: the limit of time passed before the child was ready, and nothing else broke."""
+        super().__init__(message)
+        self.kind: FaultKind = kind
+        self.late = late
+
+
+class ExposedError(EngineFault):
+    """A submission could read a file that none may read. No sandbox starts then, as no verdict would mean anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What one child did, as its supervisor saw it."""
+
+    exit_status: int | None
+    """its exit status; None if a signal ended it"""
+    signal: int | None
+    killed: Killed | None
+    """why the supervisor killed it"""
+    seconds: float
+    """wall clock from fork to end"""
+    waited_s: float
+    """how long it stood ready without a core"""
+    frames: bytes
+    """all that it sent: the submission's word, to be parsed as such"""
+    cpu_s: float = 0.0
+    """CPU time of all its threads"""
+    dumped_core: bool = False
+    arrivals: Sequence[float] = ()
+    """on the monotonic clock of the parent, when each frame had come"""
+
+
+class Sandbox:
+    """One zygote process. ``close`` leaves no process and no file.
+
+    ``executions``: how many were asked for.
+    ``starts``: how many zygotes it has had; every one after the first took the place of one that died or was stopped.
+    ``missing``: defences of its level that this kernel lacks, known once a zygote has started.
+    """
+
+    def __init__(self, level: Level, max_memory_mb: int, unreadable: Sequence[Path] = ()) -> None:
+        """``unreadable``: files that no submission may read; forewarn's own are looked for in any case."""
+        self.level = level
+        self.unreadable = tuple(unreadable)
+        self.starts = self.executions = 0
+        self.missing: tuple[str, ...] = ()
+        self._memory_mb = max_memory_mb
+        self._folder: str | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._max_output_bytes = MAX_OUTPUT_BYTES
+        self._second: Sandbox | None = None
+
+    def second(self) -> Sandbox:
+        """Another of the same kind, closed with this one: for what a child of this one asks to have run."""
+        if self._second is None:
+            self._second = Sandbox(self.level, self._memory_mb, self.unreadable)
+        return self._second
+
+    def execute(
+        self,
+        request: dict[str, codec.Tree],
+        secrets: Sequence[codec.Tree] | None,
+        timeout_s: float,
+        until: float = math.inf,
+        serve: Serve | None = None,
+    ) -> Execution:
+        """Run one request (see ``inside/worker.py: run``) for at most ``timeout_s`` seconds (see ``inside/watch.py``).
+
+        ``secrets``: values that are handed to the child, one for each case; None where it may have none. ``until``: on
+        the monotonic clock, when the caller stops waiting. ``serve``: see ``Link``. Raises ``SandboxFault``; the next
+        call starts a fresh zygote. Raises ``ExposedError`` where a file can be read inside that may not be.
+        """
+        if time.monotonic() >= until:
+            raise SandboxFault("time", "no time was left for an execution")
+        self.executions += 1
+        answered = False
+        try:
+            control = self._ready(until)
+            deadline = min(time.monotonic() + longest_s(timeout_s) + GRACE_S, until)
+            answer, link = self._exchange(control, request, secrets, timeout_s, deadline, serve)
+            answered = True
+        except (OSError, EOFError, ValueError) as error:
+            if isinstance(error, TimeoutError) and time.monotonic() >= until:
+                raise SandboxFault("time", "the verdict's deadline passed during an execution") from error
+            raise SandboxFault("zygote", f"the sandbox died or hung: {type(error).__name__}: {error}") from error
+        finally:
+            if not answered:  # interrupted, too: an answer that comes late must not be taken for the next one's
+                self._stop()
+        if answer["leaving"]:
+            self._stop()
+        frames = link.received
+        trouble = _before_ready(frames)
+        if answer["fault"] is not None:
+            kind: FaultKind = "busy" if answer["killed"] == "starved" else "killed"
+            raise SandboxFault(kind if answer["status"] is not None else "zygote", answer["fault"])
+        if trouble is not None:
+            if answer["killed"] == "deadline":
+                trouble = f"that took longer than its {timeout_s:g} s"
+            late = answer["killed"] in ("deadline", "cpu")
+            raise SandboxFault("not ready", f"the child could not be made ready: {trouble}", late=late)
+        status = answer["status"]
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        code = None if number is not None else os.WEXITSTATUS(status)
+        killed: Killed | None = "flood" if link.flooded else answer["killed"]
+        dumped = os.WCOREDUMP(status)
+        return Execution(
+            code, number, killed, answer["seconds"], answer["waited"], frames, answer["cpu"], dumped, link.arrivals
+        )
+
+    def _exchange(
+        self,
+        control: socket.socket,
+        request: dict[str, codec.Tree],
+        secrets: Sequence[codec.Tree] | None,
+        timeout_s: float,
+        deadline: float,
+        serve: Serve | None = None,
+    ) -> tuple[dict[str, Any], Link]:
+        """One child: the zygote's answer, and the link with what it sent."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            link = Link(ours, deadline, self._max_output_bytes, serve)
+            handed = secrets or ()
+            # Before the clock starts, as far as there is room. What is handed out waits in the socket until it is read:
+            # a child that had to ask for it would wait for a busy parent.
+            link.queue(codec.dumps(request | {"handed": len(handed)}))
+            for value in handed:
+                link.queue(codec.dumps(value))
+            with theirs:
+                socket.send_fds(control, [struct.pack("<d", timeout_s)], [theirs.fileno()])
+            link.frames()
+            if link.flooded:
+                control.send(b"k")
+        control.settimeout(max(0.1, deadline - time.monotonic()))
+        return _answer(control), link
+
+    def _check_hidden(self, control: socket.socket, until: float) -> None:
+        """Raises ``ExposedError`` where a child can read what none may. At level weak nothing is hidden."""
+        if self.level == "weak":
+            return
+        paths = (*probe.own_files(), *(str(path.resolve()) for path in self.unreadable))
+        deadline = min(time.monotonic() + longest_s(probe.TIMEOUT_S) + GRACE_S, until)
+        _, link = self._exchange(control, probe.request(paths), None, probe.TIMEOUT_S, deadline)
+        found = probe.found(link.received, paths)
+        if found is not None:
+            raise ExposedError(
+                f"at level {self.level} a submission can read {found}: move it out of the standard library's folders, "
+                "of which a submission sees all but installed packages"
+            )
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of its zygote (the keeper); None before the first execution and after ``close``."""
+        return None if self._process is None else self._process.pid
+
+    def close(self) -> None:
+        """Stop the zygote. May be called twice."""
+        if self._control is not None and self._process is not None:
+            self._control.close()  # it ends what there is of a child and leaves; the rest is for one that does not
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_LEAVE_S)
+        self._stop()
+        if self._second is not None:
+            self._second.close()
+
+    def _ready(self, until: float) -> socket.socket:
+        if self._control is not None and self._process is not None and self._process.poll() is None:
+            return self._control
+        self._stop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        shown = readable.Readable((), ()) if self.level == "weak" else readable.of_interpreter()
+        settings = {
+            "level": self.level,
+            "memory_mb": self._memory_mb,
+            "tmp": tempfile.gettempdir(),
+            "fd": theirs.fileno(),
+            "parent": os.getpid(),
+            "source_root": str(Path(forewarn.__file__).parents[1]),
+            "readable": shown.paths,
+            "hidden": shown.hidden,
+        }
+        with theirs:
+            self._process = self._start(settings)
+        self.starts += 1
+        ours.settimeout(max(0.1, min(START_S, until - time.monotonic())))
+        answer = _answer(ours)
+        self._folder = answer.get("folder")
+        if answer["fault"] is not None:
+            raise OSError(answer["fault"])
+        self.missing = tuple(answer["missing"])
+        self._check_hidden(ours, until)
+        return ours
+
+    def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
+        script = str(Path(__file__).with_name("inside") / "zygote.py")
+        return subprocess.Popen(
+            [sys.executable, "-s", "-P", "-S", "-B", script, json.dumps(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"PYTHONHASHSEED": "0"},
+            cwd="/",
+            pass_fds=(settings["fd"],),
+            start_new_session=True,
+        )
+
+    def _stop(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()  # its child dies with it
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_S)
+            self._process = None
+        if self._folder is not None:
+            with contextlib.suppress(OSError):  # the zygote may have removed it; a later one's sweep finds the rest
+                folder.remove(self._folder)
+            self._folder = None
+
+
+def _before_ready(frames: bytes) -> str | None:
+    """None if the child was ready to load the submission. What comes after that is the submission's word."""
+    if len(frames) < 5:
+        return "it ended before that"
+    (size,) = struct.unpack_from("<I", frames)
+    return None if frames[4:5] == b"+" else frames[5 : min(5 + size, 305)].decode("ascii", "replace")
+
+
+def _answer(control: socket.socket) -> dict[str, Any]:
+    data = control.recv(1 << 16)
+    if not data:
+        raise EOFError("the zygote is gone")
+    answer: dict[str, Any] = json.loads(data)
+    return answer

@@ -1,0 +1,208 @@
+"""The keeper: has the template fork a child for each execution, keeps its limits, and ends it.
+
+It is the child's parent and knows all about its end; therefore nothing is ever forked from it once it serves. It sees
+neither requests nor results: those pass between host and child on a socket of their own. What it does is keep the
+deadline, whatever the host is busy with. Not covered: what a child may do (``confine.py``), when its time is up
+(``watch.py``), how many threads it may have (``counter.py``).
+
+Control messages (SOCK_SEQPACKET): the host sends ``<d`` seconds and one file descriptor; the keeper answers, once the
+child is gone, with JSON ``{"status", "killed", "fault", "seconds", "waited", "cpu",
+"leaving"}``. One byte in between asks for the
+child's death. ``leaving``: the zygote ends now, and the next execution needs another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forewarn.sandbox.inside import confine, counter, folder, template, watch
+
+_PID = struct.Struct("=iII")
+"""``struct ucred``"""
+_HANDLE = struct.Struct("=i")
+
+
+class KeeperError(Exception):
+    """There is no child. What it says is what the host is told."""
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """What a keeper holds between executions."""
+
+    cell: confine.Cell
+    control: socket.socket
+    host: int
+    """readable once the host is gone (man 2 pidfd_open), even where a process forked off it still holds the socket"""
+    orders: socket.socket
+    """to the template"""
+    template: int
+    """the template's process id"""
+    mounted: bool
+    """the working folder is a tmpfs of the zygote's own"""
+
+    @property
+    def alarms(self) -> tuple[int, int]:
+        return self.control.fileno(), self.host
+
+
+class Line:
+    """The keeper's end of the line to one child: its greeting, then the questions about its threads."""
+
+    def __init__(self, end: socket.socket, proc: int) -> None:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._end, self._proc = end, proc
+        self._open = True
+        self._counter: counter.Counter | None = None
+        self.pid = 0
+
+    def greeting(self, alarms: Sequence[int], longest_s: float) -> int:
+        """The child's process id, by its credentials, which the kernel gives in terms of who reads them. Raises
+        ``KeeperError`` where there is no child."""
+        poll = select.poll()
+        for handle in (self._end.fileno(), *alarms):
+            poll.register(handle, select.POLLIN)
+        ready = {handle for handle, _ in poll.poll(longest_s * 1000)}
+        if self._end.fileno() not in ready:
+            raise KeeperError("the template forked nothing" if not ready else "its end was asked for before its start")
+        data, ancillary, _, _ = self._end.recvmsg(300, socket.CMSG_SPACE(_PID.size))
+        if not data:
+            raise KeeperError("the template is gone, or the child left before it began")
+        if data[:1] == template.CANT:
+            raise KeeperError(f"can't fork: {data[1:].decode(errors='replace')}")
+        self.pid = next(_PID.unpack(content)[0] for level, kind, content in ancillary if kind == socket.SCM_CREDENTIALS)
+        return self.pid
+
+    def handles(self) -> Sequence[int]:
+        listener = self._counter.listener if self._counter is not None else None
+        return [*([self._end.fileno()] if self._open else []), *([] if listener is None else [listener])]
+
+    def answer(self, handle: int) -> None:
+        if handle == self._end.fileno():
+            space = socket.CMSG_SPACE(_PID.size) + socket.CMSG_SPACE(_HANDLE.size)
+            _, ancillary, _, _ = self._end.recvmsg(300, space)
+            for _, kind, content in ancillary:
+                if kind == socket.SCM_RIGHTS:
+                    self._counter = counter.Counter(_HANDLE.unpack(content)[0], self.pid, self._proc)
+            self._open = False  # it has nothing more to say
+        elif self._counter is not None:
+            self._counter.answer()
+
+    def close(self) -> None:
+        self._end.close()
+        if self._counter is not None:
+            self._counter.close()
+
+
+def serve(keeper: Keeper) -> None:
+    """Run children, one at a time, until the host closes its end or dies, or the template is gone."""
+    poll = select.poll()
+    for handle in keeper.alarms:
+        poll.register(handle, select.POLLIN)
+    while True:
+        if keeper.host in {handle for handle, _ in poll.poll()}:
+            return
+        data, handles, _, _ = socket.recv_fds(keeper.control, 8, 1)
+        if not data:
+            return
+        if len(data) < 8 or not handles:  # a request to kill that came too late
+            continue
+        (timeout_s,) = struct.unpack("<d", data)
+        answer = execute(keeper, handles[0], timeout_s)
+        leaving = answer["status"] is None or _is_gone(keeper.orders)
+        try:
+            keeper.control.send(json.dumps(answer | {"leaving": leaving}).encode())
+        except ConnectionError:
+            return
+        if leaving:
+            return  # the host starts both of us anew
+
+
+def _is_gone(orders: socket.socket) -> bool:
+    """Whether nobody takes orders any more."""
+    poll = select.poll()
+    poll.register(orders, 0)
+    return bool(poll.poll(0))
+
+
+def dismiss(keeper: Keeper) -> None:
+    """Let the template go, and wait until it is gone."""
+    keeper.orders.close()
+    os.kill(keeper.template, signal.SIGKILL)
+    os.waitpid(keeper.template, 0)
+
+
+def execute(keeper: Keeper, channel: int, timeout_s: float) -> dict[str, Any]:
+    """Have a child forked on ``channel`` and wait for its end, at most ``timeout_s`` seconds. Returns the answer."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    line = Line(ours, keeper.cell.proc)
+    try:
+        with theirs:
+            ours.send(struct.pack("<d", timeout_s))
+            order(keeper, channel, theirs)
+        pid = line.greeting(keeper.alarms, watch.longest_s(timeout_s))
+        # The child's time: from here on. How long the template had to wait for a core is no doing of the child's.
+        return _answer(keeper, line, pid, time.monotonic(), timeout_s)
+    except (KeeperError, ConnectionError) as error:
+        return {"status": None, "killed": None, "fault": str(error), "seconds": 0.0, "waited": 0.0, "cpu": 0.0}
+    finally:
+        line.close()
+
+
+def order(keeper: Keeper, channel: int, line: socket.socket) -> None:
+    """Have the template fork. Raises ``ConnectionError`` if it is gone."""
+    try:
+        socket.send_fds(keeper.orders, [template.FORK], [channel, line.fileno()])
+    finally:
+        os.close(channel)
+
+
+def _answer(keeper: Keeper, line: Line, pid: int, start: float, timeout_s: float) -> dict[str, Any]:
+    """Watch a child to its end, clean up behind it, and say what became of it."""
+    on = keeper.cell.on
+    child = watch.Child(
+        pid,
+        start,
+        timeout_s if "deadline" in on else None,
+        watch.cpu_limit_s(timeout_s) if "CPU limit" in on else None,
+        keeper.cell.proc,
+    )
+    killed = watch.watch(child, keeper.alarms, line)
+    waited = child.waited_s()
+    if "killed whole" in on:
+        watch.kill_group(pid)
+    elif killed is not None:
+        os.kill(pid, signal.SIGKILL)
+    line.close()  # who waits for an answer is killed, and has no need of one
+    _, status, usage = os.wait4(pid, 0)
+    seconds = time.monotonic() - start
+    clean_up(keeper)
+    fault = None
+    if killed == "starved":
+        fault = f"the machine is too busy: the child waited {waited:.1f} s for a core"
+    elif killed is None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        # The child can send no signal and lower no limit, and its own limits are the keeper's to enforce.
+        fault = "killed from outside"
+    cpu = usage.ru_utime + usage.ru_stime
+    return {"status": status, "killed": killed, "fault": fault, "seconds": seconds, "waited": waited, "cpu": cpu}
+
+
+def clean_up(keeper: Keeper) -> None:
+    """End what a child left. A pid namespace died with its first process, a disk of its own with its namespace."""
+    on = keeper.cell.on
+    if "killed whole" in on:
+        watch.kill_orphans(keeper.cell.proc, keeper.template)
+    if "clean folder" in on and "own disk" not in on:
+        if keeper.mounted:
+            folder.remount(keeper.cell.work)
+        else:
+            folder.empty(keeper.cell.work)

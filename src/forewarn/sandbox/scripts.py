@@ -1,0 +1,107 @@
+"""Scripts that a confined child asks for: each runs in a confined child of its own, and no child ever starts a process.
+
+A verifier that was written for a plain machine calls ``subprocess`` to run a submission. In the sandbox that call
+becomes a request (``inside/verifier_side.py``): the script, its arguments and the files of the child's disk go out,
+and what the script printed, left and ended with comes back. Both children are as confined as any other; the parent
+reads their words as data, and the files pass through packed. Not covered: other programs than Python scripts, which
+are refused.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+
+from forewarn.sandbox import codec
+from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
+from forewarn.sandbox.sides import side_of
+
+MAX_SCRIPTS = 500
+"""in one execution"""
+SHARE_OF_REST = 0.8
+"""of the time that an execution has left, so that it outlives its script"""
+SURE_S = 2.0
+"""a child that is not ready within a limit below this is a script out of time: who asked for it chose the limit, or had
+used up the rest; beyond it the sandbox is at fault"""
+
+
+OUT_OF_TIME: dict[str, object] = {"status": None, "out": b"", "err": b""}
+"""the answer for a script that ran out of time"""
+
+
+class ScriptDesk:
+    """Runs the scripts of one execution in ``sandbox``. ``fault``: what broke, if anything did."""
+
+    def __init__(self, sandbox: Sandbox, timeout_s: float, until: float) -> None:
+        self.fault: SandboxFault | None = None
+        self._sandbox, self._until = sandbox, until
+        self._ends = time.monotonic() + timeout_s
+        self._left = MAX_SCRIPTS
+        self._budget = codec.Budget()
+
+    def serve(self, data: bytes) -> codec.Tree:
+        """The answer to one request: a dict with ``error``, or with what ``inside/script_side.py`` reports."""
+        self._left -= 1
+        try:
+            job = codec.loads(data, self._budget)
+        except codec.CodecError as error:
+            return codec.encode({"error": f"no script: {error}"})
+        if not isinstance(job, list) or job[:1] != ["d"] or self._left < 0:
+            return codec.encode({"error": "no script, or more than a verifier needs"})
+        timeout_s = _limit_s(codec.entry(job, "timeout"), max(0.1, SHARE_OF_REST * (self._ends - time.monotonic())))
+        request: dict[str, codec.Tree] = {
+            "code": "",
+            "entry_point": "",
+            "cases": [["t", job]],
+            "child": script_side(),
+        }
+        try:
+            execution = self._sandbox.execute(request, None, timeout_s, self._until)
+        except SandboxFault as fault:
+            if fault.late and timeout_s < SURE_S:
+                return codec.encode(OUT_OF_TIME)
+            self.fault = self.fault or fault
+            return codec.encode({"error": str(fault)})
+        return _report(execution)
+
+
+def _limit_s(asked: object, left_s: float) -> float:
+    """What a child asked for, a number of any size, as far as there is so much left."""
+    if not isinstance(asked, (int, float)) or not 0 < asked < left_s:
+        return left_s
+    return float(asked)
+
+
+def script_side() -> str:
+    """Source of the child side that runs one script; like a verifier it finds the names of ``typing``."""
+    return side_of("script", "typing")
+
+
+def _report(execution: Execution) -> codec.Tree:
+    """What became of a script. ``status``: as ``subprocess`` gives it; None where it ran out of time."""
+    if execution.killed in ("deadline", "cpu"):
+        return codec.encode(OUT_OF_TIME)
+    told = _last_note(execution.frames)
+    if told is not None:
+        return told
+    # It left by itself or was ended: what it had printed and not flushed is lost, as it would be anywhere.
+    status = execution.exit_status
+    status = -(execution.signal or 9) if status is None else status
+    return codec.encode({"status": status, "out": b"", "err": b""})
+
+
+def _last_note(frames: bytes) -> codec.Tree | None:
+    """The note of the frame that ends a run, if the child came that far and said what it should."""
+    at, last = 0, b""
+    while at + 5 <= len(frames):
+        (size,) = struct.unpack_from("<I", frames, at)
+        if frames[at + 4 : at + 5] == b"F":
+            last = frames[at + 5 : at + 5 + size]
+        at += 5 + size
+    try:
+        frame = codec.loads(last, codec.Budget())
+    except codec.CodecError:
+        return None
+    note = frame.get("n") if isinstance(frame, dict) else None
+    told = [codec.entry(note, name) for name in ("status", "error")]
+    return note if any(word is not None for word in told) else None

@@ -1,0 +1,94 @@
+"""On a busy machine an honest submission is not failed for want of a core, and a stuck one is no "no" either."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from forewarn.sandbox.host import Sandbox, SandboxFault
+from tests.attacks.conftest import returned, run_in
+from tests.attacks.test_processes import descendants
+
+BURN = """
+import time
+def solve(seconds):
+    start = time.thread_time()
+    while time.thread_time() - start < seconds:
+        pass
+    return "done"
+"""
+HOGS = 14
+
+
+class Impatient(Sandbox):
+    """Its zygote gives up on a machine without a core almost at once."""
+
+    def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
+        script = (
+            f"import sys; sys.path.append({settings['source_root']!r}); "
+            "from forewarn.sandbox.inside import watch, zygote; "
+            "watch.PATIENCE_S, watch.STRETCH = 0.0, 1.5; zygote.main()"
+        )
+        return subprocess.Popen(
+            [sys.executable, "-s", "-S", "-c", script, json.dumps(settings)],
+            env={"PYTHONHASHSEED": "0"},
+            cwd="/",
+            pass_fds=(settings["fd"],),
+            start_new_session=True,
+        )
+
+
+def crowded(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """The sandbox on one core with processes that never wait, each of a session (scheduling group) of its own."""
+    core = min(os.sched_getaffinity(0))
+    script = f"import os\nos.sched_setaffinity(0, [{core}])\nprint(flush=True)\nwhile True: pass"
+    returned(run_in(sandbox, BURN, 0.0))
+    assert sandbox.pid is not None
+    for pid in (sandbox.pid, *descendants(sandbox.pid)):
+        os.sched_setaffinity(pid, [core])
+    hogs = [
+        subprocess.Popen([sys.executable, "-I", "-S", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
+        for _ in range(HOGS)
+    ]
+    try:
+        for hog in hogs:
+            assert hog.stdout is not None
+            hog.stdout.readline()  # it is at work
+        yield sandbox
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.communicate()
+        sandbox.close()
+
+
+@pytest.fixture
+def patient() -> Iterator[Sandbox]:
+    yield from crowded(Sandbox("hardened", 512))
+
+
+@pytest.fixture
+def impatient() -> Iterator[Sandbox]:
+    yield from crowded(Impatient("hardened", 512))
+
+
+@pytest.mark.slow
+def test_waiting_for_a_core_is_not_counted(patient: Sandbox) -> None:
+    # 0.3 s of work take some 4 s here, far beyond the limit of 1.5 s, which is no fault of the submission.
+    run = run_in(patient, BURN, 0.3, timeout_s=1.5)
+    assert returned(run) == "done"
+    assert run.calls[0].seconds > 1.5, "the machine was not crowded: the test shows nothing"
+
+
+@pytest.mark.slow
+def test_starving_is_a_fault_not_a_failure(impatient: Sandbox) -> None:
+    request = {"code": BURN, "entry_point": "solve", "cases": [["t", 60.0]], "child": ""}
+    with pytest.raises(SandboxFault, match="too busy") as caught:
+        impatient.execute(request, None, 0.3)
+    assert caught.value.kind == "busy"
