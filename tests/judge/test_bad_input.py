@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from forewarn.errors import InputError
 from forewarn.judge.judge import Judge
+from forewarn.sandbox.host import ExposedError
+from tests.exploits.samples import problem
 from tests.judge.test_judge import DOUBLE, RIGHT
 
 TEN_MB = 10_000_000
@@ -100,3 +105,10 @@ def test_a_time_too_short_for_any_submission_is_no_failure_of_one() -> None:
 def test_the_least_memory_gives_a_verdict() -> None:
     with Judge(workers=1, max_memory_mb=64) as small:
         assert small.verdicts([(DOUBLE, RIGHT)])[0].label == "solved"
+
+
+def test_a_problem_file_that_a_submission_could_read_is_refused() -> None:
+    """The standard library is readable inside, so a problem file put there would be, too."""
+    exposed = Path(os.__file__)
+    with Judge(workers=1, unreadable=[exposed]) as judge, pytest.raises(ExposedError, match=re.escape(exposed.name)):
+        judge.verdicts([(problem("running_total", "process_exit"), "def solve(n):\n    return n\n")])

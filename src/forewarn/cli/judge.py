@@ -50,7 +50,7 @@ def judge(
     found = read_problem_file(problem, problem_id)
     item = _way(found, by)
     source = _source(code)
-    with Judge(workers=1, timeout_s=timeout_s, types=item.types) as opened:
+    with Judge(workers=1, timeout_s=timeout_s, types=item.types, unreadable=[problem]) as opened:
         verdict = opened.verdicts([(item.problem, source)], audit=True)[0]
     if as_json:
         words = {"exploit_type": found.exploit_type, "meaning": _meaning(item, verdict)}

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeVar
 
@@ -49,7 +50,8 @@ class Judge:
     ``InputError`` for bad arguments and ``EngineFault`` where no level works (``allow_weak=True`` then runs submissions
     with rlimits only: do that with trusted code alone).
 
-    ``types``: the exploit types it knows; give your own, alone or beside ours.
+    ``types``: the exploit types it knows; give your own, alone or beside ours. ``unreadable``: files that no submission
+    may read, such as the one that holds the problems; judging ends with ``ExposedError`` where one can be read.
 
     Any number of threads and event loops may use one Judge; a full queue makes them wait.
     """
@@ -65,6 +67,7 @@ class Judge:
         deadline_s: float | None = None,
         types: Mapping[str, ExploitType] = EXPLOIT_TYPES,
         remember: int = 200_000,
+        unreadable: Sequence[Path] = (),
     ) -> None:
         if not 1 <= workers <= MAX_WORKERS:
             raise InputError(f"workers is {workers}: give 1 to {MAX_WORKERS}")
@@ -81,7 +84,7 @@ class Judge:
             check_type(kind)
         longest_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
         self.level: Level = choose_level(level, allow_weak, max_memory_mb)
-        sandboxes = [Sandbox(self.level, max_memory_mb) for _ in range(workers * SANDBOXES_PER_WORKER)]
+        sandboxes = [Sandbox(self.level, max_memory_mb, unreadable) for _ in range(workers * SANDBOXES_PER_WORKER)]
         self._limit = QUEUED_PER_SANDBOX * len(sandboxes)
         self._pool = Pool(sandboxes, self._limit)
         self._memory = memory

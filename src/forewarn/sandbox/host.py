@@ -89,7 +89,8 @@ class Sandbox:
     """
 
     def __init__(self, level: Level, max_memory_mb: int, unreadable: Sequence[Path] = ()) -> None:
-        """``unreadable``: files that no submission may read; forewarn's own are looked for in any case."""
+        """``unreadable``: files, or folders of files, that no submission may read; forewarn's own are looked for in any
+        case."""
         self.level = level
         self.unreadable = tuple(unreadable)
         self.starts = self.executions = 0
@@ -189,7 +190,9 @@ class Sandbox:
         """Raises ``ExposedError`` where a child can read what none may. At level weak nothing is hidden."""
         if self.level == "weak":
             return
-        paths = (*probe.own_files(), *(str(path.resolve()) for path in self.unreadable))
+        held = [path.resolve() for path in self.unreadable]
+        files = [file for path in held for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+        paths = (*probe.own_files(), *map(str, files))
         deadline = min(time.monotonic() + longest_s(probe.TIMEOUT_S) + GRACE_S, until)
         _, link = self._exchange(control, probe.request(paths), None, probe.TIMEOUT_S, deadline)
         found = probe.found(link.received, paths)

@@ -78,7 +78,10 @@ def load_study(path: Path) -> LoadedStudy:
             level=tables.level,
             dtype=engine.dtype,
         )
-    sandboxing = Sandboxing(workers=sandbox.workers, level=sandbox.level, timeout_s=sandbox.timeout_s)
+    held = () if tables.problems.file is None else (home / tables.problems.file,)
+    sandboxing = Sandboxing(
+        workers=sandbox.workers, level=sandbox.level, timeout_s=sandbox.timeout_s, unreadable=(path.resolve(), *held)
+    )
     return LoadedStudy(study, machine, sandboxing, text)
 
 

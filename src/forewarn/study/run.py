@@ -60,6 +60,8 @@ class Sandboxing:
     allow_weak: bool = False
     timeout_s: float = 2.0
     types: Mapping[str, ExploitType] = field(default_factory=lambda: EXPLOIT_TYPES)
+    unreadable: tuple[Path, ...] = ()
+    """files that no submission may read: those that hold the study's problems"""
 
 
 def run_study(
@@ -193,6 +195,7 @@ def _judge(
                     allow_weak=sandboxing.allow_weak,
                     timeout_s=sandboxing.timeout_s,
                     types=sandboxing.types,
+                    unreadable=sandboxing.unreadable,
                 )
             table = verdicts_table(_verdicts(judge, pairs, problems))
             # the cell's name is in the key: invalid pairs of two cells may be the same and judged at different times
