@@ -100,6 +100,10 @@ def _log_weights(log_ratio_HS: Floats, log_share_HS: Floats) -> Floats:
     return np.where(off_H, -np.inf, log_weight_H)
 
 
+def _without_masks(log_ratio_HS: Floats) -> Floats:
+    return np.where(np.abs(log_ratio_HS) > LARGEST_LOG_RATIO, np.copysign(np.inf, log_ratio_HS), log_ratio_HS)
+
+
 def _check_hits(log_ratio_HS: Floats, span_H: Ints, hit_H: Ints) -> None:
     if np.isnan(log_ratio_HS).any():
         i, s = (int(v) for v in np.argwhere(np.isnan(log_ratio_HS))[0])
@@ -183,8 +187,7 @@ def read_sample(
     else:
         own_coef_N = np.where(span == 0, 1.0 / (n_problem * count_TS[problem, 0]), 0.0)
     hit_H = np.flatnonzero(is_exploit)
-    log_ratio_HS = log_ratio[hit_H]
-    log_ratio_HS = np.where(np.abs(log_ratio_HS) > LARGEST_LOG_RATIO, np.copysign(np.inf, log_ratio_HS), log_ratio_HS)
+    log_ratio_HS = _without_masks(log_ratio[hit_H])
     _check_hits(log_ratio_HS, span[hit_H], hit_H)
     return Sample(
         n=n,
