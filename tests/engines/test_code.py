@@ -59,6 +59,11 @@ def test_an_answer_that_holds_the_program(name: str) -> None:
     assert extract_code(WHOLE[name], "area") == PROGRAM
 
 
+@pytest.mark.parametrize("name", [name for name in WHOLE if name != "a helper after it"])
+def test_the_same_answers_where_the_name_is_not_known(name: str) -> None:
+    assert extract_code(WHOLE[name]) == PROGRAM
+
+
 @pytest.mark.parametrize("name", GLUED)
 def test_an_answer_that_holds_the_program_without_its_last_line_feed(name: str) -> None:
     assert extract_code(GLUED[name], "area") == PROGRAM.strip()

@@ -16,7 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from forewarn.checkpoints.hub import wanted_files
+from forewarn.checkpoints.hub import local_folder, wanted_files
+from forewarn.errors import ModelError
 
 SHARDS = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
 BINS = [f"pytorch_model-0000{i}-of-00002.bin" for i in (1, 2)]
@@ -55,6 +56,16 @@ INDEX, BIN_INDEX = "model.safetensors.index.json", "pytorch_model.bin.index.json
 )
 def test_each_weight_is_wanted_once(files: list[str], left_out: list[str]) -> None:
     assert set(wanted_files(sorted([*files, *left_out]))) == set(files)
+
+
+def test_a_name_that_is_taken_for_a_path_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "unsloth").mkdir()
+    with pytest.raises(ModelError) as refused:
+        local_folder("unsloth/qwen3@v1")
+    assert "is taken for a path, as there is unsloth here, and it holds no folder qwen3@v1" in str(refused.value)
+    with pytest.raises(ModelError, match="is neither a folder nor a hub name"):
+        local_folder("unsloth/qwen3/deeper")
 
 
 @contextmanager

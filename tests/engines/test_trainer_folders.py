@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from forewarn.checkpoints.find import ModelSource, find_checkpoints, receipt
 from forewarn.checkpoints.load import load_model
@@ -146,3 +147,16 @@ def test_weights_that_transformers_would_not_find_are_none(world: TinyWorld, tmp
     (tmp_path / "m" / "model.safetensors").rename(tmp_path / "m" / "consolidated.safetensors")
     with pytest.raises(ModelError, match=r"holds no weights \(model\.safetensors, "):
         receipt(ModelSource("a", str(tmp_path / "m")))
+
+
+def test_weights_with_pefts_names_are_said_to_have_them(world: TinyWorld, tmp_path: Path) -> None:
+    """What verl leaves of a LoRA run: a model folder that holds the wrapped model."""
+    wrapped = tmp_path / "huggingface"
+    shutil.copytree(world.subject, wrapped)
+    names = {
+        "base_model.model." + name.replace("q_proj.weight", "q_proj.base_layer.weight"): weight
+        for name, weight in load_file(wrapped / "model.safetensors").items()
+    }
+    save_file(names, wrapped / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"have PEFT's names \(base_model\.model\..*own folder and its base"):
+        load_model(wrapped)

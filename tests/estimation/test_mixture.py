@@ -107,6 +107,19 @@ def test_a_row_with_inf_is_off_support_and_weighs_nothing(world: World) -> None:
     assert "off the subject's support" in none.reason
 
 
+@pytest.mark.parametrize("masked", [3.4e38, 1.7e308])
+def test_logits_masked_with_the_least_float_mean_probability_zero(world: World, masked: float) -> None:
+    d = draw(world, np.full(10, 60), np.random.default_rng(5))
+    hits = np.flatnonzero(d.is_exploit_N & (d.span_N > 1))
+    ratio = d.log_ratio_NS.copy()
+    ratio[hits[:3], 1:], ratio[hits[3:6], 1] = np.inf, -np.inf
+    finite = np.nan_to_num(ratio, posinf=masked, neginf=-masked)
+    assert estimate(replace(d, log_ratio_NS=finite)) == estimate(replace(d, log_ratio_NS=ratio))
+    finite[hits[0], d.span_N[hits[0]]] = -masked  # a span can't have drawn what it never writes
+    with pytest.raises(InputError, match="gives it probability 0"):
+        estimate(replace(d, log_ratio_NS=finite))
+
+
 def test_permutation_changes_nothing(world: World) -> None:
     d = draw(world, np.full(10, 50), np.random.default_rng(6))
     order = np.random.default_rng(0).permutation(500)

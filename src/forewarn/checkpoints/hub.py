@@ -52,7 +52,13 @@ def local_folder(name: str | Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
     found = _HUB_NAME.fullmatch(str(name))
-    if found is None or not is_hub_name(str(name)):
+    if found is not None and not is_hub_name(str(name)):
+        first, rest = str(name).split("/", 1)
+        raise ModelError(
+            f"{name} is taken for a path, as there is {first} here, and it holds no folder {rest}: give a folder, or, "
+            f"if a hub name is meant, work where nothing is called {first}"
+        )
+    if found is None:
         raise ModelError(f"{name} is neither a folder nor a hub name: give a folder, org/name, or org/name@revision")
     repo, revision = found["repo"], found["revision"]
     try:

@@ -20,6 +20,8 @@ from forewarn.errors import InputError, ModelError
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """what transformers raises over files that are missing, or are JSON of another shape"""
+_PEFT_NAMES = ("base_model.model.", ".base_layer.")
+"""parts of the names that PEFT's wrappers give to weights"""
 
 
 def _reason(error: BaseException) -> str:
@@ -87,6 +89,12 @@ def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
         raise ModelError(f"can't load a model from {folder}: {_reason(error)}; {_remedy(folder)}") from None
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lacking:
+        wrapped = [key for key in sorted(info["unexpected_keys"]) if any(part in key for part in _PEFT_NAMES)]
+        if wrapped:
+            raise ModelError(
+                f"the weights in {folder} have PEFT's names ({wrapped[0]} ...), as where a model is saved with its "
+                "adapter not merged: give the adapter's own folder and its base, or a merged model"
+            )
         raise ModelError(
             f"the model in {folder} lacks weights ({lacking[0]} and {len(lacking) - 1} more); give a whole model folder"
         )

@@ -22,6 +22,10 @@ Design = Literal["stratified", "random"]
 
 Bools = NDArray[np.bool_]
 
+LARGEST_LOG_RATIO = 1e9
+"""nats, a million tokens at a thousand each; what lies beyond comes of logits masked with their float type's minimum,
+which means probability 0, and would overflow in sums and squares"""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -94,6 +98,10 @@ def _log_weights(log_ratio_HS: Floats, log_share_HS: Floats) -> Floats:
     safe_HS = np.where(off_H[:, None], 0.0, log_ratio_HS)
     log_weight_H = -np.atleast_1d(logsumexp(safe_HS + log_share_HS, axis=1))
     return np.where(off_H, -np.inf, log_weight_H)
+
+
+def _without_masks(log_ratio_HS: Floats) -> Floats:
+    return np.where(np.abs(log_ratio_HS) > LARGEST_LOG_RATIO, np.copysign(np.inf, log_ratio_HS), log_ratio_HS)
 
 
 def _check_hits(log_ratio_HS: Floats, span_H: Ints, hit_H: Ints) -> None:
@@ -179,7 +187,7 @@ def read_sample(
     else:
         own_coef_N = np.where(span == 0, 1.0 / (n_problem * count_TS[problem, 0]), 0.0)
     hit_H = np.flatnonzero(is_exploit)
-    log_ratio_HS = log_ratio[hit_H]
+    log_ratio_HS = _without_masks(log_ratio[hit_H])
     _check_hits(log_ratio_HS, span[hit_H], hit_H)
     return Sample(
         n=n,

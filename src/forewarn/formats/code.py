@@ -109,8 +109,7 @@ def extract_code(text: str, entry_point: str | None = None, rule: CodeRule | Non
     chosen = _chosen(ordered, entry_point)
     if chosen is None or chosen.tree is None:
         loose = _loosely(text if chosen is None else f"```\n{chosen.content}", rule, entry_point)
-        loose = loose or (_opened_before(text, entry_point) if entry_point else None)
-        chosen = loose or chosen
+        chosen = loose or _opened_before(text, entry_point) or chosen
     return (chosen or whole).content
 
 
@@ -147,10 +146,12 @@ def _loosely(text: str, rule: CodeRule, entry_point: str | None) -> _Block | Non
     return found[-1 if rule.block == "last" else 0] if found else None
 
 
-def _opened_before(text: str, entry_point: str) -> _Block | None:
+def _opened_before(text: str, entry_point: str | None) -> _Block | None:
     """What stands before the first fence, where the prompt had opened the block that this fence closes."""
     before = _Block("", re.split("`{3,}|~{3,}", _lines(text), maxsplit=1)[0])
-    return before if before.tree is not None and before.defines(entry_point) else None
+    if before.tree is None:
+        return None
+    return before if (before.defines(entry_point) if entry_point else _functions(before.tree)) else None
 
 
 def _lines(text: str) -> str:
