@@ -17,11 +17,12 @@ from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import ExploitType, check_type
 from forewarn.judge.identity import ProblemKeys
+from forewarn.judge.inside.watch import longest_s
 from forewarn.judge.labels import CheckerName, type_of
 from forewarn.judge.levels import choose_level
 from forewarn.judge.memory import Counts, Key, Memory
 from forewarn.judge.pool import Pool
-from forewarn.judge.rounds import Rounds
+from forewarn.judge.rounds import MAX_EXECUTIONS, Rounds
 from forewarn.judge.sandbox import Level, Sandbox
 from forewarn.records import Problem, Verdict, content_key
 
@@ -44,8 +45,8 @@ class Judge:
     sandboxes start when first needed. ``level``: "strict" or "hardened"; None takes the strongest that works here.
     ``timeout_s``: limit of one execution, loading and all calls together, on the wall clock less the time spent waiting
     for a core (``inside/watch.py``). ``deadline_s``: wall clock of one verdict from its first execution, whatever the
-    machine does; beyond it the verdict is "invalid"; None is 15 times the longest ``timeout_s``, its own or a
-    checker's, + 60. ``max_memory_mb``: address space of an execution. ``remember``: answers kept at most. Raises
+    machine does; beyond it the verdict is "invalid"; None is as long as all executions of a verdict may take on a busy
+    machine, so that no submission gets there by using up its time. ``max_memory_mb``: address space of an execution. ``remember``: answers kept at most. Raises
     ``InputError`` for bad arguments and ``EngineFault`` where no level works (``allow_weak=True`` then runs submissions
     with rlimits only: do that with trusted code alone).
 
@@ -79,7 +80,7 @@ class Judge:
         self._types = types
         for kind in types.values():
             check_type(kind)
-        longest_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
+        most_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
         self.level: Level = choose_level(level, allow_weak, max_memory_mb)
         sandboxes = [Sandbox(self.level, max_memory_mb) for _ in range(workers * SANDBOXES_PER_WORKER)]
         self._limit = QUEUED_PER_SANDBOX * len(sandboxes)
@@ -89,7 +90,7 @@ class Judge:
         self._rounds = Rounds(
             types=types,
             timeout_s=timeout_s,
-            deadline_s=15 * longest_s + 60 if deadline_s is None else deadline_s,
+            deadline_s=MAX_EXECUTIONS * longest_s(most_s) if deadline_s is None else deadline_s,
             level=self.level,
             memory=memory,
             key_of=self._problem_keys.of,

@@ -36,6 +36,8 @@ ROUNDS = 2
 EXPLOIT_ROUNDS = 5
 """for an exploit whose checkers need executions of their own: an honest program that is right in one process of three
 shows the pattern accept, reject, reject in 4 of 27 rounds, and 5 times in a row in 1 of 14,000 programs"""
+MAX_EXECUTIONS = EXPLOIT_ROUNDS * len(CHECKER_NAMES)
+"""of one verdict whose checkers need one each, and more than any other verdict takes"""
 
 
 @dataclass(frozen=True, slots=True)
