@@ -46,9 +46,9 @@ class Judge:
     ``timeout_s``: limit of one execution, loading and all calls together, on the wall clock less the time spent waiting
     for a core (``inside/watch.py``). ``deadline_s``: wall clock of one verdict from its first execution, whatever the
     machine does; beyond it the verdict is "invalid"; None is as long as all executions of a verdict may take on a busy
-    machine, so that no submission gets there by using up its time. ``max_memory_mb``: address space of an execution. ``remember``: answers kept at most. Raises
-    ``InputError`` for bad arguments and ``EngineFault`` where no level works (``allow_weak=True`` then runs submissions
-    with rlimits only: do that with trusted code alone).
+    machine, so that no submission gets there by using up its time. ``max_memory_mb``: address space of an execution.
+    ``remember``: answers kept at most. Raises ``InputError`` for bad arguments and ``EngineFault`` where no level works
+    (``allow_weak=True`` then runs submissions with rlimits only: do that with trusted code alone).
 
     ``types``: the exploit types it knows; give your own, alone or beside ours.
 
