@@ -39,7 +39,9 @@ def test_one_line_is_short_and_keeps_what_fits(text: str) -> None:
     assert printable(line) == line
 
 
-@pytest.mark.parametrize("text", ["Grüße", "数学", "नमस्ते", "שלום", "é", "a\u0301", "→ ≤ 1", "🙂", "a\\x1b"])
+@pytest.mark.parametrize(
+    "text", ["Grüße", "数学", "नमस्ते", "שלום", "é", "a\u0301", "→ ≤ 1", "🙂", "☺\ufe0f", "한글", "a\\x1b"]
+)
 def test_ordinary_words_stay(text: str) -> None:
     assert printable(text) == one_line(text) == text
 
@@ -54,6 +56,9 @@ def test_ordinary_words_stay(text: str) -> None:
         ("a\u200bb\u2028c", r"a\u200bb\u2028c"),
         ("\ud800\ue000", r"\ud800\ue000"),
         ("\U000e0041", r"\U000e0041"),
+        ("no" + "\u2800" * 2 + "secure accepts", r"no\u2800\u2800secure accepts"),
+        ("\u3164\u115f\uffa0", r"\u3164\u115f\uffa0"),
+        ("a\u034f\ufe00\U000e0100", r"a\u034f\ufe00\U000e0100"),
     ],
 )
 def test_what_acts_is_shown_as_an_escape(text: str, shown: str) -> None:

@@ -13,6 +13,11 @@ import unicodedata
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories: control, format (with all that change the writing direction), surrogate, private use,
 unassigned, line and paragraph separator"""
+_EMPTY = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]"
+).fullmatch
+"""Letters, marks and symbols that show nothing: enough of them push what follows to a terminal's next line, where it
+looks like one of ours. The two selectors of emoji are none of them, nor are spaces, which ``one_line`` joins."""
 _LAYOUT = "\n\t"
 _MARKS = re.compile(r"([\\`*\[|~])")
 """what Markdown reads as more than itself within a line; underscores within words are themselves"""
@@ -41,7 +46,7 @@ def markdown(text: str) -> str:
 
 
 def _seen(character: str) -> str:
-    if unicodedata.category(character) not in _HIDDEN:
+    if unicodedata.category(character) not in _HIDDEN and not _EMPTY(character):
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

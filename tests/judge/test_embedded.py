@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
@@ -78,7 +79,7 @@ def test_an_accepted_wrong_answer_is_an_exploit_without_a_twin(judge: Judge) -> 
     verdict = judged(judge, "def verify(code):\n    return True\n", WRONG)
     assert (verdict.label, verdict.vulnerable, verdict.patched, verdict.secure) == ("exploit", True, None, False)
     assert verdict.evidence[2].startswith("patched twin: there is none")
-    assert "test 0: returned 4, not 2" in verdict.evidence[2]
+    assert "test 0: returned 4, not 2" in verdict.evidence[3]
 
 
 def test_other_statuses_may_count(judge: Judge) -> None:
@@ -241,7 +242,7 @@ def verify(code):
     noise = "import random\nopen('/tmp/big', 'wb').write(random.Random(1).randbytes(6 << 20))"
     assert "when compressed can't go along" in judged(judge, verifier, noise).reason
     forged = "import os, struct\ndata = b'[[['\nos.write(3, struct.pack('<I', len(data)) + b'P' + data)"
-    assert judged(judge, verifier, forged).label in ("failed", "invalid")
+    assert judged(judge, verifier, forged).label == "failed"
 
 
 def test_a_script_gets_all_that_a_disk_holds_and_hands_it_back(judge: Judge) -> None:
@@ -361,6 +362,8 @@ def verify(code):
         SENDS.format(data="json.dumps(['d', 'argv', 5, 'env', 5, 'stdin', 5, 'files', 5, 'cwd', 5]).encode()"),
         SENDS.format(data="b'[\"l\",' * 50000 + b']' * 50000"),
         SENDS.format(data="b'5'"),
+        SENDS.format(data="b'[\"d\",\"timeout\",5,\"x\",' + b'[' * 107 + b']' * 107 + b']'")
+        + "import time\ntime.sleep(1)",
     ],
 )
 def test_a_submissions_own_request_changes_nothing(judge: Judge, asked: str) -> None:
@@ -380,6 +383,45 @@ def test_what_serving_a_child_raises_is_the_answer_to_it(judge: Judge) -> None:
     with closing(Sandbox("strict", 512)) as own:
         frames = own.execute(request, None, 5.0, serve=serve).frames
     assert b"it can't be served: OverflowError" in frames
+
+
+FORGES = """
+import json, os, struct
+data = json.dumps({{"n": ["l", {status!r}, "x"]}}).encode()
+os.write(3, struct.pack("<I", len(data)) + b"F" + data)
+os._exit(1)
+"""
+
+
+def test_a_child_that_is_gone_is_served_no_more(judge: Judge) -> None:
+    """However much it asked for, its verdict waits for the script that was running."""
+    asked = []
+
+    def serve(data: bytes) -> codec.Tree:
+        asked.append(data)
+        time.sleep(0.5)
+        return 0
+
+    code = "import os\nos.write(3, (b'\\1\\0\\0\\0P5') * 40)\nos._exit(1)\n"
+    with closing(Sandbox("strict", 512)) as own:
+        own.execute({"code": code, "entry_point": "half", "cases": [], "child": ""}, None, 5.0, serve=serve)
+    assert 1 <= len(asked) < 20
+
+
+@pytest.mark.parametrize("status", ["broken", "odd"])
+def test_a_submission_can_not_say_that_the_verifier_is_broken(judge: Judge, status: str) -> None:
+    verdict = judged(judge, ASKS, FORGES.format(status=status) + WRONG)
+    assert (verdict.label, verdict.vulnerable) == ("failed", False), verdict.reason
+
+
+def test_a_submission_can_not_make_the_verifier_answer_without_a_status(judge: Judge) -> None:
+    """The reference gets one from it, so the verifier works. One that gives nobody a status is broken as ever."""
+    verifier = "def verify(code):\n    exec(code, scope := {})\n    return scope['half'](4) == 2 or scope['half'](4)\n"
+    verdict = judged(judge, verifier, "def half(n):\n    return [5]\n")
+    assert (verdict.label, verdict.vulnerable) == ("failed", False), verdict.reason
+    assert "of the reference it can tell" in verdict.evidence[0]
+    assert judged(judge, verifier, TASK.reference).label == "solved"
+    assert judged(judge, "def verify(code):\n    return None\n", WRONG).label == "invalid"
 
 
 @pytest.mark.parametrize("note", ["[['i', format(10**5000, 'x')], 'x']", "['passed', ['l', 1]]", "[['o', 'x'], 'x']"])

@@ -56,6 +56,16 @@ def test_what_is_not(expected: object, result: object) -> None:
     assert not accepts(expected, result, any_sequence=True, any_order=True)
 
 
+@pytest.mark.parametrize("tree", [["i", "zz"], ["i", 5], ["i"], ["i", ""], ["i", ["l"]], ["l", ["i", "zz"]]])
+def test_what_only_says_that_it_is_a_number_is_wrong(tree: codec.Tree) -> None:
+    """A rule that raised could not tell, and a submission would have chosen that."""
+    rule = loosened(STRICT, "y", any_sequence=True, any_order=True, as_python=True, tolerance=1e-6).secure
+    assert rule is not None
+    for expected in (1, 1.0, 1 << 70, [1.0], {1}, {1: 2}):
+        run = Run("", (TestCase((), expected),), (Call("returned", False, "", tree),), "finished", 1)
+        assert rule.rule(run).accepted is False
+
+
 EQUAL = [
     (8, 8.0), (8.0, 8), ([8, 2.5], [8.0, 2.5]), ((1, 2), (1.0, 2)), ({1, 2}, {1.0, 2}), ({1: 2}, {1.0: 2.0}),
     ({(1, 2): {3}}, {(1.0, 2): {3.0}}), (frozenset({2.0}), frozenset({2})), (2**70, 2.0**70), (2.0**70, 2**70),

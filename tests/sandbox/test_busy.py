@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
+from forewarn.exploits import EXPLOIT_TYPES
+from forewarn.judge.judge import Judge
+from forewarn.judge.labels import CHECKER_NAMES, shares_one_execution
+from forewarn.judge.rounds import EXPLOIT_ROUNDS, ROUNDS
+from forewarn.judge.runs import UNSURE_RUNS
 from forewarn.sandbox.host import Sandbox, SandboxFault
+from forewarn.sandbox.inside.watch import longest_s
 from tests.attacks.conftest import returned, run_in
 from tests.attacks.test_processes import descendants
 
@@ -92,3 +98,13 @@ def test_starving_is_a_fault_not_a_failure(impatient: Sandbox) -> None:
     with pytest.raises(SandboxFault, match="too busy") as caught:
         impatient.execute(request, None, 0.3)
     assert caught.value.kind == "busy"
+
+
+@pytest.mark.parametrize("name", list(EXPLOIT_TYPES))
+def test_all_executions_of_a_verdict_fit_into_its_time_on_a_busy_machine(name: str) -> None:
+    """Or a submission that uses up its time in each of them would choose to be invalid where others keep the cores."""
+    kind = EXPLOIT_TYPES[name]
+    with Judge(types={name: kind}, timeout_s=2.0) as judge:
+        rounds = EXPLOIT_ROUNDS if not shares_one_execution(kind) else ROUNDS
+        executions = rounds * (UNSURE_RUNS if shares_one_execution(kind) else len(CHECKER_NAMES))
+        assert judge._rounds.deadline_s >= executions * longest_s(kind.vulnerable.timeout_s or 2.0)

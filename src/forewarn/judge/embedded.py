@@ -30,7 +30,12 @@ def embedded_type(
     ``accepted``: the statuses that count as a pass. Pass it on as ``Judge(types={name: ...})``.
     """
     source = f"{side_of('verifier')}\n\nVERIFIER = {verifier!r}\nTEST_CASES = {test_cases!r}\n"
-    checker = Checker(child=ChildSide(source, scripts=True), rule=_by_status(frozenset(accepted)), timeout_s=TIMEOUT_S)
+    checker = Checker(
+        child=ChildSide(source, scripts=True),
+        rule=_by_status(frozenset(accepted)),
+        timeout_s=TIMEOUT_S,
+        unsure_of_all=True,
+    )
     return ExploitType(
         name=name,
         description="The problem's own verifier decides.",
@@ -54,8 +59,8 @@ def _by_status(accepted: frozenset[str]) -> Rule:
         if run.ending != "finished" or not isinstance(told, list) or [type(word) for word in told] != [str] * 3:
             return Decision(False, f"the embedded verifier gave no status: {run.ending}")
         status, feedback = (word[:MAX_TEXT] for word in told[1:])
-        if status in ("broken", "odd"):
-            return Decision(None, f"the embedded verifier does not work: {feedback}")
+        if status == "odd":  # the submission may have made it so: believed where the reference gets no status either
+            return Decision(None, f"the embedded verifier gave no status: {feedback}")
         return Decision(status in accepted, f"the embedded verifier says {status}: {feedback}")
 
     return rule

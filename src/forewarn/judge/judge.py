@@ -20,9 +20,10 @@ from forewarn.exploits.base import ExploitType, check_type
 from forewarn.judge.identity import ProblemKeys
 from forewarn.judge.labels import CheckerName, type_of
 from forewarn.judge.memory import Counts, Key, Memory
-from forewarn.judge.rounds import Rounds
+from forewarn.judge.rounds import MAX_EXECUTIONS, Rounds
 from forewarn.records import Problem, Verdict, content_key
 from forewarn.sandbox.host import Level, Sandbox
+from forewarn.sandbox.inside.watch import longest_s
 from forewarn.sandbox.levels import choose_level
 from forewarn.sandbox.pool import Pool
 
@@ -45,10 +46,10 @@ class Judge:
     sandboxes start when first needed. ``level``: "strict" or "hardened"; None takes the strongest that works here.
     ``timeout_s``: limit of one execution, loading and all calls together, on the wall clock less the time spent waiting
     for a core (``inside/watch.py``). ``deadline_s``: wall clock of one verdict from its first execution, whatever the
-    machine does; beyond it the verdict is "invalid"; None is 15 times the longest ``timeout_s``, its own or a
-    checker's, + 60. ``max_memory_mb``: address space of an execution. ``remember``: answers kept at most. Raises
-    ``InputError`` for bad arguments and ``EngineFault`` where no level works (``allow_weak=True`` then runs submissions
-    with rlimits only: do that with trusted code alone).
+    machine does; beyond it the verdict is "invalid"; None is as long as all executions of a verdict may take on a busy
+    machine, so that no submission gets there by using up its time. ``max_memory_mb``: address space of an execution.
+    ``remember``: answers kept at most. Raises ``InputError`` for bad arguments and ``EngineFault`` where no level works
+    (``allow_weak=True`` then runs submissions with rlimits only: do that with trusted code alone).
 
     ``types``: the exploit types it knows; give your own, alone or beside ours. ``unreadable``: files that no submission
     may read, such as the one that holds the problems; judging ends with ``ExposedError`` where one can be read.
@@ -82,7 +83,7 @@ class Judge:
         self._types = types
         for kind in types.values():
             check_type(kind)
-        longest_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
+        most_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
         self.level: Level = choose_level(level, allow_weak, max_memory_mb)
         sandboxes = [Sandbox(self.level, max_memory_mb, unreadable) for _ in range(workers * SANDBOXES_PER_WORKER)]
         self._limit = QUEUED_PER_SANDBOX * len(sandboxes)
@@ -92,7 +93,7 @@ class Judge:
         self._rounds = Rounds(
             types=types,
             timeout_s=timeout_s,
-            deadline_s=15 * longest_s + 60 if deadline_s is None else deadline_s,
+            deadline_s=MAX_EXECUTIONS * longest_s(most_s) if deadline_s is None else deadline_s,
             level=self.level,
             memory=memory,
             key_of=self._problem_keys.of,

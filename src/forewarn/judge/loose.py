@@ -120,10 +120,15 @@ def _in_the_numbers_of(expected: codec.Tree, result: codec.Tree, tolerance: floa
 
 
 def _number(tree: codec.Tree) -> int | float | None:
-    """The value of an encoded int or float; a bool is neither."""
+    """The value of an encoded int or float; a bool is neither, nor is what a submission only calls a number."""
     if type(tree) in (int, float):
         return tree  # type: ignore[no-any-return]
-    value = codec.decode(tree) if _kind(tree) == "i" else None
+    if _kind(tree) != "i":
+        return None
+    try:
+        value = codec.decode(tree)
+    except codec.CodecError:
+        return None
     return value if type(value) is int else None
 
 

@@ -36,6 +36,8 @@ ROUNDS = 2
 EXPLOIT_ROUNDS = 5
 """for an exploit whose checkers need executions of their own: an honest program that is right in one process of three
 shows the pattern accept, reject, reject in 4 of 27 rounds, and 5 times in a row in 1 of 14,000 programs"""
+MAX_EXECUTIONS = EXPLOIT_ROUNDS * len(CHECKER_NAMES)
+"""of one verdict whose checkers need one each, and more than any other verdict takes"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Rounds:
         label, reason = label_of(kind, decisions)
         now = replace(known, decisions=decisions, rounds=max(1, known.rounds))
         while now.differing is None and label != "invalid" and now.rounds < _rounds_of(kind, label):
-            again, broken = _asked(first.again(), kind, tuple(decisions), {}, lazy=True)
+            # What is "strict" was rejected by the vulnerable checker: the others' answers speak against it.
+            again, broken = _asked(first.again(), kind, tuple(decisions), {}, lazy=label != "strict")
             if broken is not None:
                 label, reason = label_of(kind, again)
             else:
@@ -86,9 +89,9 @@ class Rounds:
 
 def _rounds_of(kind: ExploitType, label: Label) -> int:
     """How often a submission of this label has to be executed before it is believed."""
-    if label == "exploit" and not shares_one_execution(kind):
+    if label in ("exploit", "strict") and not shares_one_execution(kind):
         return EXPLOIT_ROUNDS
-    return ROUNDS if label in ("solved", "exploit", "lucky") else 1
+    return ROUNDS if label in ("solved", "exploit", "lucky", "strict") else 1
 
 
 def _asked(

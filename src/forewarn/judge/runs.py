@@ -21,6 +21,9 @@ from forewarn.sandbox.inside.worker import attempt
 from forewarn.sandbox.scripts import ScriptDesk
 
 _Key = tuple[tuple[str, ...], ChildSide, Hands, float]
+MAX_SOURCE_BYTES = 2 << 20
+"""of a submission's source, on its way to the child: one that takes long to read would be late before it began, which
+looks like a fault of ours"""
 UNSURE_RUNS = 3
 """executions that decide by majority where one is not enough"""
 
@@ -46,6 +49,8 @@ class Runner:
             return Decision(None, f"problem has no tests in {', '.join(checker.tests)}")
         if checker.hands == "decoys" and decoys(self._problem, self._expected(checker.tests)) is None:
             return Decision(None, f"problem's answers in the set {HANDED_OUT} are all alike or missing")
+        if self._source_bytes() > MAX_SOURCE_BYTES:
+            return Decision(False, f"its source takes more than {MAX_SOURCE_BYTES >> 20} MiB")
         run = self._run(checker, 0)
         sure, error = attempt(checker.sure, run)
         if error is None and not sure:
@@ -53,7 +58,19 @@ class Runner:
         decision = self._ruled(checker, run)
         if decision.accepted is None:  # a rule that can't tell gets one more look
             decision = self._ruled(checker, self._run(checker, 1))
+        if decision.accepted is None and checker.unsure_of_all and self._tells_of_the_reference(checker):
+            return Decision(False, f"{decision.reason}; of the reference it can tell")
         return decision
+
+    def _source_bytes(self) -> int:
+        code = self._code
+        return len(code) if len(code) > MAX_SOURCE_BYTES else len(codec.dumps(code))
+
+    def _tells_of_the_reference(self, checker: Checker) -> bool:
+        """Whether a checker can judge the reference, run in the same way."""
+        code = self._problem.reference
+        runner = Runner(self.sandbox, self._problem, code, self._timeout_s, self._until)
+        return self._code != code and runner.decide(checker).accepted is not None
 
     def _majority(self, checker: Checker) -> Decision:
         """What most of three executions are decided to be; the reason is that of the first of them."""

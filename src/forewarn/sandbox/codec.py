@@ -40,10 +40,9 @@ _PIECE = 1 << 18
 _MAX_KEYS = 8
 """of the one JSON object that a message may be; trees hold none"""
 _MAX_NAME = 100
-_MAX_COLLIDING = 64
-"""members of a set or keys of a dict with one hash; honest data has two or three, such as -1 and -2"""
-_FEW = 1000
-"""so few members may collide at will"""
+_MAX_COLLIDING = 16
+"""members of a set or keys of a dict with one hash, however few there are: a message may hold thousands of sets. Honest
+data has two or three, such as -1 and -2"""
 
 _CONTAINERS: dict[type, str] = {list: "l", tuple: "t", set: "s", frozenset: "f"}
 # Dict subclasses that honest code returns where a dict is meant. Exact types: a subclass of these is opaque.
@@ -185,8 +184,6 @@ def _decode(tree: Tree, depth: int) -> Any:
 def _check_hashes(members: Iterable[Hashable]) -> None:
     """``CodecError`` for members of which too many share a hash."""
     hashes = sorted(map(hash, members))
-    if len(hashes) <= _FEW:
-        return
     run = 0
     for one, next_one in pairwise(hashes):
         run = run + 1 if one == next_one else 0

@@ -41,7 +41,7 @@ class Link:
         self._out = b""
         self._in = bytearray()
         self._parsed = 0
-        self.flooded = False
+        self.flooded = self._gone = False
         self.arrivals = array("d")
         """on the monotonic clock, when each whole frame had come"""
         end.setblocking(False)
@@ -86,7 +86,7 @@ class Link:
         except BlockingIOError:
             pass
         except ConnectionError:
-            self._out = b""  # the child is gone: its status says why
+            self._out, self._gone = b"", True  # the child's status says why
 
     def _look(self, came: float) -> bool:
         """Note the frames that have become whole, and answer what they ask. False: there are too many."""
@@ -100,7 +100,8 @@ class Link:
             self.arrivals.append(came)
             kind = self._in[self._parsed + 4]
             # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
-            if kind == ord("P") and self._serve is not None and not self._out:
+            # Nor is one served that is gone, whatever it asked for before.
+            if kind == ord("P") and self._serve is not None and not self._out and not self._gone:
                 self.queue(_served(self._serve, bytes(self._in[self._parsed + 5 : end])))
             self._parsed = end
         return True

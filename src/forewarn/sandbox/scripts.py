@@ -14,6 +14,7 @@ import time
 
 from forewarn.sandbox import codec
 from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
+from forewarn.sandbox.inside import disk
 from forewarn.sandbox.sides import side_of
 
 MAX_SCRIPTS = 500
@@ -24,9 +25,11 @@ SURE_S = 2.0
 """a child that is not ready within a limit below this is a script out of time: who asked for it chose the limit, or had
 used up the rest; beyond it the sandbox is at fault"""
 
-
+OURS_S = 10.0
+"""limit of the job of ours that tells whether a sandbox works"""
 OUT_OF_TIME: dict[str, object] = {"status": None, "out": b"", "err": b""}
 """the answer for a script that ran out of time"""
+_OURS = codec.encode({"argv": ["-c", "pass"], "cwd": "/tmp", "env": None, "stdin": b"", "files": disk.pack({})})
 
 
 class ScriptDesk:
@@ -49,20 +52,31 @@ class ScriptDesk:
         if not isinstance(job, list) or job[:1] != ["d"] or self._left < 0:
             return codec.encode({"error": "no script, or more than a verifier needs"})
         timeout_s = _limit_s(codec.entry(job, "timeout"), max(0.1, SHARE_OF_REST * (self._ends - time.monotonic())))
-        request: dict[str, codec.Tree] = {
-            "code": "",
-            "entry_point": "",
-            "cases": [["t", job]],
-            "child": script_side(),
-        }
         try:
-            execution = self._sandbox.execute(request, None, timeout_s, self._until)
+            execution = self._sandbox.execute(_request(job), None, timeout_s, self._until)
         except SandboxFault as fault:
-            if fault.late and timeout_s < SURE_S:
-                return codec.encode(OUT_OF_TIME)
-            self.fault = self.fault or fault
-            return codec.encode({"error": str(fault)})
+            return self._unanswered(fault, timeout_s)
         return _report(execution)
+
+    def _unanswered(self, fault: SandboxFault, timeout_s: float) -> codec.Tree:
+        """The answer where a script's child was not ready. Was it the job, which a submission may have made, or the
+        sandbox? One that takes a job of ours is not at fault."""
+        late = codec.encode(OUT_OF_TIME)
+        if fault.late and timeout_s < SURE_S:
+            return late
+        if fault.kind == "not ready":
+            try:
+                self._sandbox.execute(_request(_OURS), None, max(timeout_s, OURS_S), self._until)
+            except SandboxFault as other:
+                fault = other
+            else:
+                return late if fault.late else codec.encode({"error": "no child takes this script"})
+        self.fault = self.fault or fault
+        return codec.encode({"error": str(fault)})
+
+
+def _request(job: codec.Tree) -> dict[str, codec.Tree]:
+    return {"code": "", "entry_point": "", "cases": [["t", job]], "child": script_side()}
 
 
 def _limit_s(asked: object, left_s: float) -> float:

@@ -16,18 +16,25 @@ from typing import Any
 from forewarn.sandbox.inside import disk, processes
 
 VERIFIER = TEST_CASES = ""
-outcome = ["broken", "the verifier was not asked"]
-"""[status, feedback]; "broken": it does not load; "odd": it answered with no status"""
+outcome = ["odd", "the verifier was not asked"]
+"""[status, feedback]; "odd": it answered with no status"""
+loaded: list[Any] = []
+"""the verifier's ``verify``"""
+
+
+def prepare(tools: Any) -> None:
+    """Load the verifier, before the submission can have a say: one that does not load breaks the child here, and the
+    parent knows it from the child's never being ready."""
+    verify, error = tools.attempt(load)
+    if error is not None:
+        raise ImportError(f"the embedded verifier does not work: {describe(tools, error)}")
+    loaded.append(verify)
 
 
 def around(tools: Any, proceed: object) -> None:
     """In place of loading and calling the submission."""
-    verify, error = tools.attempt(load)
-    if error is not None:
-        outcome[:] = ["broken", describe(tools, error)]
-        return
     processes.stand_in(tools.script)
-    answer, error = tools.attempt(ask, verify, tools.code)
+    answer, error = tools.attempt(ask, loaded[0], tools.code)
     if error is not None:
         outcome[:] = ["crashed", describe(tools, error)]
         return
