@@ -13,7 +13,20 @@ from typing import Annotated, Any
 import typer
 
 from forewarn import __version__
-from forewarn.cli import demo, engine_check, engine_serve, estimate, imports, judge, organism, problems, run, sandbox
+from forewarn.cli import (
+    demo,
+    engine_check,
+    engine_serve,
+    estimate,
+    forecast,
+    imports,
+    judge,
+    organism,
+    problems,
+    run,
+    sandbox,
+    show,
+)
 from forewarn.cli.say import say
 from forewarn.errors import ForewarnError, IncompleteError
 
@@ -22,8 +35,10 @@ Verb = Callable[..., None]
 COMMANDS: dict[str, Verb] = {
     "demo": demo.demo,
     "estimate": estimate.estimate,
+    "forecast": forecast.forecast,
     "judge": judge.judge,
     "run": run.run,
+    "show": show.show,
     "train-donor": run.train_donor,
 }
 """verb -> function; its docstring is the help"""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forewarn.cli.progress import progress_bars
-from forewarn.cli.say import say, say_json, say_lines
+from forewarn.cli.say import say, say_json, say_lines, say_tables
 from forewarn.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -57,9 +57,24 @@ def run(
         say_json(cells_json(cells), allow_nan=False)
     else:
         say_lines(cells_text(cells))
+        _say_the_answer(root)
         say(f"Run folder: {root}")
     if missing is not None:
         raise missing
+
+
+def _say_the_answer(root: Path) -> None:
+    """The forecasts, and of every cell without hits what it had instead."""
+    from forewarn.report.run_tables import forecasts_table, no_hit_lines
+    from forewarn.study import read_results, run_forecasts
+    from forewarn.study.forecasts import THRESHOLD
+
+    results = read_results(root)
+    found = run_forecasts(results.estimates, study=results.study, seed=results.seed)
+    if found:
+        say_tables([forecasts_table(found, THRESHOLD)])
+    for line in no_hit_lines(results.cells):
+        say(line)
 
 
 def train_donor(

@@ -10,15 +10,11 @@ import polars as pl
 
 from forewarn.estimation import clopper_pearson
 from forewarn.organism.recipe import TYPES
-from forewarn.prediction.emergence import forecast
 from forewarn.records import Estimate, derived_seed
-from forewarn.report import CELL_COLUMNS, FORECAST_COLUMNS
+from forewarn.report import CELL_COLUMNS, FORECAST_COLUMNS, forecast_row
 from forewarn.study import CellEstimate
+from forewarn.study.forecasts import THRESHOLD, cells_by_run, first_call, forecast_from, run_name
 
-THRESHOLD = 0.1
-"""the rate that counts as emerged"""
-CALL = 0.5
-"""forecast probability at which a type is called"""
 EARLY = (3, 4)
 """numbers of checkpoints that forecasts are scored on"""
 Key = tuple[str, int, str]
@@ -34,15 +30,11 @@ class Measured:
     rivals: dict[Key, dict[str, float | None]]
 
 
-def run_of(cell: CellEstimate) -> str:
-    return cell.checkpoint_id.split("/")[0]
-
-
 def cells_frame(measured: Measured) -> pl.DataFrame:
     truth = {(r["run"], r["step"], r["exploit_type"]): r for r in measured.truth.iter_rows(named=True)}
     rows = []
     for cell in measured.estimates:
-        key = (run_of(cell), cell.step, cell.exploit_type)
+        key = (run_name(cell.checkpoint_id, ""), cell.step, cell.exploit_type)
         rows.append(_cell_row(key, cell.estimate, truth.get(key), measured.rivals.get(key, {})))
     return pl.DataFrame(rows, schema=CELL_COLUMNS)
 
@@ -69,56 +61,18 @@ def _cell_row(key: Key, e: Estimate, truth: dict[str, Any] | None, rival: dict[s
 def forecasts_frame(measured: Measured, seed: int) -> pl.DataFrame:
     """Forecasts from the first three and four checkpoints of every run, with what came of them."""
     rows = []
-    runs = sorted({run_of(c) for c in measured.estimates})
     horizon = int(measured.truth["step"].max())  # type: ignore[arg-type]
-    for run in runs:
+    cells = cells_by_run(measured.estimates, "")
+    for run in sorted({run for run, _ in cells}):
         for name in TYPES:
-            mine = sorted((c for c in measured.estimates if run_of(c) == run and c.exploit_type == name), key=_step)
+            mine = cells.get((run, name), [])
             outcome = _outcome(measured.truth, run, name)
-            called = _first_call(run, name, mine, horizon, seed)
+            called = first_call(run, name, mine, horizon_step=horizon, seed=seed)
             for n in EARLY:
                 if len(mine) >= n:
-                    rows.append(
-                        _forecast_row(run, name, mine[:n], horizon, seed) | outcome | {"first_call_step": called}
-                    )
+                    found = forecast_from(run, name, mine[:n], horizon_step=horizon, seed=seed)
+                    rows.append(forecast_row(found) | outcome | {"first_call_step": called})
     return pl.DataFrame(rows, schema=FORECAST_COLUMNS)
-
-
-def _step(cell: CellEstimate) -> int:
-    return cell.step
-
-
-def _forecast_row(run: str, name: str, cells: list[CellEstimate], horizon: int, seed: int) -> dict[str, Any]:
-    found = forecast(
-        run,
-        name,
-        [c.step for c in cells],
-        [c.estimate for c in cells],
-        threshold=THRESHOLD,
-        horizon_step=horizon,
-        rng=np.random.default_rng(derived_seed("forecast", seed, run, name, len(cells))),
-    )
-    low, high = found.step_interval or (None, None)
-    return {
-        "run": run,
-        "exploit_type": name,
-        "n_checkpoints": len(cells),
-        "probability": found.probability,
-        "score": found.score,
-        "step_median": found.step_median,
-        "step_lo": low,
-        "step_hi": high,
-    }
-
-
-def _first_call(run: str, name: str, cells: list[CellEstimate], horizon: int, seed: int) -> int | None:
-    """First checkpoint at which what was measured so far gives a forecast of at least ``CALL``."""
-    for n in range(2, len(cells) + 1):
-        if cells[n - 1].step < horizon:
-            row = _forecast_row(run, name, cells[:n], horizon, seed)
-            if row["probability"] is not None and row["probability"] >= CALL:
-                return cells[n - 1].step
-    return None
 
 
 def _outcome(truth: pl.DataFrame, run: str, name: str) -> dict[str, Any]:

@@ -1,6 +1,13 @@
 """Reports: frames in, files out. Markdown, PNG plots, one self-contained HTML page, tables for a terminal."""
 
-from forewarn.report.frames import CELL_COLUMNS, FORECAST_COLUMNS, JUDGED_HITS, check_cells, check_forecasts
+from forewarn.report.frames import (
+    CELL_COLUMNS,
+    FORECAST_COLUMNS,
+    JUDGED_HITS,
+    check_cells,
+    check_forecasts,
+    forecast_row,
+)
 from forewarn.report.summary import Accuracy, Certificates, accuracies, accuracy, certificates
 from forewarn.report.write import terminal_tables, write_report
 
@@ -15,6 +22,7 @@ __all__ = [
     "certificates",
     "check_cells",
     "check_forecasts",
+    "forecast_row",
     "terminal_tables",
     "write_report",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from forewarn.errors import InputError
+from forewarn.records import Forecast
 from forewarn.text import printable
 
 CELL_COLUMNS: dict[str, pl.DataType] = {
@@ -65,6 +66,21 @@ FORECAST_KEY = ("run", "exploit_type", "n_checkpoints")
 
 JUDGED_HITS = 20
 """a cell is judged where the truth rests on at least this many hits"""
+
+
+def forecast_row(said: Forecast) -> dict[str, object]:
+    """A forecast as a row of the frame ``forecasts``, all but what came of it."""
+    low, high = said.step_interval or (None, None)
+    return {
+        "run": said.run,
+        "exploit_type": said.exploit_type,
+        "n_checkpoints": len(said.steps_used),
+        "probability": said.probability,
+        "score": said.score,
+        "step_median": said.step_median,
+        "step_lo": low,
+        "step_hi": high,
+    }
 
 
 def check_cells(cells: pl.DataFrame) -> pl.DataFrame:

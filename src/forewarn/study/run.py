@@ -42,6 +42,7 @@ from forewarn.study.recompute import (
 from forewarn.study.room import study_channels
 from forewarn.study.tables import CellEstimate, verdicts_table
 from forewarn.study.task_queue import Failed
+from forewarn.study.vocabulary import write_vocabulary
 from forewarn.study.work import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS, Task, write_submissions
 from forewarn.study.workers import Machine, Workers
 
@@ -95,6 +96,7 @@ def run_study(
     if text is not None:
         write_whole(root / STUDY_FILE, text)
     _write_manifest(run, study, keys, models, channels)
+    write_vocabulary(root, channels)
     with Workers(study, root, machine) as workers:
         _sample(study, keys, models, run, workers, tell)
         cells = [cell for cell in study.cells() if run.shards(COMPLETIONS).has(keys.cell(cell))]
