@@ -35,7 +35,7 @@ from forewarn.study import (
     read_verdicts,
     run_study,
 )
-from tests.models.tiny import tiny_model, tiny_tokenizer
+from tests.engines.tiny import tiny_model, tiny_tokenizer
 from tests.study_runner import tiny_study
 from tests.tiny_world import SPANS, TOKEN, TinyWorld, enumerate_world, is_exploit
 

@@ -26,7 +26,7 @@ from forewarn.study.room import ModelRoom, study_channels
 from forewarn.study.work import COMPLETIONS as SAMPLING
 from forewarn.study.work import Task, _check_against_sampling
 from forewarn.study.workers import _work
-from tests.models.fake_vllm import COMPLETIONS, UNLOAD, Answer, FakeVLLM, serving
+from tests.engines.fake_vllm import COMPLETIONS, UNLOAD, Answer, FakeVLLM, serving
 from tests.study_runner import tiny_study
 from tests.tiny_world import SPANS, TOKENS, TinyWorld, make_tokenizer
 

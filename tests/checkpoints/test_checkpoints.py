@@ -18,7 +18,7 @@ from forewarn.checkpoints.find import (
 )
 from forewarn.checkpoints.load import load_model, load_tokenizer
 from forewarn.errors import InputError, ModelError
-from tests.models.tiny import tiny_model
+from tests.engines.tiny import tiny_model
 from tests.tiny_world import TinyWorld
 
 

@@ -19,7 +19,7 @@ from forewarn.engines.transformers.engine import HFEngine
 from forewarn.formats import FORMATS
 from forewarn.organism.shipped import shipped_folder
 from forewarn.records import Policy
-from tests.models.tiny import tiny_model, tiny_tokenizer
+from tests.engines.tiny import tiny_model, tiny_tokenizer
 from tests.tiny_world import TinyWorld
 
 BASE = shipped_folder() / "base"

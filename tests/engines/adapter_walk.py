@@ -17,7 +17,7 @@ import torch
 from peft import LoraRuntimeConfig, PeftConfig, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-from tests.models.tiny import tiny_model
+from tests.engines.tiny import tiny_model
 
 TYPES = {str(kind.value): config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
 ABOUT = {field.name for field in dataclasses.fields(PeftConfig)}

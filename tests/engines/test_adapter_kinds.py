@@ -14,7 +14,7 @@ from forewarn.engines.transformers.adapter_kinds import KINDS
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import ModelError
 from forewarn.records import Policy
-from tests.models.adapter_walk import (
+from tests.engines.adapter_walk import (
     REFUSED_STARTS,
     TYPES,
     examples,
@@ -26,7 +26,7 @@ from tests.models.adapter_walk import (
     start_of,
     write_settings,
 )
-from tests.models.tiny import tiny_model
+from tests.engines.tiny import tiny_model
 
 ROWS = ([[1, 2, 3], [4], [7, 8, 3, 2, 1, 5]], [[4, 5, 6, 7, 3, 9], [1, 10, 2], [6, 6, 8]])
 TOLERANCE = 1e-4

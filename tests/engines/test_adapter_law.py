@@ -13,8 +13,8 @@ from forewarn.engines.check.adapter_law import AdapterLaw, adapter_law
 from forewarn.engines.check.check import CheckSizes, check_engine, make_prompts
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.formats import FORMATS
-from tests.models.adapter_walk import save_adapter, start_of
-from tests.models.tiny import tiny_model, tiny_tokenizer
+from tests.engines.adapter_walk import save_adapter, start_of
+from tests.engines.tiny import tiny_model, tiny_tokenizer
 
 PROMPTS = [[1, 2, 3, 4], [3], [9, 8, 7, 6, 5, 4]]
 

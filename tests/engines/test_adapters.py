@@ -18,7 +18,7 @@ from forewarn.checkpoints.receipts import signature, take_receipt
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import ModelError
 from forewarn.records import Policy
-from tests.models.tiny import VOCAB, tiny_model
+from tests.engines.tiny import VOCAB, tiny_model
 
 
 def _save_adapter(folder: Path, seed: int) -> None:

@@ -15,8 +15,8 @@ from forewarn.engines.check.laws import batched_against_single, sample_then_scor
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import ModelError
 from forewarn.records import Policy
-from tests.models.architectures import ARCHITECTURES, tiny_of
-from tests.models.tiny import PROMPTS
+from tests.engines.architectures import ARCHITECTURES, tiny_of
+from tests.engines.tiny import PROMPTS
 
 RIGHT = (
     "bloom",

@@ -19,7 +19,7 @@ from forewarn.formats import FORMATS, Channels, bind
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
 from forewarn.records import UNBOUNDED, Policy, Span
 from forewarn.study import read_completions, run_study
-from tests.models.tiny import tiny_model, tiny_tokenizer
+from tests.engines.tiny import tiny_model, tiny_tokenizer
 from tests.study_runner import tiny_study
 from tests.tiny_world import CONTROL, TOKENS, TinyWorld
 

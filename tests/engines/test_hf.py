@@ -14,7 +14,7 @@ from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.records import Policy
 from tests.contracts.engine_laws import check_batch_is_single, check_frequencies, check_sample_then_score, check_support
-from tests.models.tiny import PROMPTS, VOCAB, tiny_model
+from tests.engines.tiny import PROMPTS, VOCAB, tiny_model
 
 WARPED = Policy(temperature=0.7, top_k=6, top_p=0.9, min_p=0.02)
 POLICIES = [Policy(), Policy(temperature=1.3), WARPED]

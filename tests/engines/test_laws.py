@@ -19,7 +19,7 @@ from forewarn.engines.check.laws import (
 )
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.records import Policy
-from tests.models.tiny import tiny_model
+from tests.engines.tiny import tiny_model
 
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8]]
 TRUNCATING = [Policy(top_k=3), Policy(top_p=0.6), Policy(min_p=0.3), Policy(temperature=0.7, top_p=0.9, top_k=6)]

@@ -17,7 +17,7 @@ from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import InputError, ModelError
 from forewarn.records import Policy
 from forewarn.training.sft import check_lengths
-from tests.models.architectures import tiny_of
+from tests.engines.architectures import tiny_of
 
 FIRST, CONTEXT = 48, 96
 """positions of the first training, and those that a model stretches to"""

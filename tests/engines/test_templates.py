@@ -11,7 +11,7 @@ from forewarn.engines.check.check import make_prompts
 from forewarn.errors import ModelError
 from forewarn.formats import FORMATS, bind, check_template, detect_format
 from forewarn.formats.rendering import renderings, switches
-from tests.models.tiny import tiny_tokenizer
+from tests.engines.tiny import tiny_tokenizer
 
 SAYS_SYSTEM = re.compile(r"begins with a system message: give that, '(.*)', as the study's format\.system")
 USER = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from forewarn.engines.transformers.adapter_kinds import KINDS
 from forewarn.engines.vllm.requests import AdapterFolders, lora_rank, rank_to_start_for
 from forewarn.errors import ModelError
-from tests.models.adapter_walk import examples, options_of, save_adapter, settings_of, start_of, write_settings
-from tests.models.tiny import tiny_model
+from tests.engines.adapter_walk import examples, options_of, save_adapter, settings_of, start_of, write_settings
+from tests.engines.tiny import tiny_model
 
 AS_PEFT = {"r", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out", "use_rslora"} | {
     *("layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "target_parameters", "runtime_config"),

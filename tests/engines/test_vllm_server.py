@@ -15,7 +15,7 @@ from forewarn.engines.vllm.requests import sampling_fields
 from forewarn.engines.vllm.server import VLLMServer
 from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.records import Policy
-from tests.models.fake_vllm import COMPLETIONS, DROP, LOAD, MODELS, UNLOAD, Answer, FakeVLLM, serving
+from tests.engines.fake_vllm import COMPLETIONS, DROP, LOAD, MODELS, UNLOAD, Answer, FakeVLLM, serving
 from tests.tiny_world import TOKENS, TinyWorld
 
 PROMPT = (1, 5, 9)

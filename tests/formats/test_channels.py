@@ -8,7 +8,7 @@ import pytest
 
 from forewarn.errors import InputError, ModelError
 from forewarn.formats import FORMATS, Channels, bind, check_template, detect_format
-from tests.models.tiny import tiny_tokenizer
+from tests.engines.tiny import tiny_tokenizer
 
 QUESTION = "Return x + 1.\ndef solve(x):"
 ANSWER = "def solve(x):\n    return x + 1\n"

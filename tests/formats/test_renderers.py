@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from forewarn.formats import FORMATS, bind, check_template, detect_format
+from tests.engines.tiny import tiny_tokenizer
 from tests.formats.fetch import PATTERN, VOCABULARY
-from tests.models.tiny import tiny_tokenizer
 
 pytestmark = pytest.mark.formats
 

@@ -14,7 +14,7 @@ from forewarn.interpolation.sampler import Order, Writer, sample_spans
 from forewarn.records import UNBOUNDED, Policy, Span
 from forewarn.training.settings import SFTSettings
 from forewarn.training.sft import sft
-from tests.models.tiny import tiny_model, tiny_tokenizer
+from tests.engines.tiny import tiny_model, tiny_tokenizer
 
 QUESTION = "def solve(x):"
 SPANS = (Span(), Span(2, 0, "donor"), Span(0, 3, "donor"), Span(3, 2, "donor"), Span(UNBOUNDED, UNBOUNDED, "donor"))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.training.grpo import GRPO, Rollout, advantages, copy_merged, policy_loss, with_lora
-from tests.models.tiny import VOCAB, tiny_model
+from tests.engines.tiny import VOCAB, tiny_model
 
 PAD = 0
 ROLLOUTS = [

@@ -15,7 +15,7 @@ from forewarn.formats import bind
 from forewarn.records import Policy
 from forewarn.training.settings import LoraSettings, SFTSettings
 from forewarn.training.sft import SETTINGS_FILE, donor_examples, save, sft
-from tests.models.tiny import tiny_model
+from tests.engines.tiny import tiny_model
 from tests.tiny_world import make_problems, make_tokenizer
 
 EXAMPLES = [([1, 2], [3, 4, 5]), ([2, 1, 1], [6]), ([7], [8, 9, 10, 0])]

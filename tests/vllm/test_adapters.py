@@ -15,7 +15,7 @@ from transformers import Phi3Config, Phi3ForCausalLM
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.engines.vllm.engine import VLLMEngine
 from forewarn.records import Policy
-from tests.models.adapter_walk import save_adapter
+from tests.engines.adapter_walk import save_adapter
 
 # vLLM's own imports warn of what torch deprecates; that is not ours to mend
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
