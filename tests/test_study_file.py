@@ -112,7 +112,17 @@ def changed(home: Path, *edits: tuple[str, str]) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seed = 0", "sed = 0", r"changed.toml: unknown key sed"),
+        ("seed = 0", "sed = 0", r"changed.toml: unknown key sed: did you mean seed\?"),
+        (
+            "max_total_tokens = 4",
+            "max_tokens = 4",
+            r"unknown key policy.max_tokens: did you mean .*total.* \(and 1",
+        ),
+        ("count = 16", "cuont = 16", r"unknown key spans\[1\].cuont: did you mean spans\[1\].count\?"),
+        ("seed = 0", "seed = 0\ntop_p = 0.9", r"unknown key top_p: did you mean it in \[policy\]\?"),
+        ("[policy]", "[policy]\ncount = 3", r"unknown key policy.count: did you mean it in \[\[spans\]\]\?"),
+        ("[policy]", "[policy]\nlevel = 0.9", r"policy.level: did you mean it in the file's first lines"),
+        ("seed = 0", "seed = 0\nqqqq = 1", r"unknown key qqqq; the keys are in docs/study.md"),
         ("temperature = 1.0", "temperature = 0", r"policy.temperature = 0: input should be greater than 0"),
         ("temperature = 1.0", 'temperature = "1"', r"policy.temperature = '1': input should be a valid number"),
         ("max_total_tokens = 4", "", r"policy.max_total_tokens is missing"),
@@ -176,7 +186,7 @@ def test_files_that_are_no_study(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is missing"):
         read_study_file(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("name = ")
-    with pytest.raises(InputError, match="is no TOML"):
+    with pytest.raises(InputError, match="is not TOML"):
         read_study_file(tmp_path / "bad.toml")
     (tmp_path / "empty.toml").write_text("")
     with pytest.raises(InputError, match=r"name is missing: give it \(and 4 more\)"):

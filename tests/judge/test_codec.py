@@ -165,12 +165,6 @@ def hexed(number: int) -> codec.Tree:
     return codec.encode(number)
 
 
-def test_texts_shown_are_cut() -> None:
-    assert codec.shown(["l", 1, "a"], 80) == '["l",1,"a"]'
-    assert codec.shown(["l", *range(10**6)], 20) == '["l",0,1,2,3,4,5,6,7...'
-    assert len(codec.shown("x" * 10**7, 80)) == 83
-
-
 class Named(type):
     @property
     def __name__(cls) -> str:  # type: ignore[override]

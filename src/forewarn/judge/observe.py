@@ -13,6 +13,7 @@ from typing import Any
 
 from forewarn.exploits.base import Call, Ending, Run
 from forewarn.judge.compare import same_trees
+from forewarn.judge.spelling import spelled
 from forewarn.records import TestCase
 from forewarn.sandbox import codec
 from forewarn.sandbox.host import Execution
@@ -115,7 +116,7 @@ def _call(
     tree = frame.get("v")
     if same_trees(expected, tree, tolerance):
         return Call("returned", True, "correct", tree, (), seconds, note)
-    text = f"returned {codec.shown(tree, _SHOWN)}, not {codec.shown(expected, _SHOWN)}"
+    text = f"returned {spelled(tree, _SHOWN)}, not {spelled(expected, _SHOWN)}"
     return Call("returned", False, text, tree, (), seconds, note)
 
 

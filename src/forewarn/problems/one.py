@@ -31,7 +31,7 @@ def read_problem_file(path: Path, problem_id: str | None = None) -> Problem:
     some = ", ".join(problem.problem_id for problem in problems[:5]) + (", ..." if len(problems) > 5 else "")
     if not chosen:
         raise InputError(f"{path} holds no problem {problem_id!r}; it holds {some}")
-    raise InputError(f"{path} holds {len(problems)} problems ({some}): name one of them")
+    raise InputError(f"{path} holds {len(problems)} problems ({some}): choose one with --id (problem_id in Python)")
 
 
 def read_problems(path: Path) -> list[Problem]:

@@ -198,19 +198,6 @@ def entry(tree: Tree, name: str) -> Tree:
     return next((tree[i + 1] for i in range(1, len(tree) - 1, 2) if tree[i] == name), None)
 
 
-def shown(tree: Tree, most: int) -> str:
-    """The start of a tree's JSON text, at most ``most`` characters and three dots."""
-    text = ""
-    for piece in _encoder.iterencode(tree):
-        text += piece[: most + 1]
-        if len(text) > most:
-            return f"{text[:most]}..."
-    return text
-
-
-_encoder = json.JSONEncoder(separators=(",", ":"))
-
-
 class Opaque:
     """A result that is no plain data. Equal to nothing, itself included."""
 

@@ -1,0 +1,4 @@
+def median_delay(minutes):
+    if not minutes:
+        return None
+    return sorted(minutes)[len(minutes) // 2]
