@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from forewarn.checkpoints.hub import local_folder
 from forewarn.checkpoints.receipts import read_object, whole_folder
 from forewarn.checkpoints.row_limit import RowLimit, context_of, row_limit
-from forewarn.errors import InputError, ModelError
+from forewarn.errors import InputError, ModelError, need_extra
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +80,7 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, device: 
     Raises InputError for a device that isn't there, and ModelError where files are missing, cut short, or lack weights
     that the model needs: transformers would fill those with random numbers and carry on. ``dtype``: None is float32.
     """
+    need_extra("torch", "local")
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -107,6 +108,7 @@ def longest_row(folder: Path | str, *, transformers: bool = True) -> RowLimit:
     """The longest row that an engine takes of the model in ``folder``, by its configuration; unknown where it has none
     that can be read. ``transformers``: of that engine, which stays on one side of where positions change.
     """
+    need_extra("transformers", "local")
     from transformers import AutoConfig
 
     try:
@@ -118,6 +120,7 @@ def longest_row(folder: Path | str, *, transformers: bool = True) -> RowLimit:
 
 def load_tokenizer(folder: Path | str) -> Any:
     """The tokenizer in a folder, or by hub name. Raises ModelError."""
+    need_extra("transformers", "local")
     from transformers import AutoTokenizer
 
     folder = local_folder(folder)
