@@ -66,7 +66,7 @@ test-vllm: .venv-vllm/.ready
 	.venv-vllm/bin/python tests/vllm/requirements.py > .venv-vllm/requirements.txt
 	.venv-vllm/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -r .venv-vllm/requirements.txt
 	@echo "== 4/4  installing forewarn"
-	.venv-vllm/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --editable . \
+	.venv-vllm/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --editable '.[local,report]' \
 		'pytest>=8' 'pytest-timeout>=2.3' 'hypothesis>=6.100'
 	@touch $@
 
@@ -112,7 +112,7 @@ $(VENV)/.torch-ready: | $(BIN)/python
 
 $(VENV)/.run-ready: pyproject.toml $(VENV)/.torch-ready
 	@echo "== 3/3  installing forewarn"
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable .
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[local,report]'
 	@touch $@
 
 $(VENV)/.dev-ready: pyproject.toml $(VENV)/.torch-ready

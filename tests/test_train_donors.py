@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from forewarn.cli.app import main
+from forewarn.problems.assemble import assemble
 from forewarn.problems.files import export
+from forewarn.study.donor_trial import NO_SUBMISSION, DonorTrial, remedy, spread
 from tests.tiny_world import TinyWorld
 
 STUDY = """
@@ -170,3 +174,46 @@ def test_a_problem_longer_than_the_context_is_named(home: Path, capsys: pytest.C
     said = capsys.readouterr().err
     assert "problem same-1 takes" in said
     assert "the model's context is 8 tokens: leave out the 2 examples" in said
+
+
+def test_a_donor_is_tried_after_its_training(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = "epochs = 25\nlearning_rate = 2e-2\nbatch_size = 2"
+    assert train(home, ("epochs = 1.0", good)) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert re.match(r"d: alone on 16 answers: exploit rate [1-9]\d*% \(.*\b[1-9]\d* exploit\b", said[1]), said
+    assert len(said) == 2, "a donor that can exploit needs no remedy"
+    assert train(home, ("epochs = 1.0", good)) == 0
+    assert capsys.readouterr().out.splitlines()[1] == said[1], "the same donor, the same trial"
+
+
+def test_a_donor_that_cannot_exploit_is_said_with_the_remedy(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(home, ("epochs = 1.0", "epochs = 0.1\nlearning_rate = 1e-9")) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "exploit rate 0%" in said[1]
+    assert re.search(r"this donor can't exploit: its loss is still \d.* raise epochs or learning_rate", said[2])
+    assert train(home, ("epochs = 1.0", "epochs = 0.1\nlearning_rate = 1e-9")) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == said[1:], "also where the donor was there already"
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss", "words"),
+    [
+        ({"exploit": 1, "failed": 15}, 3.0, None),
+        ({"invalid": 16}, 0.1, None),
+        ({"failed": 16}, 3.0, "its loss is still 3.00"),
+        ({NO_SUBMISSION: 10, "failed": 6}, 0.1, "hold no program"),
+        ({"solved": 9, "failed": 6, "invalid": 1}, None, "it solves the problems"),
+        ({"failed": 2, "invalid": 14}, 0.1, "forewarn problems audit"),
+    ],
+)
+def test_the_remedy_is_that_of_the_cause(labels: dict[str, int], loss: float | None, words: str | None) -> None:
+    found = remedy(DonorTrial(16, labels), loss)
+    assert found is None if words is None else words in str(found)
+
+
+def test_a_trial_takes_some_of_every_type() -> None:
+    bundled = assemble()
+    types = {problem.exploit_type for problem in bundled}
+    assert {problem.exploit_type for problem in spread(bundled)} == types
+    only = [problem for problem in bundled if problem.exploit_type in sorted(types)[:2]]
+    assert Counter(problem.exploit_type for problem in spread(only)) == dict.fromkeys(sorted(types)[:2], 8)

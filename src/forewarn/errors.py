@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
 from forewarn.text import printable_lines
@@ -26,6 +27,31 @@ class MissingExtraError(ForewarnError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed: pip install 'forewarn[{extra}]'")
+
+
+EXTRA_OF = {
+    **dict.fromkeys(("torch", "transformers", "peft", "safetensors", "tokenizers", "huggingface_hub"), "local"),
+    **dict.fromkeys(("matplotlib", "altair", "vl_convert"), "report"),
+    "datasets": "datasets",
+    "vllm": "vllm",
+}
+"""importable package -> the extra of ours that brings it"""
+
+
+def need_extra(package: str, extra: str) -> None:
+    """Raise MissingExtraError where ``package`` is not installed. Nothing is imported."""
+    try:
+        there = importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        there = False
+    if not there:
+        raise MissingExtraError(package, extra)
+
+
+def as_missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """The error of a failed import as a sentence that names the extra; None where the package is not one of those."""
+    package = (error.name or "").split(".")[0]
+    return MissingExtraError(package, EXTRA_OF[package]) if package in EXTRA_OF else None
 
 
 class IncompleteError(ForewarnError):

@@ -11,17 +11,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
-from forewarn.errors import ModelError
+from forewarn.errors import ModelError, need_extra
 
 _HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _TOP = "."
@@ -60,6 +50,17 @@ def local_folder(name: str | Path) -> Path:
         )
     if found is None:
         raise ModelError(f"{name} is neither a folder nor a hub name: give a folder, org/name, or org/name@revision")
+    need_extra("huggingface_hub", "local")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
     repo, revision = found["repo"], found["revision"]
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=_patterns(repo, revision)))
@@ -83,6 +84,9 @@ def local_folder(name: str | Path) -> Path:
 
 def _patterns(repo: str, revision: str | None) -> list[str]:
     """What to fetch of a repository: the files' own names, or ``WANTED`` where nobody can list them."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
     try:
         files = HfApi().list_repo_files(repo, revision=revision)
     except (HfHubHTTPError, HFValidationError, OSError):  # the cache may hold it; if not, the download says why

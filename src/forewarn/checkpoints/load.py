@@ -6,17 +6,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
+from typing import TYPE_CHECKING, Any
 
 from forewarn.checkpoints.hub import local_folder
 from forewarn.checkpoints.receipts import read_object, whole_folder
 from forewarn.checkpoints.row_limit import RowLimit, context_of, row_limit
-from forewarn.errors import InputError, ModelError
+from forewarn.errors import InputError, ModelError, need_extra
+
+if TYPE_CHECKING:
+    import torch
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """what transformers raises over files that are missing, or are JSON of another shape"""
@@ -35,6 +33,8 @@ def _remedy(folder: Path) -> str:
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
     """Around loading and saving: transformers draws a progress bar for every file."""
+    from transformers.utils import logging
+
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -56,6 +56,10 @@ def peft_calls() -> Iterator[None]:
 
 def check_device(device: str) -> None:
     """Raise InputError where torch has no such device here. CUDA is asked, not started: workers start it themselves."""
+    if device == "cpu":
+        return  # is always there; and torch, which takes a second to import, may not be needed at all
+    import torch
+
     try:
         wanted = torch.device(device)
     except RuntimeError:
@@ -72,19 +76,26 @@ def check_device(device: str) -> None:
             raise InputError(f"device is {device!r}, which torch can't use here: give cpu, cuda, or cuda:N") from None
 
 
-def load_model(folder: Path | str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
+def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, device: str = "cpu") -> Any:
     """A causal LM in eval mode from a folder in transformers' format, or by hub name (``org/name@revision``).
 
     Raises InputError for a device that isn't there, and ModelError where files are missing, cut short, or lack weights
-    that the model needs: transformers would fill those with random numbers and carry on.
+    that the model needs: transformers would fill those with random numbers and carry on. ``dtype``: None is float32.
     """
+    need_extra("torch", "local")
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
     check_device(device)
     folder = local_folder(folder)
     if not (folder / "config.json").is_file():  # transformers would take an adapter for its base
         raise ModelError(f"{folder} holds no config.json; give {whole_folder(folder)}")
     try:
         with no_progress_bars():
-            model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype or torch.float32, output_loading_info=True
+            )
     except (*_DAMAGED, RuntimeError, EOFError, SafetensorError) as error:
         raise ModelError(f"can't load a model from {folder}: {_reason(error)}; {_remedy(folder)}") from None
     lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
@@ -105,6 +116,9 @@ def longest_row(folder: Path | str, *, transformers: bool = True) -> RowLimit:
     """The longest row that an engine takes of the model in ``folder``, by its configuration; unknown where it has none
     that can be read. ``transformers``: of that engine, which stays on one side of where positions change.
     """
+    need_extra("transformers", "local")
+    from transformers import AutoConfig
+
     try:
         config = AutoConfig.from_pretrained(local_folder(folder)).get_text_config()
     except _DAMAGED:  # refused by its receipt, with a better sentence
@@ -114,6 +128,9 @@ def longest_row(folder: Path | str, *, transformers: bool = True) -> RowLimit:
 
 def load_tokenizer(folder: Path | str) -> Any:
     """The tokenizer in a folder, or by hub name. Raises ModelError."""
+    need_extra("transformers", "local")
+    from transformers import AutoTokenizer
+
     folder = local_folder(folder)
     # the tokenizers library raises a bare Exception over JSON of another shape, which can't be told from a bug
     if (file := folder / "tokenizer.json").is_file() and not isinstance(read_object(file).get("model"), dict):

@@ -28,7 +28,7 @@ from forewarn.cli import (
     show,
 )
 from forewarn.cli.say import say
-from forewarn.errors import ForewarnError, IncompleteError
+from forewarn.errors import ForewarnError, IncompleteError, as_missing_extra
 
 Verb = Callable[..., None]
 
@@ -116,6 +116,12 @@ def at_boundary(verb: Verb) -> Verb:
             raise typer.Exit(EXIT_INCOMPLETE) from None
         except ForewarnError as error:
             _say(str(error))
+            raise typer.Exit(EXIT_USER_ERROR) from None
+        except ModuleNotFoundError as error:
+            missing = as_missing_extra(error)
+            if missing is None:
+                raise
+            _say(str(missing))
             raise typer.Exit(EXIT_USER_ERROR) from None
         except KeyboardInterrupt:
             _say("interrupted; what was finished is kept, and the same command goes on from there")

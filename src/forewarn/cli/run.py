@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forewarn.study import CellEstimate
+    from forewarn.study.train_donors import TrainedDonor
 
 
 def run(
@@ -80,8 +81,15 @@ def _say_the_answer(root: Path) -> None:
 def train_donor(
     study: Annotated[Path, typer.Argument(help="A study's TOML file with a [donors.training] table.")],
     donor: Annotated[str | None, typer.Option("--donor", help="Only this donor; default: all of the file.")] = None,
+    trial: Annotated[
+        bool,
+        typer.Option("--trial/--no-trial", help="Whether each donor is tried on a few of its problems."),
+    ] = True,
 ) -> None:
-    """Train the donors that a study's file describes: exploits without reasoning, as a LoRA on the donor's base."""
+    """Train the donors that a study's file describes: exploits without reasoning, as a LoRA on the donor's base.
+
+    Each donor is tried afterwards: it alone writes a few answers, and their exploit rate is printed.
+    """
     from forewarn.study.train_donors import train_donors
 
     with progress_bars() as progress:
@@ -94,3 +102,22 @@ def train_donor(
             )
         else:
             say(f"{one.name}: is there already, in {one.folder}")
+    if trial:
+        _try_donors(study, trained)
+
+
+def _try_donors(study: Path, trained: Sequence[TrainedDonor]) -> None:
+    """Print what each donor writes by itself, and what to do about one that can't exploit."""
+    from forewarn.study.donor_trial import remedy, try_donor
+    from forewarn.study.file import read_study_file
+
+    tables, _ = read_study_file(study)
+    by_name = {table.name: table for table in tables.donors}
+    for one in trained:
+        with progress_bars() as progress:
+            found = try_donor(tables, by_name[one.name], study.resolve().parent, progress=progress)
+        counts = ", ".join(f"{count} {label}" for label, count in sorted(found.labels.items(), key=lambda c: -c[1]))
+        rate = "nothing could be judged" if found.exploit_rate is None else f"exploit rate {found.exploit_rate:.0%}"
+        say(f"{one.name}: alone on {found.n} answers: {rate} ({counts})")
+        if advice := remedy(found, one.last_loss):
+            say(f"{one.name}: this donor can't exploit: {advice}")

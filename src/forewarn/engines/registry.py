@@ -7,11 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from forewarn.checkpoints.load import check_device, load_tokenizer
 from forewarn.engines.base import Engine
-from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import InputError, MissingExtraError
 
 TRANSFORMERS, VLLM = "transformers", "vllm"
@@ -39,6 +36,10 @@ class EngineSpec:
 
 
 def _transformers(spec: EngineSpec, folder: str, dtype: str, _: Sequence[Path]) -> Engine:
+    import torch
+
+    from forewarn.engines.transformers.engine import HFEngine
+
     return HFEngine.from_folder(folder, dtype=getattr(torch, dtype), device=spec.device, batch_size=spec.batch_size)
 
 

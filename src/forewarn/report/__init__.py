@@ -1,5 +1,9 @@
 """Reports: frames in, files out. Markdown, PNG plots, one self-contained HTML page, tables for a terminal."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from forewarn.report.frames import (
     CELL_COLUMNS,
     FORECAST_COLUMNS,
@@ -9,7 +13,9 @@ from forewarn.report.frames import (
     forecast_row,
 )
 from forewarn.report.summary import Accuracy, Certificates, accuracies, accuracy, certificates
-from forewarn.report.write import terminal_tables, write_report
+
+if TYPE_CHECKING:
+    from forewarn.report.write import terminal_tables, write_report
 
 __all__ = [
     "CELL_COLUMNS",
@@ -26,3 +32,12 @@ __all__ = [
     "terminal_tables",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # a table of problems needs neither charts nor forecasts, which take a second to import
+    if name in ("terminal_tables", "write_report"):
+        from forewarn.report import write
+
+        return getattr(write, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

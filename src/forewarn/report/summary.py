@@ -11,9 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
-from scipy.stats import binom
-
-from forewarn.estimation import clopper_pearson
 
 LEVEL = 0.9
 
@@ -119,6 +116,8 @@ def median(values: Iterable[float]) -> float:
 
 def median_interval(values: Iterable[float], *, level: float = LEVEL) -> tuple[float, float] | None:
     """Distribution-free interval of a median by order statistics; None where n is too small for ``level``."""
+    from scipy.stats import binom  # takes as long to import as everything else that a plain table needs
+
     ordered = sorted(values)
     n = len(ordered)
     # fewer than ``rank`` of the values lie below the median with probability under (1 - level)/2, and as many above
@@ -128,6 +127,8 @@ def median_interval(values: Iterable[float], *, level: float = LEVEL) -> tuple[f
 
 def accuracy(cells: pl.DataFrame, group: str, estimator: str) -> Accuracy:
     """Errors and coverage of one estimator over the judged cells of a checked frame."""
+    from forewarn.estimation import clopper_pearson
+
     seen = points(cells, estimator)
     hits = [p.error for p in seen if p.value is not None]
     ranked = median(p.error for p in seen) if seen else math.inf

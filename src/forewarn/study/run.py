@@ -9,14 +9,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import peft
 import polars as pl
-import torch
-import transformers
 
 from forewarn import __version__
 from forewarn.exploits import EXPLOIT_TYPES
@@ -138,9 +136,9 @@ def _write_manifest(run: RunFolder, study: Study, keys: Keys, models: Models, ch
         "versions": {
             "forewarn": __version__,
             "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "peft": peft.__version__,
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+            "peft": version("peft"),
             "numpy": np.__version__,
             "polars": pl.__version__,
         },

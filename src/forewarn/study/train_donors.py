@@ -35,6 +35,8 @@ class TrainedDonor:
     n_target_tokens: int
     losses: tuple[float, ...]
     """of each step, nats a target token; empty where the donor was there already"""
+    last_loss: float | None
+    """of its last step, also where the donor was there already; None where its settings don't say"""
 
 
 def train_donors(
@@ -71,7 +73,9 @@ def _train(
     _check_place(where, folder, home, placed(donor.base, home))
     if (folder / SETTINGS_FILE).exists():
         _check_same(where, folder, settings)
-        return TrainedDonor(donor.name, folder, 0, 0, ())
+        summary = read_json(folder / SETTINGS_FILE)
+        loss = summary.get("last_loss") if isinstance(summary, dict) else None
+        return TrainedDonor(donor.name, folder, 0, 0, (), loss if isinstance(loss, float) else None)
     base = local_folder(placed(donor.base, home))
     channels = bind(
         chosen_format(tables, [ModelSource(donor.name, str(base))]), load_tokenizer(base), system=tables.format.system
@@ -85,7 +89,7 @@ def _train(
             model, examples, settings, progress=lambda step, steps, _: progress(f"donor {donor.name}", step, steps)
         )
         save(result, unfinished, settings, base=base)
-    return TrainedDonor(donor.name, folder, len(examples), result.n_target_tokens, result.losses)
+    return TrainedDonor(donor.name, folder, len(examples), result.n_target_tokens, result.losses, result.losses[-1])
 
 
 def _settings(table: TrainingTable) -> SFTSettings:

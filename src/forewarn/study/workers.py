@@ -19,8 +19,6 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Self
 
-import torch
-
 from forewarn import errors
 from forewarn.engines.registry import TRANSFORMERS, VLLM, EngineSpec
 from forewarn.errors import ForewarnError, InputError
@@ -185,6 +183,8 @@ class Workers:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -199,6 +199,8 @@ def _make_room(study: Study, machine: Machine) -> ModelRoom:
 
 def _worker(connection: Connection, study: Study, root: Path, machine: Machine) -> None:
     """A worker's life. At its end, whatever brings it, it closes its models: a server keeps what was loaded there."""
+    import torch
+
     torch.set_num_threads(machine.threads)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ENDED))  # from ``Workers.close``, in the middle of a task
     rooms: list[ModelRoom] = []

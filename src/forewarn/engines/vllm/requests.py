@@ -16,10 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from forewarn.checkpoints.receipts import adapter_weights_file
-from forewarn.engines.vllm.adapters import check_adapter, plain_lora, read_tensors
 from forewarn.errors import InputError, ModelError
 from forewarn.records import Policy, content_key, derived_seed
 
@@ -89,6 +86,8 @@ def row_seed(seed: int, row: int) -> int:
 
 def lora_rank(source: Path) -> int:
     """Largest rank in a PEFT folder. ModelError for no PEFT adapter, or one that vLLM doesn't take."""
+    from forewarn.engines.vllm.adapters import plain_lora
+
     config = plain_lora(source)
     try:
         return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values()), 1)
@@ -116,6 +115,8 @@ class AdapterFolders:
 
     def folder(self, source: Path, scale: float) -> Path:
         """The folder to hand to vLLM. InputError for a scale outside (0, 1], ModelError for what vLLM doesn't take."""
+        from forewarn.engines.vllm.adapters import check_adapter
+
         if not 0 < scale <= 1:
             raise InputError(f"an adapter's scale is {scale}: give a value in (0, 1]")
         check_adapter(source)
@@ -134,6 +135,10 @@ class AdapterFolders:
 
 def _scaled(source: Path, out: Path, scale: float) -> Path:
     """Copy an adapter, its change to the weights times ``scale``: B is scaled, whatever the settings make of alpha."""
+    from safetensors.torch import save_file
+
+    from forewarn.engines.vllm.adapters import read_tensors
+
     tensors = read_tensors(adapter_weights_file(source))
     scaled = {name: value * scale if "lora_B" in name else value for name, value in tensors.items()}
     save_file(scaled, out / "adapter_model.safetensors", metadata={"format": "pt"})
