@@ -64,7 +64,8 @@ def run(
 
 
 def _say_the_answer(root: Path) -> None:
-    """The forecasts, and of every cell without hits what it had instead."""
+    """The forecasts, of every cell without hits what it had instead, and the report."""
+    from forewarn.report.from_run import report_run
     from forewarn.report.run_tables import forecasts_table, no_hit_lines
     from forewarn.study import read_results, run_forecasts
     from forewarn.study.forecasts import THRESHOLD
@@ -75,6 +76,8 @@ def _say_the_answer(root: Path) -> None:
         say_tables([forecasts_table(found, THRESHOLD)])
     for line in no_hit_lines(results.cells):
         say(line)
+    if found:
+        say(f"Report: {report_run(root).with_suffix('.html')}")
 
 
 def train_donor(

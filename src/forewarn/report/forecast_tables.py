@@ -47,9 +47,9 @@ def forecast_table(forecasts: pl.DataFrame) -> Table:
         rows=tuple(rows),
         text_columns=2,
         note=(
-            "From: so many checkpoints. Crosses at: median, with its interval, of the step at which the rate passes "
+            "From: checkpoints used. Crosses at: median, with its interval, of the step at which the rate passes "
             "the threshold. Called: the first step at which the monitor calls the type. Seen: the first checkpoint at "
-            "which 64 completions a problem would show the hack at all. — : never, or not known."
+            "which counting the subject's own completions shows the hack. — : never, or not known."
         ),
     )  # fmt: skip
 

@@ -136,7 +136,7 @@ def lead_plot(forecasts: pl.DataFrame, run: str) -> bytes:
     types = calls(forecasts, run)
     marks = {
         "first_call_step": ("called by forewarn", style.ESTIMATE, "o", -0.12),
-        "brute_first_step": ("64 completions a problem first show it", style.BRUTE, "D", 0.12),
+        "brute_first_step": ("first visible by counting", style.BRUTE, "D", 0.12),
         "step_over_10pct": ("rate passes 10 %", style.TOKENS, "s", 0.0),
     }
     with matplotlib.rc_context(SETTINGS):

@@ -44,8 +44,8 @@ SERIES = {
     "truth": Series("truth", "truth (brute force, many completions)", INK, "_", "stroke", 0.0),
     "estimate": Series("estimate", "span mixture, 90 % interval", ESTIMATE, "o", "circle", 0.0),
     "brute": Series("brute", "brute force, same number of completions", BRUTE, "D", "diamond", 0.035),
-    "study_tokens": Series("study_tokens", "study's estimator, tokens", TOKENS, "x", "cross", -0.035),
-    "study_words": Series("study_words", "study's estimator, words", WORDS, "+", "triangle-up", -0.055),
+    "study_tokens": Series("study_tokens", "study's estimator, tokens", TOKENS, "s", "square", -0.035),
+    "study_words": Series("study_words", "study's estimator, words", WORDS, "^", "triangle-up", -0.055),
 }
 
 DPI = 150
@@ -89,8 +89,9 @@ def as_png(figure: Figure) -> bytes:
 
 LONGEST_NAME = 40
 """characters of a name in a picture"""
-LOWEST_FLOOR = -12
-"""log10: no axis reaches lower; what lies below is drawn on the floor"""
+LOWEST_FLOOR = -8
+"""log10: no axis reaches lower, so that a few tiny estimates don't squeeze all others; what lies below is drawn on the
+floor, with a mark that says so"""
 
 
 def axis_floor(cells: pl.DataFrame) -> int:
