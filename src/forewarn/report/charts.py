@@ -63,7 +63,7 @@ def rate_chart(cells: pl.DataFrame, run: str) -> Spec:
     labels = [SERIES[key].label for key in known]
     picked = alt.selection_point(fields=["series"], bind="legend")
     colour = alt.Color("series:N", title=None).scale(domain=labels, range=[COLOURS[key] for key in known])
-    colour = colour.legend(orient="top", columns=2, symbolOpacity=1)
+    colour = colour.legend(orient="top", symbolOpacity=1)
     shape = alt.Shape("series:N", title=None).scale(domain=labels, range=[SERIES[key].shape for key in known])
     steps = of_run["step"].unique().sort().to_list()
     ticks = [step_position(s) for s in spread_steps(steps)]
@@ -79,7 +79,7 @@ def rate_chart(cells: pl.DataFrame, run: str) -> Spec:
     shown = {"opacity": alt.when(picked).then(alt.value(1.0)).otherwise(alt.value(0.06))}
     base = alt.Chart().encode(x=x, y=y, color=colour)
     marks = base.transform_filter("datum.kind == 'hit' || datum.kind == 'none'").mark_point(filled=True, size=42)
-    ten = alt.Chart().mark_rule(color=INK, opacity=0.6, strokeDash=[3, 2]).encode(y=alt.datum(-1))
+    ten = alt.Chart().transform_aggregate(n="count()").mark_rule(color=INK, opacity=0.6, strokeDash=[3, 2]).encode(y=alt.datum(-1))
     layers = [
         ten,
         base.transform_filter("datum.kind != 'none'")
