@@ -59,13 +59,16 @@ def run(
         say_lines(cells_text(cells))
         _say_the_answer(root)
         say(f"Run folder: {root}")
+    if cells:
+        from forewarn.report.from_run import report_run
+
+        say(f"Report: {report_run(root).with_suffix('.html')}", error=as_json)
     if missing is not None:
         raise missing
 
 
 def _say_the_answer(root: Path) -> None:
-    """The forecasts, of every cell without hits what it had instead, and the report."""
-    from forewarn.report.from_run import report_run
+    """The forecasts, and of every cell without hits what it had instead."""
     from forewarn.report.run_tables import forecasts_table, no_hit_lines
     from forewarn.study import read_results, run_forecasts
     from forewarn.study.forecasts import THRESHOLD
@@ -76,8 +79,6 @@ def _say_the_answer(root: Path) -> None:
         say_tables([forecasts_table(found, THRESHOLD)])
     for line in no_hit_lines(results.cells):
         say(line)
-    if found:
-        say(f"Report: {report_run(root).with_suffix('.html')}")
 
 
 def train_donor(

@@ -5,7 +5,6 @@ Ink is ``currentColor``, which the page's light and dark styles and its print st
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import polars as pl
@@ -13,24 +12,17 @@ import polars as pl
 from forewarn.report import numbers as write
 from forewarn.report import style
 from forewarn.report.frames import ordered_runs, ordered_types
-from forewarn.report.series import known_series
-from forewarn.report.style import SERIES, axis_floor, spread_steps, step_position
+from forewarn.report.series import SERIES, known_series
+from forewarn.report.style import axis_floor, spread_steps, step_position
 from forewarn.report.summary import ESTIMATORS, points
-from forewarn.report.tables import counted_rate, donor_share, estimate_text, study_text
+from forewarn.report.tables import donor_share
 
 Spec = dict[str, Any]
 
 INK = "currentColor"
 PAPER = "var(--paper)"
 """the page's background, by its style sheet"""
-COLOURS = {
-    "truth": INK,
-    "estimate": "var(--estimate)",
-    "brute": "var(--brute)",
-    "study_tokens": "var(--tokens)",
-    "study_words": "var(--words)",
-}
-"""the style sheet's, which are lighter on dark"""
+COLOURS = {key: series.page_colour for key, series in SERIES.items()}
 NO_HIT_DEPTH = 0.9
 ARROW = 0.45
 """length, in decades, of the arrow below an upper bound"""
@@ -79,7 +71,12 @@ def rate_chart(cells: pl.DataFrame, run: str) -> Spec:
     shown = {"opacity": alt.when(picked).then(alt.value(1.0)).otherwise(alt.value(0.06))}
     base = alt.Chart().encode(x=x, y=y, color=colour)
     marks = base.transform_filter("datum.kind == 'hit' || datum.kind == 'none'").mark_point(filled=True, size=42)
-    ten = alt.Chart().transform_aggregate(n="count()").mark_rule(color=INK, opacity=0.6, strokeDash=[3, 2]).encode(y=alt.datum(-1))
+    ten = (
+        alt.Chart()
+        .transform_aggregate(n="count()")
+        .mark_rule(color=INK, opacity=0.6, strokeDash=[3, 2])
+        .encode(y=alt.datum(-1))
+    )
     layers = [
         ten,
         base.transform_filter("datum.kind != 'none'")
@@ -112,25 +109,11 @@ def _tooltip() -> list[Any]:
 
 def _marks(row: dict[str, Any], floor: int) -> list[Spec]:
     """What one cell puts into its panel: a mark a series, with the words of its tooltip."""
-    said = {
-        "truth": counted_rate(row["truth_hits"], row["truth_n"], row["truth_lo"], row["truth_hi"]),
-        "estimate": estimate_text(row),
-        "brute": counted_rate(row["brute_hits"], row["brute_n"], row["brute_lo"], row["brute_hi"]),
-        "study_tokens": study_text(row["study_tokens_log10"], row["study_n"]),
-        "study_words": study_text(row["study_words_log10"], row["study_n"]),
-    }
-    brute = math.log10(row["brute_hits"] / row["brute_n"]) if row["brute_hits"] else None
-    marks = [
-        _mark("estimate", row["log10_p"], row["lo"], row["hi"], math.log10(row["upper_bound"]), floor),
-    ]
-    if row["study_n"] is not None:
-        marks += [
-            _mark(name, row[f"{name}_log10"], None, None, None, floor) for name in ("study_tokens", "study_words")
-        ]
-    for name, value in (("truth", row["truth_log10"]), ("brute", brute)):
-        if row[f"{name}_n"] is not None:
-            low, high = row[f"{name}_lo"], math.log10(row[f"{name}_hi"])
-            marks.append(_mark(name, value, math.log10(low) if low else -math.inf, high, high, floor))
+    readings = {key: series.read(row) for key, series in SERIES.items() if row[series.measured] is not None}
+    marks = []
+    for key, said in readings.items():
+        low, high = said.interval or (None, None)
+        marks.append(_mark(key, said.value, low, high, said.bound, floor))
     more = f"{row['n_hits']} hits of {row['n']}; " + ("resolved" if row["resolved"] else f"unresolved: {row['reason']}")
     return [
         {
@@ -139,7 +122,7 @@ def _marks(row: dict[str, Any], floor: int) -> list[Spec]:
             "step": row["step"],
             "exploit_type": row["exploit_type"],
             "series": SERIES[mark["key"]].label,
-            "says": said[mark["key"]],
+            "says": readings[mark["key"]].says,
             "more": more if mark["key"] == "estimate" else "",
             "hollow": mark["key"] == "estimate" and mark["kind"] == "hit" and not row["resolved"],
         }

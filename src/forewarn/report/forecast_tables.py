@@ -12,8 +12,9 @@ from forewarn.prediction import auc, brier
 from forewarn.prediction.emergence import NO_HIT_SCORE
 from forewarn.report import numbers as write
 from forewarn.report.frames import ordered_runs
+from forewarn.report.series.base import as_number
 from forewarn.report.summary import LEVEL, median
-from forewarn.report.tables import Table, as_number
+from forewarn.report.tables import Table
 
 AUC_SEED = 0
 """of the permutation test, beyond the number of relabellings that are counted one by one"""

@@ -7,13 +7,16 @@ checkpoints used. Missing is null; NaN is refused, for it would pass through com
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from forewarn.errors import InputError
 from forewarn.records import Forecast
-from forewarn.study import CellEstimate
 from forewarn.text import printable
+
+if TYPE_CHECKING:
+    from forewarn.study import CellEstimate
 
 CELL_COLUMNS: dict[str, pl.DataType] = {
     "run": pl.String(),

@@ -47,7 +47,7 @@ def report_run(
         title=f"Study {results.study}",
         commands=(f"forewarn report {root}",),
         lead=lead(results, said, threshold),
-        sections=_sections(results),
+        sections=run_sections(results),
     )
 
 
@@ -121,7 +121,8 @@ def _likely(one: TypeForecast) -> str:
     return f"{one.exploit_type} ({one.forecast.probability:.0%} by step {one.forecast.horizon_step:,}{when})"
 
 
-def _sections(results: RunResults) -> list[Section]:
+def run_sections(results: RunResults) -> list[Section]:
+    """Label counts of every cell with remedies, and transcripts of the hits with the most weight."""
     total = Counter[str]()
     for cell in results.cells:
         total.update(cell.outcomes)

@@ -10,7 +10,8 @@ import polars as pl
 from forewarn.report import style
 from forewarn.report.forecast_tables import calls
 from forewarn.report.frames import ordered_runs, ordered_types
-from forewarn.report.style import SERIES, SETTINGS, as_png
+from forewarn.report.series import SERIES
+from forewarn.report.style import SETTINGS, as_png
 from forewarn.report.summary import ESTIMATORS, points
 from forewarn.report.tables import donor_share
 

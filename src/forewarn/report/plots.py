@@ -12,8 +12,8 @@ import polars as pl
 
 from forewarn.report import style
 from forewarn.report.frames import ordered_types
-from forewarn.report.series import known_series
-from forewarn.report.style import SERIES, SETTINGS, as_png, axis_floor, spread_steps, step_position
+from forewarn.report.series import SERIES, known_series
+from forewarn.report.style import SETTINGS, as_png, axis_floor, spread_steps, step_position
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,8 +86,10 @@ def _rate_panel(panel: Axes, rows: pl.DataFrame, floor: int) -> None:
     for row in rows.iter_rows(named=True):
         _estimate(panel, row, floor)
         _brute(panel, row, floor)
-        for key in ("study_tokens", "study_words") if row["study_n"] is not None else ():
-            value = row[f"{key}_log10"]
+        for key, series in SERIES.items():
+            if series.has_intervals or row[series.measured] is None:
+                continue
+            value = series.read(row).value
             height = floor - NO_HIT_DEPTH if value is None else max(value, floor)
             faint = 0.45 if value is None else 1.0
             mark = SERIES[key].marker if value is None or value >= floor else "v"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,32 +20,8 @@ MUTED = "#6a737d"
 GRID = "#e4e7eb"
 ESTIMATE = "#0072b2"
 TOKENS = "#d55e00"
-WORDS = "#cc79a7"
 BRUTE = "#009e73"
 
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """How one series looks everywhere."""
-
-    key: str
-    label: str
-    colour: str
-    marker: str
-    """matplotlib's letter"""
-    shape: str
-    """Vega's name"""
-    shift: float
-    """of the mark along log10(step), so that neighbours don't cover each other"""
-
-
-SERIES = {
-    "truth": Series("truth", "truth (brute force, many completions)", INK, "_", "stroke", 0.0),
-    "estimate": Series("estimate", "span mixture, 90 % interval", ESTIMATE, "o", "circle", 0.0),
-    "brute": Series("brute", "brute force, same number of completions", BRUTE, "D", "diamond", 0.035),
-    "study_tokens": Series("study_tokens", "study's estimator, tokens", TOKENS, "s", "square", -0.035),
-    "study_words": Series("study_words", "study's estimator, words", WORDS, "^", "triangle-up", -0.055),
-}
 
 DPI = 150
 SETTINGS: Any = {
