@@ -22,7 +22,7 @@ from forewarn.records import UNBOUNDED, Span
 from forewarn.study import read_estimates, run_study
 from forewarn.study.file import StudyTable, Table, read_study_file
 from forewarn.study.from_file import load_study
-from tests.models.tiny import tiny_tokenizer
+from tests.engines.tiny import tiny_tokenizer
 from tests.tiny_world import TinyWorld
 
 PAGE = (Path(__file__).parents[1] / "docs" / "study.md").read_text()
