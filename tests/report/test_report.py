@@ -18,8 +18,10 @@ from forewarn.report import charts, check_cells, check_forecasts, numbers, termi
 from forewarn.report.forecast_tables import call_table, forecast_table, score_table
 from forewarn.report.frames import CELL_COLUMNS
 from forewarn.report.render import as_html, as_markdown
+from forewarn.report.series.base import counted_rate
+from forewarn.report.series.estimate import estimate_text
 from forewarn.report.style import axis_floor, spread_steps
-from forewarn.report.tables import Table, accuracy_table, cell_table, counted_rate, donor_share, estimate_text
+from forewarn.report.tables import Table, accuracy_table, cell_table, donor_share
 from tests.report.example import STEPS, TYPES, example_cells, example_forecasts
 
 COMMANDS = ["forewarn organism build --seed 1", "forewarn demo --seed 1"]
@@ -173,6 +175,12 @@ def test_a_report_of_one_cell_without_truth_or_forecasts(tmp_path: Path) -> None
     text = path.read_text()
     assert "Against the truth" not in text
     assert "Forecasts" not in text
+    assert not [word for word in ("truth", "study", "brute force") if f"| {word}" in text]
+    page = (tmp_path / "report.html").read_text()
+    specs = re.search(r'id="charts">(.*?)</script>', page, flags=re.DOTALL)
+    assert specs
+    assert "span mixture, 90 % interval" in specs.group(1)
+    assert "many completions" not in specs.group(1)
     assert (tmp_path / "rates-rl.png").exists()
 
 
@@ -210,3 +218,22 @@ def test_accuracy_shows_all_four_estimators() -> None:
     ]
     assert table.rows[0][0] == "all judged"
     assert table.rows[1][6] == "has none"
+
+
+def test_nothing_is_drawn_outside_its_panel() -> None:
+    wild = example_cells().with_columns(
+        log10_p=pl.when(pl.col("exploit_type") == "timing_leak").then(-13.0).otherwise("log10_p"),
+        lo=pl.when(pl.col("exploit_type") == "timing_leak").then(-46.0).otherwise("lo"),
+        hi=pl.when(pl.col("exploit_type") == "timing_leak").then(-12.5).otherwise("hi"),
+    )
+    cells = check_cells(wild)
+    assert axis_floor(cells) == -8
+    spec = charts.rate_chart(cells, "rl")
+    rows = spec["data"]["values"]
+    foot = -8 - charts.NO_HIT_DEPTH
+    assert min(row["low"] for row in rows) >= foot
+    assert min(row["high"] for row in rows) >= foot
+    below = [row for row in rows if row["kind"] == "below" and row["key"] == "estimate"]
+    assert {(row["exploit_type"], row["y"]) for row in below} == {("timing_leak", -8)}
+    first, last = spec["spec"]["layer"][1]["encoding"]["x"]["scale"]["domain"]
+    assert all(first < row["x"] < last for row in rows)

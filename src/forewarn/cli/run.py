@@ -60,6 +60,10 @@ def run(
         say_lines(cells_text(cells))
         _say_the_answer(root)
         say(f"Run folder: {root}")
+    if cells:
+        from forewarn.report.from_run import report_run
+
+        say(f"Report: {report_run(root).with_suffix('.html')}", error=as_json)
     if missing is not None:
         raise missing
 

@@ -31,6 +31,7 @@ from forewarn.organism.shipped import MANIFEST, Organism, file_hash
 from forewarn.organism.workers import start_worker
 from forewarn.records import UNBOUNDED, Policy, Span, content_key
 from forewarn.report import write_report
+from forewarn.report.from_run import run_sections
 from forewarn.store import RunFolder, Shards, read_table
 from forewarn.study import (
     Machine,
@@ -38,7 +39,7 @@ from forewarn.study import (
     PlannedSpan,
     Sandboxing,
     Study,
-    read_cells,
+    read_results,
     read_verdicts,
     run_study,
 )
@@ -167,7 +168,8 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
     run_study(study, root / "study", machine=machine, sandboxing=sandboxing, progress=progress)
     rivals = run_rivals(organism, root, donors / DONOR, plan, policy, progress)
     progress("report", 0, 1)
-    measured = Measured(tuple(read_cells(root / "study")), truth, rivals)
+    results = read_results(root / "study")
+    measured = Measured(tuple(results.estimates), truth, rivals)
     levels = isolation_levels(root / "study")
     cells, forecasts = cells_frame(measured), forecasts_frame(measured, plan.seed)
     written = write_report(
@@ -177,6 +179,7 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
         title="forewarn demo: a small model under RL",
         commands=("forewarn demo", "forewarn organism truth"),
         lead=_lead(cells, levels),
+        sections=run_sections(results),
     )
     progress("report", 1, 1)
     return DemoResult(cells, forecasts, written, levels)

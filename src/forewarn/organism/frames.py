@@ -10,8 +10,8 @@ import polars as pl
 
 from forewarn.estimation import clopper_pearson
 from forewarn.organism.recipe import TYPES
-from forewarn.records import Estimate, derived_seed
-from forewarn.report import CELL_COLUMNS, FORECAST_COLUMNS, forecast_row
+from forewarn.records import derived_seed
+from forewarn.report import CELL_COLUMNS, FORECAST_COLUMNS, cell_row, forecast_row
 from forewarn.study import CellEstimate
 from forewarn.study.forecasts import THRESHOLD, cells_by_run, first_call, forecast_from, run_name
 
@@ -35,15 +35,15 @@ def cells_frame(measured: Measured) -> pl.DataFrame:
     rows = []
     for cell in measured.estimates:
         key = (run_name(cell.checkpoint_id, ""), cell.step, cell.exploit_type)
-        rows.append(_cell_row(key, cell.estimate, truth.get(key), measured.rivals.get(key, {})))
+        rows.append(_cell_row(key, cell, truth.get(key), measured.rivals.get(key, {})))
     return pl.DataFrame(rows, schema=CELL_COLUMNS)
 
 
-def _cell_row(key: Key, e: Estimate, truth: dict[str, Any] | None, rival: dict[str, float | None]) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(e, name) for name in CELL_COLUMNS if hasattr(e, name)}
-    row |= dict(zip(("run", "step", "exploit_type"), key, strict=True))
-    row["lo"], row["hi"] = e.interval_log10 if e.interval_log10 is not None else (None, None)
-    row["hits_by_span"] = list(e.hits_by_span)
+def _cell_row(
+    key: Key, cell: CellEstimate, truth: dict[str, Any] | None, rival: dict[str, float | None]
+) -> dict[str, Any]:
+    e = cell.estimate
+    row: dict[str, Any] = cell_row(key[0], key[1], cell)
     if rival:  # drawn here; an estimate without a hit is None
         row["study_n"] = e.n
     row |= {"study_tokens_log10": rival.get("tokens"), "study_words_log10": rival.get("words")}
@@ -55,7 +55,7 @@ def _cell_row(key: Key, e: Estimate, truth: dict[str, Any] | None, rival: dict[s
         seen = int(rng.hypergeometric(hits, drawn - hits, e.n)) if e.n < drawn else hits
         low, high = clopper_pearson(seen, min(e.n, drawn), level=e.level)
         row |= {"brute_hits": seen, "brute_n": min(e.n, drawn), "brute_lo": low, "brute_hi": high}
-    return {name: row.get(name) for name in CELL_COLUMNS}
+    return row
 
 
 def forecasts_frame(measured: Measured, seed: int) -> pl.DataFrame:

@@ -5,7 +5,6 @@ Ink is ``currentColor``, which the page's light and dark styles and its print st
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import polars as pl
@@ -13,16 +12,17 @@ import polars as pl
 from forewarn.report import numbers as write
 from forewarn.report import style
 from forewarn.report.frames import ordered_runs, ordered_types
-from forewarn.report.style import SERIES, axis_floor, spread_steps, step_position
+from forewarn.report.series import SERIES, known_series
+from forewarn.report.style import axis_floor, spread_steps, step_position
 from forewarn.report.summary import ESTIMATORS, points
-from forewarn.report.tables import counted_rate, donor_share, estimate_text, study_text
+from forewarn.report.tables import donor_share
 
 Spec = dict[str, Any]
 
 INK = "currentColor"
 PAPER = "var(--paper)"
 """the page's background, by its style sheet"""
-COLOURS = {key: INK if key == "truth" else series.colour for key, series in SERIES.items()}
+COLOURS = {key: series.page_colour for key, series in SERIES.items()}
 NO_HIT_DEPTH = 0.9
 ARROW = 0.45
 """length, in decades, of the arrow below an upper bound"""
@@ -51,14 +51,17 @@ def rate_chart(cells: pl.DataFrame, run: str) -> Spec:
     floor = axis_floor(cells)
     of_run = cells.filter(pl.col("run") == run)
     rows = [mark for row in of_run.iter_rows(named=True) for mark in _marks(row, floor)]
-    labels = [SERIES[key].label for key in SERIES]
+    known = known_series(cells)
+    labels = [SERIES[key].label for key in known]
     picked = alt.selection_point(fields=["series"], bind="legend")
-    colour = alt.Color("series:N", title=None).scale(domain=labels, range=list(COLOURS.values()))
-    colour = colour.legend(orient="top", columns=2, symbolOpacity=1)
-    shape = alt.Shape("series:N", title=None).scale(domain=labels, range=[s.shape for s in SERIES.values()])
+    colour = alt.Color("series:N", title=None).scale(domain=labels, range=[COLOURS[key] for key in known])
+    colour = colour.legend(orient="top", symbolOpacity=1)
+    shape = alt.Shape("series:N", title=None).scale(domain=labels, range=[SERIES[key].shape for key in known])
     steps = of_run["step"].unique().sort().to_list()
     ticks = [step_position(s) for s in spread_steps(steps)]
-    x = alt.X("x:Q", title="optimizer step").scale(type="log", domain=[ticks[0] / 1.3, ticks[-1] * 1.3], nice=False)
+    x = alt.X("x:Q", title="optimizer step").scale(
+        type="log", domain=[step_position(steps[0]) / 1.3, ticks[-1] * 1.3], nice=False
+    )
     x = x.axis(values=ticks, labelExpr="datum.value < 1 ? '0' : datum.label", format=",d", grid=False)
     y = alt.Y("y:Q", title="exploit rate").scale(domain=[floor - NO_HIT_DEPTH - 0.4, 0.2], nice=False)
     expression = f"datum.value < {floor} ? 'no hit' : {LABELS}"
@@ -68,7 +71,14 @@ def rate_chart(cells: pl.DataFrame, run: str) -> Spec:
     shown = {"opacity": alt.when(picked).then(alt.value(1.0)).otherwise(alt.value(0.06))}
     base = alt.Chart().encode(x=x, y=y, color=colour)
     marks = base.transform_filter("datum.kind == 'hit' || datum.kind == 'none'").mark_point(filled=True, size=42)
+    ten = (
+        alt.Chart()
+        .transform_aggregate(n="count()")
+        .mark_rule(color=INK, opacity=0.6, strokeDash=[3, 2])
+        .encode(y=alt.datum(-1))
+    )
     layers = [
+        ten,
         base.transform_filter("datum.kind != 'none'")
         .mark_rule(strokeWidth=1.4)
         .encode(y="low:Q", y2="high:Q", **shown),
@@ -80,6 +90,9 @@ def rate_chart(cells: pl.DataFrame, run: str) -> Spec:
         .mark_point(shape="triangle-down", filled=True, size=30)
         .encode(y="low:Q", tooltip=_tooltip(), **shown),
         marks.encode(shape=shape, tooltip=_tooltip(), **shown),
+        base.transform_filter("datum.kind == 'below'")
+        .mark_point(shape="triangle-down", filled=False, size=40)
+        .encode(tooltip=_tooltip(), **shown),
         base.transform_filter("datum.hollow").mark_point(filled=True, size=14).encode(color=alt.value(PAPER), **shown),
     ]
     chart = alt.layer(*layers, data=alt.Data(values=rows)).properties(width=270, height=190).add_params(picked)
@@ -96,25 +109,11 @@ def _tooltip() -> list[Any]:
 
 def _marks(row: dict[str, Any], floor: int) -> list[Spec]:
     """What one cell puts into its panel: a mark a series, with the words of its tooltip."""
-    said = {
-        "truth": counted_rate(row["truth_hits"], row["truth_n"], row["truth_lo"], row["truth_hi"]),
-        "estimate": estimate_text(row),
-        "brute": counted_rate(row["brute_hits"], row["brute_n"], row["brute_lo"], row["brute_hi"]),
-        "study_tokens": study_text(row["study_tokens_log10"], row["study_n"]),
-        "study_words": study_text(row["study_words_log10"], row["study_n"]),
-    }
-    brute = math.log10(row["brute_hits"] / row["brute_n"]) if row["brute_hits"] else None
-    marks = [
-        _mark("estimate", row["log10_p"], row["lo"], row["hi"], math.log10(row["upper_bound"]), floor),
-    ]
-    if row["study_n"] is not None:
-        marks += [
-            _mark(name, row[f"{name}_log10"], None, None, None, floor) for name in ("study_tokens", "study_words")
-        ]
-    for name, value in (("truth", row["truth_log10"]), ("brute", brute)):
-        if row[f"{name}_n"] is not None:
-            low, high = row[f"{name}_lo"], math.log10(row[f"{name}_hi"])
-            marks.append(_mark(name, value, math.log10(low) if low else -math.inf, high, high, floor))
+    readings = {key: series.read(row) for key, series in SERIES.items() if row[series.measured] is not None}
+    marks = []
+    for key, said in readings.items():
+        low, high = said.interval or (None, None)
+        marks.append(_mark(key, said.value, low, high, said.bound, floor))
     more = f"{row['n_hits']} hits of {row['n']}; " + ("resolved" if row["resolved"] else f"unresolved: {row['reason']}")
     return [
         {
@@ -123,7 +122,7 @@ def _marks(row: dict[str, Any], floor: int) -> list[Spec]:
             "step": row["step"],
             "exploit_type": row["exploit_type"],
             "series": SERIES[mark["key"]].label,
-            "says": said[mark["key"]],
+            "says": readings[mark["key"]].says,
             "more": more if mark["key"] == "estimate" else "",
             "hollow": mark["key"] == "estimate" and mark["kind"] == "hit" and not row["resolved"],
         }
@@ -139,10 +138,12 @@ def _mark(
         if bound is None:
             foot = floor - NO_HIT_DEPTH
             return {"key": key, "kind": "none", "y": foot, "low": foot, "high": foot}
-        return {"key": key, "kind": "bound", "y": bound, "low": bound - ARROW, "high": bound}
+        top = max(bound, floor)
+        return {"key": key, "kind": "bound", "y": top, "low": max(top - ARROW, floor), "high": top}
     place = max(value, floor)
     bottom = place if low is None else max(low, floor)
-    return {"key": key, "kind": "hit", "y": place, "low": bottom, "high": place if high is None else high}
+    kind = "hit" if value >= floor else "below"
+    return {"key": key, "kind": kind, "y": place, "low": bottom, "high": place if high is None else max(high, floor)}
 
 
 def accuracy_chart(cells: pl.DataFrame) -> Spec:

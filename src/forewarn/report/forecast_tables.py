@@ -12,8 +12,9 @@ from forewarn.prediction import auc, brier
 from forewarn.prediction.emergence import NO_HIT_SCORE
 from forewarn.report import numbers as write
 from forewarn.report.frames import ordered_runs
+from forewarn.report.series.base import as_number
 from forewarn.report.summary import LEVEL, median
-from forewarn.report.tables import Table, as_number
+from forewarn.report.tables import Table
 
 AUC_SEED = 0
 """of the permutation test, beyond the number of relabellings that are counted one by one"""
@@ -47,9 +48,9 @@ def forecast_table(forecasts: pl.DataFrame) -> Table:
         rows=tuple(rows),
         text_columns=2,
         note=(
-            "From: so many checkpoints. Crosses at: median, with its interval, of the step at which the rate passes "
+            "From: checkpoints used. Crosses at: median, with its interval, of the step at which the rate passes "
             "the threshold. Called: the first step at which the monitor calls the type. Seen: the first checkpoint at "
-            "which 64 completions a problem would show the hack at all. — : never, or not known."
+            "which counting the subject's own completions shows the hack. — : never, or not known."
         ),
     )  # fmt: skip
 

@@ -6,11 +6,17 @@ checkpoints used. Missing is null; NaN is refused, for it would pass through com
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import polars as pl
 
 from forewarn.errors import InputError
 from forewarn.records import Forecast
 from forewarn.text import printable
+
+if TYPE_CHECKING:
+    from forewarn.study import CellEstimate
 
 CELL_COLUMNS: dict[str, pl.DataType] = {
     "run": pl.String(),
@@ -59,7 +65,7 @@ FORECAST_COLUMNS: dict[str, pl.DataType] = {
     "step_hi": pl.Float64(),
     "emerged": pl.Boolean(),  # null: not known yet
     "first_call_step": pl.Int64(),  # null: never called
-    "brute_first_step": pl.Int64(),  # step at which 64 completions a problem first show the hack; null: never
+    "brute_first_step": pl.Int64(),  # first step at which counting shows the hack; null: never
     "step_over_10pct": pl.Int64(),
 }
 FORECAST_KEY = ("run", "exploit_type", "n_checkpoints")
@@ -68,9 +74,18 @@ JUDGED_HITS = 20
 """a cell is judged where the truth rests on at least this many hits"""
 
 
+def cell_row(run: str, step: int, cell: CellEstimate) -> dict[str, object]:
+    """An estimate as a row of the frame ``cells``; truth and rivals are null."""
+    e = cell.estimate
+    row: dict[str, object] = {name: getattr(e, name, None) for name in CELL_COLUMNS}
+    row |= {"run": run, "step": step, "exploit_type": cell.exploit_type, "hits_by_span": list(e.hits_by_span)}
+    row["lo"], row["hi"] = e.interval_log10 if e.interval_log10 is not None else (None, None)
+    return row
+
+
 def forecast_row(said: Forecast) -> dict[str, object]:
     """A forecast as a row of the frame ``forecasts``, all but what came of it."""
-    low, high = said.step_interval or (None, None)
+    low, high = (end if math.isfinite(end) else None for end in said.step_interval or (math.inf, math.inf))
     return {
         "run": said.run,
         "exploit_type": said.exploit_type,

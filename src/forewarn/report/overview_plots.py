@@ -10,7 +10,8 @@ import polars as pl
 from forewarn.report import style
 from forewarn.report.forecast_tables import calls
 from forewarn.report.frames import ordered_runs, ordered_types
-from forewarn.report.style import SERIES, SETTINGS, as_png
+from forewarn.report.series import SERIES
+from forewarn.report.style import SETTINGS, as_png
 from forewarn.report.summary import ESTIMATORS, points
 from forewarn.report.tables import donor_share
 
@@ -136,7 +137,7 @@ def lead_plot(forecasts: pl.DataFrame, run: str) -> bytes:
     types = calls(forecasts, run)
     marks = {
         "first_call_step": ("called by forewarn", style.ESTIMATE, "o", -0.12),
-        "brute_first_step": ("64 completions a problem first show it", style.BRUTE, "D", 0.12),
+        "brute_first_step": ("first visible by counting", style.BRUTE, "D", 0.12),
         "step_over_10pct": ("rate passes 10 %", style.TOKENS, "s", 0.0),
     }
     with matplotlib.rc_context(SETTINGS):

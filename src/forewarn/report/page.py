@@ -19,9 +19,11 @@ VEGA_LITE_VERSION = "6.4"
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --soft: #f4f5f7; --line: #d8dce1; --muted: #59626d;
-  --strong: #e8f1f8; --accent: #0072b2; }
+  --strong: #e8f1f8; --accent: #0072b2; --estimate: #0072b2; --tokens: #d55e00; --words: #b4568c; --brute: #00805f;
+  --donor: #fde3cf; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e3e6ea; --paper: #16191d; --soft: #1f2429; --line: #363d45;
-  --muted: #9aa4af; --strong: #17303f; --accent: #58b1e4; } }
+  --muted: #9aa4af; --strong: #17303f; --accent: #58b1e4; --estimate: #58b1e4; --tokens: #f0904a; --words: #e29ac4;
+  --brute: #2cc79b; --donor: #5a3a1e; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 68rem; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
@@ -34,6 +36,14 @@ pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto; border-ra
 .note { color: var(--muted); font-size: .85rem; }
 .scroll, .chart { overflow-x: auto; margin: 1rem 0 .25rem; }
 .chart { color: var(--ink); }
+h1, h2, p, li, summary { overflow-wrap: anywhere; }
+.key { font-size: .85rem; color: var(--muted); } .key span { display: inline-block; margin-right: 1rem; }
+.key svg { width: 14px; height: 14px; margin-right: .35rem; vertical-align: -2px; fill: var(--estimate); }
+.key .line { stroke: var(--estimate); fill: none; stroke-width: 1.5; }
+.key .hollow { stroke: var(--estimate); fill: var(--paper); stroke-width: 1.8; }
+.key .dashed { stroke: var(--ink); stroke-dasharray: 3 2; }
+.transcript { white-space: pre-wrap; overflow-wrap: anywhere; } .donor { background: var(--donor); }
+.channel { font-size: .85rem; color: var(--muted); margin: .5rem 0 -.25rem; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; font-size: 1rem; padding-bottom: .35rem; }
 th { text-align: left; vertical-align: bottom; color: var(--muted); border-bottom: 1px solid var(--line); }
@@ -43,7 +53,8 @@ td { border-bottom: 1px solid var(--soft); }
 tr.strong td { background: var(--strong); font-weight: 600; }
 details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }
 @media print {
-  :root { --ink: #000; --paper: #fff; --soft: #f4f5f7; --line: #ccc; --muted: #444; --strong: #eef4f9; }
+  :root { --estimate: #0072b2; --tokens: #d55e00; --words: #b4568c; --brute: #00805f; --donor: #fde3cf;
+    --ink: #000; --paper: #fff; --soft: #f4f5f7; --line: #ccc; --muted: #444; --strong: #eef4f9; }
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
   .scroll, .chart { overflow: visible; } table { font-size: 6.5pt; }
   td, th { padding-right: .35rem; white-space: normal; }
@@ -51,10 +62,32 @@ details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }
 }
 """
 
+KEY_TO_MARKS = """<p class="key">
+<span><svg viewBox="0 0 14 14"><path d="M7 1V13" class="line"/><circle cx="7" cy="7" r="4"/></svg>resolved</span>
+<span><svg viewBox="0 0 14 14"><path d="M7 1V13" class="line"/><circle cx="7" cy="7" r="3" class="hollow"/></svg>
+unresolved</span>
+<span><svg viewBox="0 0 14 14"><path d="M7 2V9" class="line"/><path d="M3 8H11L7 13Z"/></svg>no hit: upper bound</span>
+<span><svg viewBox="0 0 14 14"><path d="M2 4H12L7 12Z" class="hollow"/></svg>lies below the axis</span>
+<span><svg viewBox="0 0 14 14"><path d="M0 7H14" class="dashed"/></svg>10 %</span>
+</p>
+"""
+"""the marks that the charts' own legends have no place for"""
+
 SCRIPT = """
-for (const [id, spec] of Object.entries(JSON.parse(document.getElementById("charts").textContent))) {
-  vegaEmbed("#" + id, spec, { renderer: "svg", actions: false, tooltip: { theme: "custom" } });
+const charts = Object.entries(JSON.parse(document.getElementById("charts").textContent));
+const most = Object.fromEntries(charts.map(([id, spec]) => [id, spec.columns]));
+function draw() {
+  for (const [id, spec] of charts) {
+    const panel = document.getElementById(id);
+    const width = panel.parentElement.clientWidth;
+    if (most[id]) spec.columns = Math.max(1, Math.min(most[id], Math.floor(width / ((spec.spec.width || 250) + 60))));
+    spec.config.legend.columns = width < 600 ? 1 : 2;
+    vegaEmbed(panel, spec, { renderer: "svg", actions: false, tooltip: { theme: "custom" } });
+  }
 }
+draw();
+let drawn = innerWidth;
+addEventListener("resize", () => { if (Math.abs(innerWidth - drawn) > 40) { drawn = innerWidth; draw(); } });
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(d => { d.open = true; }));
 """
 
@@ -70,6 +103,12 @@ class Section:
     chart: dict[str, Any] | None = None
     """a Vega-Lite specification"""
     tables: tuple[Table, ...] = ()
+    lines: tuple[str, ...] = ()
+    """remarks below the tables"""
+    html: str = ""
+    """markup made by this package, everything of others in it escaped"""
+    key_to_marks: bool = False
+    """whether the marks of rate charts are explained above the chart"""
     folded: bool = False
     """tables behind a click (opened in print)"""
 
@@ -112,11 +151,14 @@ def escape(text: str) -> str:
 
 def _section(section: Section) -> str:
     text = f"<p>{escape(section.text)}</p>" if section.text else ""
-    chart = f'<div class="chart" id="chart-{section.key}"></div>' if section.chart is not None else ""
+    chart = f'<div class="chart"><div id="chart-{section.key}"></div></div>' if section.chart is not None else ""
+    chart = (KEY_TO_MARKS if section.key_to_marks else "") + chart
     tables = "\n".join(as_html(table) for table in section.tables)
     if section.folded:
         tables = f"<details><summary>Every cell</summary>{tables}</details>"
-    return f'\n<section id="{section.key}"><h2>{escape(section.title)}</h2>\n{text}{chart}{tables}</section>\n'
+    lines = "".join(f"<li>{escape(line)}</li>" for line in section.lines)
+    below = (f"<ul>{lines}</ul>" if lines else "") + section.html
+    return f'\n<section id="{section.key}"><h2>{escape(section.title)}</h2>\n{text}{chart}{tables}{below}</section>\n'
 
 
 def _libraries() -> str:

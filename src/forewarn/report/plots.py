@@ -12,7 +12,8 @@ import polars as pl
 
 from forewarn.report import style
 from forewarn.report.frames import ordered_types
-from forewarn.report.style import SERIES, SETTINGS, as_png, axis_floor, spread_steps, step_position
+from forewarn.report.series import SERIES, known_series
+from forewarn.report.style import SETTINGS, as_png, axis_floor, spread_steps, step_position
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ def rate_plot(cells: pl.DataFrame, run: str) -> bytes:
         _axes(grid.flat[0], cells.filter(pl.col("run") == run)["step"].unique().sort().to_list(), floor)
         title = f"Run {style.label(run)}: exploit rate by checkpoint"
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize=8.5)
+        figure.legend(handles=_legend(known_series(cells)), loc="outside lower center", ncols=3, fontsize=8.5)
         return as_png(figure)
 
 
@@ -85,8 +86,10 @@ def _rate_panel(panel: Axes, rows: pl.DataFrame, floor: int) -> None:
     for row in rows.iter_rows(named=True):
         _estimate(panel, row, floor)
         _brute(panel, row, floor)
-        for key in ("study_tokens", "study_words") if row["study_n"] is not None else ():
-            value = row[f"{key}_log10"]
+        for key, series in SERIES.items():
+            if series.has_intervals or row[series.measured] is None:
+                continue
+            value = series.read(row).value
             height = floor - NO_HIT_DEPTH if value is None else max(value, floor)
             faint = 0.45 if value is None else 1.0
             mark = SERIES[key].marker if value is None or value >= floor else "v"
@@ -120,10 +123,11 @@ def _estimate(panel: Axes, row: dict[str, Any], floor: int) -> None:
         _bound(panel, x, math.log10(row["upper_bound"]), colour)
         return
     if row["hi"] is not None:
-        low = max(row["lo"], floor)
-        panel.plot([x, x], [low, row["hi"]], color=colour, linewidth=1.6, zorder=4, solid_capstyle="butt")
+        low, high = max(row["lo"], floor), max(row["hi"], floor)
+        panel.plot([x, x], [low, high], color=colour, linewidth=1.6, zorder=4, solid_capstyle="butt")
     filled = colour if row["resolved"] else "white"
-    panel.plot(x, max(row["log10_p"], floor), "o", color=colour, markerfacecolor=filled, markersize=4.6, zorder=5)
+    mark = "o" if row["log10_p"] >= floor else "v"
+    panel.plot(x, max(row["log10_p"], floor), mark, color=colour, markerfacecolor=filled, markersize=4.6, zorder=5)
 
 
 def _brute(panel: Axes, row: dict[str, Any], floor: int) -> None:
@@ -145,7 +149,7 @@ def _bound(panel: Axes, x: float, top: float, colour: str) -> None:
     panel.plot(x, top, "_", color=colour, markersize=5, markeredgewidth=1.2, zorder=3)
 
 
-def _legend() -> list[Any]:
+def _legend(known: list[str]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     def mark(key: str, **more: Any) -> Line2D:
@@ -160,13 +164,12 @@ def _legend() -> list[Any]:
         return Line2D([], [], **({**options, "label": SERIES[key].label} | more))
 
     hollow = {"markerfacecolor": "white", "label": "the same, unresolved"}
+    rivals = [key for key in known if key not in ("truth", "estimate")]
     return [
-        mark("truth"),
+        *([mark("truth")] if "truth" in known else []),
         mark("estimate"),
         mark("estimate", **hollow),
-        mark("brute"),
-        mark("study_tokens", markeredgewidth=1.2),
-        mark("study_words", markeredgewidth=1.2),
+        *map(mark, rivals),
         Line2D([], [], color=style.MUTED, marker=r"$\downarrow$", linewidth=0, markersize=7,
                label="no hit: upper bound"),
         Line2D([], [], color=style.MUTED, linewidth=0.8, linestyle=(0, (2, 2)), label="10 %: emerged"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,32 +20,8 @@ MUTED = "#6a737d"
 GRID = "#e4e7eb"
 ESTIMATE = "#0072b2"
 TOKENS = "#d55e00"
-WORDS = "#cc79a7"
 BRUTE = "#009e73"
 
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """How one series looks everywhere."""
-
-    key: str
-    label: str
-    colour: str
-    marker: str
-    """matplotlib's letter"""
-    shape: str
-    """Vega's name"""
-    shift: float
-    """of the mark along log10(step), so that neighbours don't cover each other"""
-
-
-SERIES = {
-    "truth": Series("truth", "truth (brute force, many completions)", INK, "_", "stroke", 0.0),
-    "estimate": Series("estimate", "span mixture, 90 % interval", ESTIMATE, "o", "circle", 0.0),
-    "brute": Series("brute", "brute force, same number of completions", BRUTE, "D", "diamond", 0.035),
-    "study_tokens": Series("study_tokens", "study's estimator, tokens", TOKENS, "x", "cross", -0.035),
-    "study_words": Series("study_words", "study's estimator, words", WORDS, "+", "triangle-up", -0.055),
-}
 
 DPI = 150
 SETTINGS: Any = {
@@ -89,8 +64,9 @@ def as_png(figure: Figure) -> bytes:
 
 LONGEST_NAME = 40
 """characters of a name in a picture"""
-LOWEST_FLOOR = -12
-"""log10: no axis reaches lower; what lies below is drawn on the floor"""
+LOWEST_FLOOR = -8
+"""log10: no axis reaches lower, so that a few tiny estimates don't squeeze all others; what lies below is drawn on the
+floor, with a mark that says so"""
 
 
 def axis_floor(cells: pl.DataFrame) -> int:

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from forewarn.report.series import SERIES
+from forewarn.report.series.base import log10
+
 LEVEL = 0.9
 
-ESTIMATORS = {
-    "estimate": "span mixture",
-    "study_tokens": "study, tokens",
-    "study_words": "study, words",
-    "brute": "brute force, same N",
-}
+ESTIMATORS = {key: series.short for key, series in SERIES.items() if key != "truth"}
 """key -> what tables and pictures call it"""
 
 
@@ -76,34 +74,13 @@ class Accuracy:
 
 def points(cells: pl.DataFrame, estimator: str) -> list[Point]:
     """One estimator on the judged cells of a checked frame for which it was drawn."""
-    drawn = {"estimate": "n", "brute": "brute_n"}.get(estimator, "study_n")
-    return [
-        Point(
-            row["truth_log10"],
-            (_log10(row["truth_lo"]), _log10(row["truth_hi"])),
-            *_word(row, estimator),
-        )
-        for row in cells.filter(pl.col("judged") & pl.col(drawn).is_not_null()).iter_rows(named=True)
-    ]
-
-
-def _word(row: dict[str, object], estimator: str) -> tuple[float | None, tuple[float, float] | None]:
-    if estimator == "estimate":
-        value, low, high = _number(row["log10_p"]), _number(row["lo"]), _number(row["hi"])
-        return value, None if low is None or high is None else (low, high)
-    if estimator == "brute":
-        hits, n, low, high = (_number(row[f"brute_{name}"]) for name in ("hits", "n", "lo", "hi"))
-        interval = None if low is None or high is None else (_log10(low), _log10(high))
-        return (math.log10(hits / n) if hits and n else None), interval
-    return _number(row[f"{estimator}_log10"]), None
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _log10(probability: float) -> float:
-    return math.log10(probability) if probability > 0 else -math.inf
+    series = SERIES[estimator]
+    found = []
+    for row in cells.filter(pl.col("judged") & pl.col(series.measured).is_not_null()).iter_rows(named=True):
+        said = series.read(row)
+        interval = said.interval if series.has_intervals else None
+        found.append(Point(row["truth_log10"], (log10(row["truth_lo"]), log10(row["truth_hi"])), said.value, interval))
+    return found
 
 
 def median(values: Iterable[float]) -> float:
@@ -135,7 +112,6 @@ def accuracy(cells: pl.DataFrame, group: str, estimator: str) -> Accuracy:
     intervals = [p.interval for p in seen if p.interval is not None]
     n_covered = sum(p.covers is True for p in seen)
     width = median(high - low for low, high in intervals) if intervals else math.inf
-    has_intervals = estimator in ("estimate", "brute")
     return Accuracy(
         group=group,
         estimator=estimator,
@@ -146,7 +122,9 @@ def accuracy(cells: pl.DataFrame, group: str, estimator: str) -> Accuracy:
         median_error_all=None if math.isinf(ranked) else ranked,
         n_interval=len(intervals),
         n_covered=n_covered,
-        coverage_interval=clopper_pearson(n_covered, len(seen), level=LEVEL) if has_intervals and seen else None,
+        coverage_interval=clopper_pearson(n_covered, len(seen), level=LEVEL)
+        if SERIES[estimator].has_intervals and seen
+        else None,
         median_width=None if math.isinf(width) else width,
     )
 

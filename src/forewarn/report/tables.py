@@ -13,6 +13,10 @@ import polars as pl
 
 from forewarn.report import numbers as write
 from forewarn.report.frames import JUDGED_HITS, ordered_types
+from forewarn.report.series import known_series
+from forewarn.report.series.base import as_number, counted_rate
+from forewarn.report.series.estimate import estimate_text
+from forewarn.report.series.study import study_text
 from forewarn.report.summary import ESTIMATORS, LEVEL, Accuracy, accuracies, certificates
 
 
@@ -30,27 +34,39 @@ class Table:
     """rows that matter most"""
 
 
+CELL_TABLE = {
+    "type": None, "step": None, "truth": "truth", "estimate": None, "estimate / truth": "truth", "certified": None,
+    "hits / N": None, "ESS": None, "top share": None, "k-hat": None, "by donors": None, "study tokens": "study_tokens",
+    "study words": "study_words", "brute force": "brute", "verdict": None,
+}  # fmt: skip
+"""columns, and the series without which each would be empty"""
+AGAINST = (
+    " Truth: brute force, Clopper-Pearson. Brute force: at the same number of completions. The study's estimators have "
+    "no interval."
+)
+
+
 def cell_table(cells: pl.DataFrame, run: str) -> Table:
-    """Every cell of a run: truth, estimate and what is needed to judge it, the study's estimators, brute force."""
+    """Every cell of a run: the estimate and what is needed to judge it, and the truth and rivals that the frame has."""
+    known = known_series(cells)
+    kept = [i for i, series in enumerate(CELL_TABLE.values()) if series is None or series in known]
     rows = []
     for exploit_type in ordered_types(cells):
         of_type = cells.filter((pl.col("run") == run) & (pl.col("exploit_type") == exploit_type)).sort("step")
-        rows += [_cell_row(row) for row in of_type.iter_rows(named=True)]
+        full = map(_cell_row, of_type.iter_rows(named=True))
+        rows += [tuple(row[i] for i in kept) for row in full]
     return Table(
         title=f"Every checkpoint of run {run}",
-        columns=(
-            "type", "step", "truth", "estimate", "estimate / truth", "certified", "hits / N", "ESS", "top share",
-            "k-hat", "by donors", "study tokens", "study words", "brute force", "verdict",
-        ),
+        columns=tuple(name for i, name in enumerate(CELL_TABLE) if i in kept),
         rows=tuple(rows),
         text_columns=1,
         note=(
-            f"Intervals at {LEVEL:.0%}. Truth: brute force, Clopper-Pearson; certified: a lower and an upper "
-            "bound, each one-sided. Top share: the largest part that one completion has in the estimate. By "
-            "donors: the part of the estimate from hits that a donor, rather than brute force, would have "
-            "brought. Brute force: at the same number of completions. The study's estimators have no interval."
-        ),
-    )  # fmt: skip
+            f"Intervals at {LEVEL:.0%}. Certified: a lower and an upper bound, each one-sided. Top share: the largest "
+            "part that one completion has in the estimate. By donors: the part of the estimate from hits that a "
+            "donor, rather than brute force, would have brought."
+        )
+        + (AGAINST if known != ["estimate"] else ""),
+    )
 
 
 def short_cell_table(cells: pl.DataFrame, run: str) -> Table:
@@ -97,35 +113,6 @@ def _without_a_verdict(row: dict[str, object]) -> str:
     return f" ({', '.join(named)})" if named else ""
 
 
-def estimate_text(row: dict[str, object]) -> str:
-    """ "3.2e-4 [1.1e-4, 8.0e-4]"; without a hit, the certified upper bound."""
-    value = as_number(row["log10_p"])
-    if value is None:
-        return no_hit(as_number(row["upper_bound"]))
-    low, high = as_number(row["lo"]), as_number(row["hi"])
-    tail = write.log_interval(low, high) if low is not None else "(no honest interval)"
-    return f"{write.log_rate(value)} {tail}"
-
-
-def counted_rate(hits: object, n: object, low: object, high: object) -> str:
-    """A rate from counts with its interval; without a hit, the interval's upper end; "—" where nothing was drawn."""
-    if not isinstance(hits, int) or not isinstance(n, int) or not n:
-        return write.NONE
-    if hits == 0:
-        return no_hit(as_number(high))
-    return f"{write.rate(hits / n)} {write.interval(as_number(low), as_number(high))}"
-
-
-def no_hit(bound: float | None) -> str:
-    return f"{write.NO_HIT}, < {write.rate(bound)}"
-
-
-def study_text(log10_p: object, n: object) -> str:
-    if n is None:
-        return write.NONE
-    return write.NO_HIT if log10_p is None else write.log_rate(as_number(log10_p))
-
-
 def donor_share(row: dict[str, object]) -> float | None:
     """Share of the estimate from hits that donors reach; None without an estimate."""
     covered, uncovered = as_number(row["covered_log10_p"]), as_number(row["uncovered_log10_p"])
@@ -134,11 +121,6 @@ def donor_share(row: dict[str, object]) -> float | None:
     if covered is None or uncovered is None:
         return 0.0 if covered is None else 1.0
     return float(1 / (1 + 10 ** min(uncovered - covered, 300.0)))
-
-
-def as_number(value: object) -> float | None:
-    """A frame's value as a float; None for null."""
-    return float(value) if isinstance(value, int | float) else None
 
 
 def accuracy_table(cells: pl.DataFrame) -> Table:

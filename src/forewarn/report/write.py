@@ -15,6 +15,7 @@ from forewarn.report.forecast_tables import call_table, forecast_table, score_ta
 from forewarn.report.frames import check_cells, check_forecasts, ordered_runs
 from forewarn.report.page import Section, page
 from forewarn.report.render import as_markdown, as_rich
+from forewarn.report.series import known_series
 from forewarn.report.tables import Table, accuracy_table, cell_table, certificate_table, short_cell_table
 from forewarn.store import write_table, write_whole
 from forewarn.text import markdown, printable
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 HOW_TO_READ = (
-    "The line: the truth, by brute force with many completions, with its interval. Blue: the span mixture with "
-    "its 90 % interval, hollow where its verdict is unresolved. Green: brute force with as many completions as "
-    "the mixture had. Orange and pink: the study's pooled prefix estimator on the same completions. An arrow down"
-    " from a bar is an upper bound of a cell without a hit; at the foot stand the cells in which the study's "
-    "estimator had none; a triangle on the lowest line lies below it."
+    "Blue: the span mixture with its 90 % interval, hollow where its verdict is unresolved. An arrow down from a bar "
+    "is an upper bound of a cell without a hit; a triangle on the lowest line lies below it. Dashed: 10 %."
 )
+AGAINST = (
+    " The line: the truth, by brute force with many completions, with its interval. Green: brute force with as many "
+    "completions as the mixture had. Orange and pink: the study's pooled prefix estimator, on as many completions, "
+    "which it draws itself; at the foot stand the cells in which it had no hit."
+)
+"""added where truth or rivals are known"""
 DONORS = (
     "Each hit has a chance rho that brute force, not a donor, would have brought it. The part of an estimate from"
     " hits with rho below 1/2 is within the donors' reach; the rest only brute force sees, and is as uncertain as"
@@ -53,10 +57,12 @@ def write_report(
     title: str,
     commands: Sequence[str],
     lead: Sequence[str] = (),
+    sections: Sequence[Section] = (),
 ) -> Path:
     """Write the report of ``cells`` and ``forecasts`` (columns: ``frames.py``) into ``folder``; returns ``report.md``.
 
-    ``commands``: the command lines that make it again; ``lead``: opening paragraphs. Raises InputError for unusable
+    ``commands``: the command lines that make it again; ``lead``: opening paragraphs; ``sections``: more of the page, at
+    its end, of which the Markdown takes text, tables and lines. Raises InputError for unusable
     frames and StoreError where the folder can't be written.
     """
     checked = check_cells(cells)
@@ -72,8 +78,8 @@ def write_report(
     write_table(folder / "cells.parquet", checked)
     write_table(folder / "forecasts.parquet", said)
     words = _Words(title, tuple(lead), tuple(commands))
-    write_whole(folder / "report.html", page(title, lead, _sections(checked, said), commands).encode())
-    write_whole(folder / "report.md", _markdown(checked, said, words, set(pictures)).encode())
+    write_whole(folder / "report.html", page(title, lead, [*_sections(checked, said), *sections], commands).encode())
+    write_whole(folder / "report.md", _markdown(checked, said, words, set(pictures), sections).encode())
     return folder / "report.md"
 
 
@@ -98,7 +104,14 @@ def _accuracy(cells: pl.DataFrame) -> tuple[Table, ...]:
 
 
 def _forecasts(said: pl.DataFrame) -> tuple[Table, ...]:
-    return (call_table(said), score_table(said), forecast_table(said)) if len(said) else ()
+    if not len(said):
+        return ()
+    known = said["emerged"].is_not_null().any() and said["score"].is_not_null().any()
+    return (call_table(said), score_table(said), forecast_table(said)) if known else (forecast_table(said),)
+
+
+def _how_to_read(cells: pl.DataFrame) -> str:
+    return HOW_TO_READ + (AGAINST if known_series(cells) != ["estimate"] else "")
 
 
 def _sections(cells: pl.DataFrame, said: pl.DataFrame) -> list[Section]:
@@ -109,14 +122,17 @@ def _sections(cells: pl.DataFrame, said: pl.DataFrame) -> list[Section]:
     for i, run in enumerate(ordered_runs(cells)):
         anchor = "run-" + "".join(c if c.isalnum() else "-" for c in run)
         chart, table = charts.rate_chart(cells, run), cell_table(cells, run)
-        sections.append(Section(anchor, f"Run {run}", "" if i else HOW_TO_READ, chart, (table,), folded=True))
+        text = "" if i else _how_to_read(cells)
+        sections.append(Section(anchor, f"Run {run}", text, chart, (table,), key_to_marks=True, folded=True))
     if len(said):
         sections.append(Section("forecasts", "Forecasts", EARLY, tables=_forecasts(said)))
     sections.append(Section("donors", "What donors reach", DONORS, charts.donor_chart(cells)))
     return sections
 
 
-def _markdown(cells: pl.DataFrame, said: pl.DataFrame, words: _Words, pictures: set[str]) -> str:
+def _markdown(
+    cells: pl.DataFrame, said: pl.DataFrame, words: _Words, pictures: set[str], sections: Sequence[Section]
+) -> str:
     def picture(name: str, alt: str) -> list[str]:
         return [f"![{markdown(alt)}]({quote(name)})"] if name in pictures else []
 
@@ -127,7 +143,7 @@ def _markdown(cells: pl.DataFrame, said: pl.DataFrame, words: _Words, pictures: 
         parts += map(as_markdown, accuracy)
     for i, run in enumerate(ordered_runs(cells)):
         parts += [f"## Run {markdown(run)}", *picture(_picture("rates", run), f"exploit rates of run {run}")]
-        parts += [] if i else [HOW_TO_READ]
+        parts += [] if i else [_how_to_read(cells)]
     if len(said):
         parts += ["## Forecasts", EARLY]
         for run in ordered_runs(said):
@@ -135,4 +151,8 @@ def _markdown(cells: pl.DataFrame, said: pl.DataFrame, words: _Words, pictures: 
         parts += map(as_markdown, _forecasts(said))
     parts += ["## What donors reach", *picture("donors.png", "share of each estimate that donors reach"), DONORS]
     parts += ["## Every cell", *(as_markdown(cell_table(cells, run)) for run in ordered_runs(cells))]
-    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+    for section in sections:
+        if section.tables:
+            parts += [f"## {markdown(section.title)}", markdown(section.text), *map(as_markdown, section.tables)]
+            parts += [f"- {markdown(line)}" for line in section.lines]
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
