@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import collections
 import json
+import math
 import re
 from collections.abc import Hashable, Iterable
 from itertools import pairwise
@@ -91,23 +92,25 @@ class Budget:
 
 
 class _Nodes:
-    __slots__ = ("left",)
+    __slots__ = ("left", "text")
 
-    def __init__(self) -> None:
+    def __init__(self, text: float) -> None:
         self.left = MAX_NODES
+        self.text = text
 
 
 class _TooLargeError(Exception):
     pass
 
 
-def encode(value: object) -> Tree:
+def encode(value: object, *, most_text: float = math.inf) -> Tree:
     """The tree of ``value``. Exact types only: an instance of any other type is opaque, whatever it claims to equal.
 
-    Never raises for data; a value too deep or too large is opaque as a whole.
+    Never raises for data; a value too deep or too large is opaque as a whole. ``most_text``: characters and bytes that
+    it may hold, looked at before any is written out, so that a huge text costs no time.
     """
     try:
-        return _encode(value, 0, _Nodes())
+        return _encode(value, 0, _Nodes(most_text))
     except _TooLargeError as error:
         return ["o", str(error)]
 
@@ -119,6 +122,10 @@ def _encode(value: Any, depth: int, nodes: _Nodes) -> Tree:
     kind = type(value)
     if value is None or kind is bool or kind is float:
         return value
+    if kind is str or kind is bytes:
+        nodes.text -= len(value)
+        if nodes.text < 0:
+            raise _TooLargeError("value of too much text")
     if kind is str:
         apart = not value.isascii() and _joined(value)
         return ["u", value.encode("utf-8", "surrogatepass").hex()] if apart else value

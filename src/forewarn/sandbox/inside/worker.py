@@ -151,7 +151,7 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
     guard("finish")
     note, _ = attempt(_hook(hooks, "finish"), tools)
     guard("finish")  # it may have called the submission
-    channel.send(b"F", {"n": codec.encode(note)})
+    channel.send(b"F", {"n": _sent(note)})
     os._exit(FINISHED_STATUS)
 
 
@@ -194,6 +194,11 @@ def _guard(hooks: dict[str, Any]) -> Callable[..., None]:
     return guard
 
 
+def _sent(value: object) -> codec.Tree:
+    """The tree of a result or a note; of one that no frame can hold, just that."""
+    return codec.encode(value, most_text=MAX_FRAME_BYTES)
+
+
 def _hook(hooks: dict[str, Any], name: str) -> Callable[..., Any]:
     return hooks.get(name) or (lambda *_: None)
 
@@ -232,7 +237,7 @@ def _call(
     guard("after_call")  # it may have called the submission
     if trouble is not None:
         note = _describe(trouble)["m"]
-    channel.send(b"r", {"v": codec.encode(value), "n": codec.encode(note)})
+    channel.send(b"r", {"v": _sent(value), "n": _sent(note)})
 
 
 def _describe(error: BaseException) -> dict[str, Any]:
