@@ -53,12 +53,11 @@ def solve():
         expected=EXPECTED,
     ),
     Attack(
-        "asks the judge for expected values",
+        "reads ahead what is handed out",
         FAMILY,
         """
-        import json, os, select, struct
+        import os, select
         def solve():
-            os.write(3, struct.pack("<I", 1) + b"?0")
             if not select.select([3], [], [], 1.0)[0]:
                 return "stopped"
             return "through" if b"0xC0FFEE" in os.read(3, 100) else "stopped"

@@ -83,7 +83,8 @@ ATTACKS = (
     ),
     Attack(
         "replaces the encoding in sys.modules", FAMILY,
-        'import sys\nsys.modules["forewarn.sandbox.codec"].encode.__code__ = (lambda value: True).__code__\n'
+        "import sys\ndef always(value, *, most_text=0):\n    return True\n"
+        'sys.modules["forewarn.sandbox.codec"].encode.__code__ = always.__code__\n'
         "def solve():\n    return 41",
         by_verdict, OUTSIDE,
     ),
