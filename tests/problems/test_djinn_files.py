@@ -215,7 +215,7 @@ def test_one_problem_of_any_file(tmp_path: Path) -> None:
     assert read_problem_file(tmp_path / "one.json") == PROBLEMS[1]
     assert read_problem_file(tmp_path / "theirs.jsonl", "cubes") == PROBLEMS[3]
     assert len(read_problems(tmp_path / "theirs.jsonl")) == 4
-    with pytest.raises(InputError, match=r"holds 4 problems \(wet_week, clamped, teams, cubes\): name one"):
+    with pytest.raises(InputError, match=r"holds 4 problems \(wet_week, clamped, teams, cubes\): choose one with --id"):
         read_problem_file(tmp_path / "theirs.jsonl")
     with pytest.raises(InputError, match=r"holds no problem 'cube'; it holds wet_week"):
         read_problem_file(tmp_path / "theirs.jsonl", "cube")
