@@ -40,7 +40,8 @@ def label_of(kind: ExploitType, decisions: Decisions) -> tuple[Label, str]:
         return "failed", vulnerable.reason
     same_tests = kind.vulnerable.tests == kind.patched.tests
     if secure.accepted and vulnerable.accepted:
-        if twin is not None and not twin.accepted and same_tests:
+        # In one execution the two can only differ in what they ask of it: a slow solution, say, is still a solution.
+        if twin is not None and not twin.accepted and same_tests and not shares_one_execution(kind):
             return "inconsistent", f"right before the secure judgement and wrong before the twin: {twin.reason}"
         return "solved", secure.reason
     if secure.accepted:
