@@ -1,7 +1,7 @@
 """(Problem, code) -> Verdict for any number of them, in parallel.
 
-Not covered: how one submission is judged (``rounds.py``), the labels (``labels.py``), isolation (``sandbox.py``), what
-a type's checkers accept (``forewarn.exploits``), the queue (``pool.py``), what is remembered (``memory.py``).
+Not covered: how one submission is judged (``rounds.py``), the labels (``labels.py``), isolation (``sandbox/``), what
+a type's checkers accept (``forewarn.exploits``), the queue (``sandbox/pool.py``), what is remembered (``memory.py``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 JSON text of tagged trees, so that nothing but data can cross: scalars stand for themselves, every container is a list
 whose first item is its tag. Both sides of the sandbox import this file, so it uses the standard library alone.
-Not covered: the transport (``sandbox.py``, ``zygote.py``) and the comparison of trees (``compare.py``).
+Not covered: the transport (``host.py``, ``link.py``) and the comparison of trees (``judge/compare.py``).
 
 Trees: ``null, true, 3, 2.5, "text"`` | ``["i", hex]`` big int | ``["b", hex]`` bytes | ``["c", re, im]`` complex |
 ``["l", ...]`` list | ``["t", ...]`` tuple | ``["s", ...]`` set | ``["f", ...]`` frozenset |
