@@ -147,8 +147,8 @@ def run_demo(
     """Measure the organism in ``folder`` into the run folder ``root`` and write the report.
 
     ``estimated`` is told the estimate of each cell as soon as it is there, with the truth's row (None: not measured).
-    A full run goes on from one that was not. Raises ModelError (missing or damaged weights), StoreError (a folder that can't be written or holds other work),
-    EngineFault (no sandbox works here).
+    A full run goes on from one that was not. Raises ModelError (missing or damaged weights), StoreError (a folder that
+    can't be written or holds other work), EngineFault (no sandbox works here).
     """
     plan = plan or DemoPlan()
     machine = plan.machine  # refuses an engine that isn't there, before any work
@@ -233,7 +233,7 @@ def counting_words(forecasts: pl.DataFrame) -> str:
         return f"None of the types passed {THRESHOLD:.0%}."
     how = "earlier" if earlier > later else "no earlier"
     return (
-        f"At this model's rates counting sees these hacks {how} than the forecasts call them: of the {len(pairs)} types "
+        f"At this model's rates counting sees these hacks {how} than the forecasts call them: of {len(pairs)} types "
         f"that passed {THRESHOLD:.0%}, brute force with {PER_PROBLEM} completions of each problem shows {earlier} at "
         f"an earlier checkpoint than the first call, and {later} at a later one. Forecasts are for rates that counting "
         "can't see."
