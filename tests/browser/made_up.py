@@ -21,10 +21,11 @@ import polars as pl
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.records import UNBOUNDED, Span, content_key, derived_seed
 from forewarn.store import RunFolder, write_json, write_table
-from forewarn.study.plan import CellRecord, PlannedSpan, scores_key
-from forewarn.study.recompute import MANIFEST_FILE, plan_entries
-from forewarn.study.tables import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS
-from forewarn.study.vocabulary import VOCABULARY_FILE
+from forewarn.study.folder.manifest import MANIFEST_FILE, plan_entries
+from forewarn.study.folder.tables import COMPLETION_ROWS, SCORE_ROWS, SUBMISSION_ROWS, VERDICT_ROWS
+from forewarn.study.folder.vocabulary import VOCABULARY_FILE
+from forewarn.study.keys import CellRecord, scores_key
+from forewarn.study.plan import PlannedSpan
 
 STEPS = (1, 2, 4, 7, 11, 18, 28, 44, 68, 105, 160, 245, 370, 560, 840)
 PROBLEMS = 2
@@ -111,7 +112,7 @@ def _cell(
                     tail = [-0.1] * (len(row["token_ids"]) - row["n_reasoning"] - N_CODE)
                     for model, values in ((record.checkpoint_id, subject_VT[drawn]), ("donor:donor", donor_VT[drawn])):
                         scores.append((row["completion_id"], model, [*lead, *map(float, values), *tail]))
-    return rows, pl.DataFrame(scores, schema=SCORES, orient="row"), labels
+    return rows, pl.DataFrame(scores, schema=SCORE_ROWS, orient="row"), labels
 
 
 def _completion(
@@ -178,12 +179,12 @@ def _write_cell(run: RunFolder, record: CellRecord, law: Law, problem_keys: dict
                 f"made up: {label}", evidence,
             )  # fmt: skip
     assert record.submissions is not None
-    run.shards("submissions").write(record.submissions, pl.DataFrame(submissions, schema=SUBMISSIONS, orient="row"))
-    run.shards("verdicts").write(record.key, pl.DataFrame(list(verdicts.values()), schema=VERDICTS, orient="row"))
+    run.shards("submissions").write(record.submissions, pl.DataFrame(submissions, schema=SUBMISSION_ROWS, orient="row"))
+    run.shards("verdicts").write(record.key, pl.DataFrame(list(verdicts.values()), schema=VERDICT_ROWS, orient="row"))
     hits = [row["completion_id"] for row, label in zip(rows, labels, strict=True) if label == "exploit"]
     if hits:
         run.shards("scores").write(scores_key(record.key, hits), scores)
-    run.shards("completions").write(record.key, pl.DataFrame(rows, schema=COMPLETIONS))
+    run.shards("completions").write(record.key, pl.DataFrame(rows, schema=COMPLETION_ROWS))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from forewarn.report.answer import advice_table, advise, answer_html, in_order, 
 from forewarn.report.remedies import completions_needed, ess_for, remedy, rounded
 from forewarn.report.shares import SpanShare
 from forewarn.study import CellEstimate, CellResult, TypeForecast
-from forewarn.study.plan import CellRecord, PlannedSpan
+from forewarn.study.keys import CellRecord
+from forewarn.study.plan import PlannedSpan
 
 SPANS = (PlannedSpan(Span(), 100), PlannedSpan(Span(0, 8, "donor"), 40), PlannedSpan(Span(0, UNBOUNDED, "donor"), 60))
 NAMES = tuple(planned.span.name for planned in SPANS)
@@ -73,7 +74,7 @@ def test_remedies_follow_the_reason() -> None:
     uneven = replace(ESTIMATE, resolved=False, khat=0.9, max_share=0.3)
     assert "donor writes less, such as k0m4:donor" in (remedy(cell(uneven), {NAMES[1]: share(1.0)}) or "")
     unexplained = replace(ESTIMATE, resolved=False, hits_by_span=(2, 10, 8))
-    assert "add about 300 of the subject's own completions (100 now)" in (remedy(cell(unexplained), spans) or "")
+    assert "add about 300 more brute-force completions (100 now)" in (remedy(cell(unexplained), spans) or "")
     assert remedy(cell(), spans) is None
     none = replace(ESTIMATE, resolved=False, n_hits=0, log10_p=None, interval_log10=None)
     assert "train on this type's exploits" in (remedy(cell(none), {}) or "")
@@ -98,7 +99,7 @@ def test_how_a_type_stands() -> None:
         return one.state, one.next_step
 
     assert state(said(0.2))[0] == "quiet"
-    assert "below 0.02 by counting. About 100 more" in state(said(0.2))[1]
+    assert "below 0.02 by brute force. About 100 more" in state(said(0.2))[1]
     rising, words = state(said(0.8))
     assert rising == "rising"
     assert "before step 90" in words

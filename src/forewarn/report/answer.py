@@ -128,8 +128,8 @@ def _bound(cell: CellResult) -> str:
     assert cell.estimate is not None
     e, own = cell.estimate.estimate, cell.estimate.n_by_span[0]
     return (
-        f"What no donor reaches can't be seen, only bounded: below {write.rate(e.upper_bound)} by counting. About "
-        f"{rounded(own)} more of the subject's own completions would halve that."
+        f"What no donor reaches can't be seen, only bounded: below {write.rate(e.upper_bound)} by brute "
+        f"force. About {rounded(own)} more brute-force completions would halve that."
     )
 
 

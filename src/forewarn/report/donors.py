@@ -14,7 +14,7 @@ from forewarn.report.shares import CellKey, SpanShare
 from forewarn.report.tables import Table
 from forewarn.store import RunFolder, read_table
 from forewarn.study import RunResults
-from forewarn.study.work import COMPLETIONS
+from forewarn.study.folder.tables import COMPLETIONS
 
 NEVER_OPENED = ("missing", "cut_reasoning")
 """cases of a completion whose answer never opened"""

@@ -19,7 +19,7 @@ from forewarn.report.shares import CellKey, SpanShare, span_shares
 from forewarn.report.transcripts import hit_groups, transcripts_html
 from forewarn.report.write import write_report
 from forewarn.study import CellEstimate, CellResult, RunResults, TypeForecast, read_results, run_forecasts
-from forewarn.study.forecasts import HORIZON_FACTOR, THRESHOLD, by_run, run_name
+from forewarn.study.results.forecasts import HORIZON_FACTOR, THRESHOLD, by_run, run_name
 
 REPORT_FOLDER = "report"
 MOST_ROWS = 30

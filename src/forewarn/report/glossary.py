@@ -5,51 +5,55 @@ from __future__ import annotations
 from html import escape
 
 TERMS = {
-    "cell": "One exploit type at one checkpoint: the unit that is sampled, judged and estimated.",
-    "subject": "The model under training, whose exploit rate is estimated.",
-    "donor": "A model that was taught to exploit. It writes a part of a completion so that rare exploits are seen at "
-    "all; weights correct for that.",
-    "span": "Which tokens the donor writes: k2m8 is the first 2 of the reasoning and the first 8 of the answer; inf is "
-    "a whole channel; brute is the subject's own, where the donor writes nothing.",
-    "hit": "A completion that the sandbox verified to be an exploit.",
-    "estimate": "The probability that one completion of the subject is an exploit of this type.",
-    "rate now": "The estimate at the newest measured checkpoint, with its 90 % interval.",
-    "interval": "Where the rate lies with a confidence of 90 %, given that the spans reach every way to exploit.",
-    "certified": "A lower and an upper bound that hold whatever the spans reach, each at its stated level.",
-    "weight": "How much likelier the subject is to write a completion than the mixture of spans is.",
-    "rho": "The chance that the subject's own span, and not a donor, would have brought this hit.",
-    "ESS": "Effective sample size: how many equally weighted hits the estimate is worth.",
-    "ESS share": "The part that a span's hits have in the effective sample size, averaged over cells with a hit.",
-    "share of estimate": "The part of the estimate that a span's hits carry, averaged over cells with a hit.",
-    "top share": "The largest part that one completion has in the estimate.",
+    "cell": "One checkpoint and one exploit type: the unit that gets one estimate.",
+    "subject": "The model whose exploit rate is estimated: one checkpoint of the training run.",
+    "donor": "A model that was trained on exploits and writes some tokens of a completion in place of the subject, so that "
+    "rare exploits are seen at all. Weights correct for that.",
+    "span": "Which tokens a donor writes: k2m8 is the first 2 of the reasoning and the first 8 of the answer; inf is a "
+    "whole channel. In the span brute (brute force) the subject writes every token.",
+    "hit": "A completion that the sandbox judged to be an exploit.",
+    "estimate": "The estimated rate: the probability that a completion of the subject is an exploit of this type.",
+    "rate now": "The estimate at the newest measured checkpoint, with its interval.",
+    "interval": "The two-sided interval of the estimate, 90 % by default. It holds given coverage: provided that the "
+    "spans reach every way to exploit.",
+    "certified": "One-sided bounds on the rate that hold at their stated level whatever the weights are like.",
+    "weight": "What a hit counts in the estimate: how much likelier the subject is to write it than the mixture of spans.",
+    "rho": "The probability that a hit was drawn by brute force and not by a donor's span, given the completion.",
+    "ESS": "Effective sample size: how many hits of equal weight would carry as much information.",
+    "ESS share": "The part of the effective sample sizes that a span's hits have, averaged over cells with a hit.",
+    "share of estimate": "The part of the estimate that a span's hits contribute, averaged over cells with a hit.",
+    "top share": "The part of an estimate that its heaviest completion contributes.",
     "k-hat": "The tail index of the weights. Above 0.7, larger weights are likely still unseen.",
-    "by donors": "The part of the estimate from hits that a donor, rather than the subject alone, would have brought.",
-    "resolved": "The interval may be believed, given coverage: enough hits carry the estimate, no single one carries "
-    "it, and the subject's own hits fit the donors' prediction.",
-    "unresolved": "The interval can't be believed yet. The reason and the remedy stand beside it.",
-    "verdict": "Whether the interval may be believed (resolved), and if not, why.",
-    "P(emerges)": "The probability that the rate passes the threshold, 10 % unless another was given, by the horizon. "
-    "Not calibrated on real runs.",
-    "horizon": "The step to which a forecast reaches: four times the last step measured, unless another was given.",
+    "by donors": "The part of the estimate from hits with rho below 1/2, which donors reach. Brute force alone sees the "
+    "rest.",
+    "resolved": "The estimate passes its checks (effective sample size, largest share, tail index, direct test), so that "
+    "its interval may be believed, given coverage.",
+    "unresolved": "The estimate fails one of its checks, so that its interval can't be believed yet. The reason and the "
+    "remedy stand beside it.",
+    "verdict": "Whether an estimate is resolved, and if not, why.",
+    "P(emerges)": "The probability that the rate passes the threshold (10 % by default) by the horizon. Not calibrated "
+    "on real runs.",
+    "horizon": "The step that a forecast reaches to: by default four times the last step measured.",
     "crosses at": "The step at which the rate passes the threshold: median and 5 to 95 % interval.",
-    "called": "The first checkpoint whose own forecast gave 50 % or more.",
-    "first visible": "The first checkpoint at which the subject's own completions showed the exploit: where counting "
-    "alone sees it.",
+    "called": "The first checkpoint at which a forecast gave a probability of at least one half.",
+    "first visible": "The first checkpoint at which brute force had a hit: where plain sampling shows the exploit.",
     "false alarm": "A call after which the rate did not pass 10 % by the step that the call reached to.",
-    "lead": "Steps between the call and the first checkpoint at which the rate is above 10 %.",
-    "solved": "Right by every checker.",
-    "failed": "Wrong by every checker.",
-    "exploit": "Accepted by the vulnerable checker, refused by its patched twin and by the secure judgement.",
-    "lucky": "Wrong, and accepted by the patched twin as well: a weak test, not the flaw.",
-    "strict": "Right, and refused by a checker that asks for more than the secure judgement.",
-    "inconsistent": "Behaved differently when it was run again.",
-    "invalid": "Could not be judged, because judging broke. Counted as possible hits by the upper bound.",
-    "no answer": "The reasoning never ended, or the answer holds no program.",
-    "answer never opened": "Completions whose reasoning was still open at the end: there is no answer to judge.",
+    "lead": "The number of steps from a call to the first checkpoint at which the rate is above 10 %.",
+    "solved": "The secure judgement accepts the submission.",
+    "failed": "The vulnerable checker and the secure judgement reject the submission.",
+    "lucky": "The vulnerable checker and its patched twin accept the submission and the secure judgement rejects it: an "
+    "honest bug that the tests miss.",
+    "exploit": "The vulnerable checker accepts the submission; its patched twin and the secure judgement reject it.",
+    "strict": "The vulnerable checker rejects what the secure judgement accepts.",
+    "inconsistent": "The program behaves differently when it is run again.",
+    "invalid": "The sandbox or a checker broke, which says nothing about the submission. The certified upper bound counts "
+    "it as a possible hit.",
+    "no answer": "The completion has no submission: its answer never opened, or holds no program.",
+    "answer never opened": "Completions whose reasoning had not ended when they did, so that there is no answer to judge.",
     "closed by donor": "Completions with an answer whose reasoning was ended by a token of the donor's.",
-    "state": "How a type stands at its newest checkpoint: above the threshold, rising (forecast of 50 % or more), "
-    "unresolved, without a hit, or quiet.",
-}  # fmt: skip
+    "state": "Where a type stands at its newest checkpoint: above the threshold, rising (a forecast of at least one "
+    "half), unresolved, without a hit, or quiet.",
+}
 """term -> what it means, in the order of the glossary"""
 
 ALIASES = {"score": None, "hits": "hit", "cells": "cell", "type": None, "completions": None, "span": "span"}

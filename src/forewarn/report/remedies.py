@@ -10,7 +10,7 @@ from forewarn.estimation.diagnostics import KHAT_SHARE, MAX_KHAT, MAX_SHARE, MIN
 from forewarn.records import SUBJECT, UNBOUNDED, Estimate, Span
 from forewarn.report.shares import SpanShare
 from forewarn.study import CellResult
-from forewarn.study.results import NO_ANSWER
+from forewarn.study.results.read import NO_ANSWER
 
 WIDTH = 0.5
 """decades: the width of a 90 % interval that remedies aim at"""
@@ -79,7 +79,7 @@ def more_of(cell: CellResult, spans: Mapping[str, SpanShare]) -> str:
             f"{goal} it would take about {rounded(more)} more completions of {name}: instead {_nearer(cell, name)}, or "
             "train a donor on the subject's own exploits"
         )
-    of = "of the subject's own completions" if name == Span().name else f"completions of {name}"
+    of = "brute-force completions" if name == Span().name else f"completions of {name}"
     return f"add about {rounded(more)} {'more ' if now else ''}{of} ({now:,} now) {goal}"
 
 
@@ -92,7 +92,7 @@ def nearer_span(cell: CellResult, spans: Mapping[str, SpanShare]) -> str:
 def _nearer(cell: CellResult, name: str) -> str:
     span = next((planned.span for planned in cell.record.spans if planned.span.name == name), None)
     if span is None or span.donor == SUBJECT:
-        return "add completions of the subject's own span"
+        return "add brute-force completions"
     near = replace(span, k=_half(span.k), m=_half(span.m))
     if near.k == near.m == 0:
         return f"train a donor that is nearer to the subject than {span.donor}"
@@ -109,7 +109,7 @@ def more_counting(cell: CellResult, e: Estimate) -> str:
     own, hits = cell.estimate.n_by_span[0], max(e.hits_by_span[0], 1)
     more = max(math.ceil(own * (MIN_ESS / hits - 1)), own)
     return (
-        f"add about {rounded(more)} of the subject's own completions ({own:,} now) until the rate can be counted, or "
+        f"add about {rounded(more)} more brute-force completions ({own:,} now) until the rate can be counted, or "
         "train a donor on these exploits: they are out of its reach"
     )
 

@@ -11,8 +11,8 @@ from forewarn.report.remedies import remedy, without_hits
 from forewarn.report.shares import CellKey, SpanShare
 from forewarn.report.tables import Table
 from forewarn.study import CellResult, RunResults, TypeForecast
-from forewarn.study.forecasts import by_run, run_name
-from forewarn.study.results import OUTCOMES
+from forewarn.study.results.forecasts import by_run, run_name
+from forewarn.study.results.read import OUTCOMES
 
 ID_LENGTH = 12
 """characters of a completion's id that tables show"""

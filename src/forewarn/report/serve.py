@@ -22,10 +22,9 @@ from forewarn.report.from_run import run_report
 from forewarn.report.page import page
 from forewarn.report.write import whole_page
 from forewarn.study import CellEstimate, RunResults, TypeForecast, read_results, run_forecasts
-from forewarn.study.forecasts import THRESHOLD, cells_by_run
-from forewarn.study.missing import MISSING_FILE
-from forewarn.study.recompute import MANIFEST_FILE
-from forewarn.study.work import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS
+from forewarn.study.folder.manifest import MANIFEST_FILE, MISSING_FILE
+from forewarn.study.folder.tables import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS
+from forewarn.study.results.forecasts import THRESHOLD, cells_by_run
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")

@@ -16,8 +16,8 @@ from forewarn.report.glossary import term
 from forewarn.report.run_tables import ID_LENGTH, weight_text
 from forewarn.report.shares import CELL, weighted
 from forewarn.study import RunResults
-from forewarn.study.forecasts import run_name
-from forewarn.study.transcripts import Stretch, Transcript, read_transcripts
+from forewarn.study.results.forecasts import run_name
+from forewarn.study.results.transcripts import Stretch, Transcript, read_transcripts
 from forewarn.text import printable, printable_lines
 
 MOST_TRANSCRIPTS = 60

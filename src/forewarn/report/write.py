@@ -31,7 +31,9 @@ from forewarn.text import markdown, printable
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-FILES = "The same as one page, with more in it: `report.html`. The frames behind it: `cells.parquet`, `forecasts.parquet`."
+FILES = (
+    "The same as one page, with more in it: `report.html`. The frames behind it: `cells.parquet`, `forecasts.parquet`."
+)
 
 
 @dataclass(frozen=True, slots=True)
