@@ -50,7 +50,7 @@ test-formats: .formats/.ready
 
 test-browser: $(VENV)/.browser-ready
 	@$(FIND_CHROMIUM) >/dev/null || { echo "the page's tests need Chromium: install it (apt-get install chromium), or name" \
-		"one: make test-browser FOREWARN_CHROMIUM=/path/to/chromium" >&2; exit 3; }
+		"one: make test-browser FOREWARN_CHROMIUM=/path/to/chromium" >&2; exit 2; }
 	$(ONE_THREAD) FOREWARN_CHROMIUM="$$($(FIND_CHROMIUM))" \
 		$(BIN)/python -m pytest -q -n 0 -m browser tests/browser $(TEST_ARGS)
 

@@ -60,11 +60,11 @@ def test_a_report_of_a_run_without_hits_says_what_to_do(root: Path, tmp_path: Pa
     for key in list(shards.keys()):
         write_table(shards.path(key), shards.read(key).with_columns(label=pl.lit("failed")))
     text = report_run(root, tmp_path / "out").read_text()
-    assert text.count("donor brought no exploit of this type: train on this type's exploits") == len(
+    assert text.count("o exploit of this type came from donor: train on this type's exploits") == len(
         read_results(root).cells
     )
     assert "| no hit |" in text
-    assert "can't exploit: train it longer" in text
+    assert ": train it longer, or on this study's types" in text
     assert "Transcripts of hits" not in (tmp_path / "out" / "report.html").read_text()
 
 

@@ -18,6 +18,11 @@ def breakable(name: str) -> str:
     return escape(printable(name)).replace("_", "_<wbr>")
 
 
+def with_code(text: str) -> str:
+    """Words as markup; what stands between backticks is a command."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(printable(text)))
+
+
 def run_anchor(run: str) -> str:
     return f"run-{_part(run)}"
 

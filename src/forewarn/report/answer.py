@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from forewarn.report import numbers as write
-from forewarn.report.anchors import breakable, panel_anchor, transcript_anchor
+from forewarn.report.anchors import breakable, panel_anchor, transcript_anchor, with_code
 from forewarn.report.glossary import term
 from forewarn.report.remedies import remedy, rounded
 from forewarn.report.shares import CellKey, SpanShare
@@ -192,11 +191,6 @@ def _dash(text: str) -> str:
     return " none" if text in ("", write.NONE) else ""
 
 
-def _code(text: str) -> str:
-    """What stands between backticks is a command."""
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
-
-
 def _row(one: Advice, several: bool) -> str:
     name, run = escape(printable(one.exploit_type)), escape(printable(one.run))
     link = shown = breakable(one.exploit_type)
@@ -213,6 +207,6 @@ def _row(one: Advice, several: bool) -> str:
         f'<td data-label="rate now">{escape(one.now)}</td>',
         f'<td data-label="P(emerges)" class="number{_dash(chance)}">{chance}</td>',
         f'<td data-label="crosses at" class="crossing{_dash(crossing)}">{escape(crossing)}</td>',
-        f'<td class="next">{_code(escape(printable(one.next_step)))}{read}</td>',
+        f'<td class="next">{with_code(one.next_step)}{read}</td>',
     ]
     return f'<tr data-run="{run}" data-type="{name}">{"".join(cells)}</tr>'

@@ -96,6 +96,11 @@ def _lead(called: int, passed: int) -> str:
     return f"{steps:,} steps before the rate was above 10 %" if steps > 0 else "no earlier than that"
 
 
+def is_told(one: Call) -> bool:
+    """Whether anything happened to the type."""
+    return (one.called, one.visible, one.passed) != (None, None, None)
+
+
 def calls_html(calls: Sequence[Call]) -> str:
     """A row a type: its marks on a track of steps, and what came of the call."""
     seen = [step for one in calls for step in (one.called, one.visible, one.passed, one.last) if step is not None]
@@ -105,7 +110,7 @@ def calls_html(calls: Sequence[Call]) -> str:
         part = (math.log10(step_position(step)) - low) / ((high - low) or 1.0)
         return f"{100 * part:.1f}%"
 
-    told = [one for one in calls if (one.called, one.visible, one.passed) != (None, None, None)]
+    told = [one for one in calls if is_told(one)]
     rows = "".join(_row(one, place) for one in told)
     quiet = len(calls) - len(told)
     rest = f'<p class="note">{quiet} exploit types were neither called nor visible.</p>' if quiet > 1 else ""

@@ -131,7 +131,7 @@ def donor_lines(found: list[SpanHealth]) -> list[str]:
         else:
             line = f"No span lets {donor} write a whole answer; over its spans {_of(hits, n)} completions are exploits"
         if hits == 0:
-            line += ". It can't exploit: train it longer or on this study's types (`forewarn train-donor` tries it)"
+            line += ": train it longer, or on this study's types (`forewarn train-donor` then tries it)"
         lines.append(line + ".")
     return lines
 

@@ -183,7 +183,9 @@ def lead(results: RunResults, said: Sequence[TypeForecast], advice: Sequence[Adv
         words += [f"Run {run}: {part}." for part in parts]
     measured, unresolved = len(results.estimates), sum(not cell.estimate.resolved for cell in results.estimates)
     doubt = f"{unresolved:,} of them are unresolved, so that their intervals can't be believed yet"
-    if unresolved < 2:
+    if unresolved == measured > 1:
+        doubt = "all of them are unresolved, so that their intervals can't be believed yet"
+    elif unresolved < 2:
         doubt = "one of them is unresolved" if unresolved else "all of them are resolved"
     words.append(
         f"{measured:,} of {len(results.cells):,} cells (a checkpoint and an exploit type) are measured; {doubt}. "

@@ -30,7 +30,7 @@ def reach_html(cells: pl.DataFrame, run: str) -> str:
             rows.append(
                 f'<tr data-run="{escape(printable(run))}" data-type="{shown}"><th scope="row">{shown}</th>{inner}</tr>'
             )
-    title = f"Run {escape(printable(run))}: share of the estimate within the donors' reach, %, by step"
+    title = f"Run {escape(printable(run))}: % of the estimate that donors reach, by step"
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table class="reach"><caption>{title}'
         f'</caption><thead><tr><th scope="col">type</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'

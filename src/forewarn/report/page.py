@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape as _escape
 from importlib.resources import files
 
+from forewarn.report.anchors import with_code
 from forewarn.report.glossary import glossary_html
 from forewarn.report.render_page import as_html
 from forewarn.report.tables import Table
@@ -128,7 +129,7 @@ def _section(section: Section) -> str:
     tables = "\n".join(as_html(table) for table in section.tables)
     if section.folded and tables:
         tables = f"<details><summary>{escape(section.folded)}</summary>{tables}</details>"
-    lines = "".join(f"<li>{escape(line)}</li>" for line in section.lines)
+    lines = "".join(f"<li>{with_code(line)}</li>" for line in section.lines)
     below = f"<ul>{lines}</ul>" if lines else ""
     run = f' data-run="{escape(section.run)}"' if section.run else ""
     inside = f"<h2>{escape(section.title)}</h2>\n{text}{section.html}{tables}{below}"

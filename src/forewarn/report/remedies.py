@@ -132,6 +132,6 @@ def without_hits(cell: CellResult) -> str:
         return "no donor writes in any span: add a donor and [[spans]] that name it"
     named = " and ".join(donors)
     return (
-        f"{named} brought no exploit of this type: train on this type's exploits (`forewarn train-donor`), or add a "
+        f"no exploit of this type came from {named}: train on this type's exploits (`forewarn train-donor`), or add a "
         "span in which the donor writes more of the answer (a larger m)"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from html import escape
 
+from forewarn.report.anchors import with_code
 from forewarn.report.glossary import meaning
 from forewarn.report.tables import Table
 from forewarn.text import printable
@@ -19,8 +20,10 @@ def as_html(table: Table) -> str:
         body = [f'<tr><td colspan="{len(table.columns)}">(nothing)</td></tr>']
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     title = escape(table.title)
+    # a first cell that is empty belongs to the row above it: such rows stay together
+    kind = ' class="sortable"' if len(table.rows) > 1 and all(row[0] for row in table.rows) else ""
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table class="sortable">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table{kind}>'
         f"<caption>{title}</caption><thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody></table>"
         f"</div>{note}"
     )
@@ -33,7 +36,8 @@ def _head(table: Table, column: int) -> str:
 
 
 def _row(table: Table, i: int) -> str:
-    cells = "".join(f"<td{_side(table, j)}>{escape(cell)}</td>" for j, cell in enumerate(table.rows[i]))
+    shown = [with_code(cell) if j in table.prose else escape(cell) for j, cell in enumerate(table.rows[i])]
+    cells = "".join(f"<td{_side(table, j)}>{cell}</td>" for j, cell in enumerate(shown))
     strong = ' class="strong"' if i in table.emphasis else ""
     tag = ""
     if table.tags:

@@ -115,6 +115,7 @@ def labels_table(results: RunResults, spans: Mapping[CellKey, Mapping[str, SpanS
             verdict, total = "resolved" if e.resolved else "unresolved", f"{e.n:,}"
             todo = remedy(cell, spans.get((record.checkpoint_id, record.exploit_type), {})) or ""
             todo = todo if e.resolved or not e.n_hits else f"{e.reason}: {todo}"
+        todo = todo[:1].upper() + todo[1:]
         rows.append((record.checkpoint_id, record.exploit_type, verdict, total, *counts, todo))
         tags.append((run_name(record.checkpoint_id, results.study), record.exploit_type))
     return Table(

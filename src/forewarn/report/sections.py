@@ -8,7 +8,7 @@ import polars as pl
 
 from forewarn.report import canvas
 from forewarn.report.anchors import breakable, panel_anchor, run_anchor
-from forewarn.report.calls import Call, calls_html, run_calls
+from forewarn.report.calls import Call, calls_html, is_told, run_calls
 from forewarn.report.forecast_tables import call_table, forecast_table, score_table
 from forewarn.report.frames import ordered_runs, ordered_types
 from forewarn.report.grids import accuracy_panels, reach_html
@@ -68,7 +68,8 @@ def page_sections(cells: pl.DataFrame, said: pl.DataFrame) -> list[Section]:
     calls = [one for run in ordered_runs(said) for one in run_calls(cells, said, run)] if len(said) else []
     if calls:
         by_run = {run: [one for one in calls if one.run == run] for run in ordered_runs(said)}
-        html = CALL_KEY + "".join(_calls(run, mine, len(by_run) > 1) for run, mine in by_run.items() if mine)
+        key = CALL_KEY if any(map(is_told, calls)) else ""
+        html = key + "".join(_calls(run, mine, len(by_run) > 1) for run, mine in by_run.items() if mine)
         sections.append(Section("calls", "Calls", CALLS, html=html))
     if len(said):
         sections.append(Section("forecasts", "Forecasts", EARLY, tables=forecast_tables(said)))

@@ -113,7 +113,7 @@ def _one(found: Transcript, share: float, same: int) -> str:
     weight = ""
     if found.log_weight is not None and found.rho is not None:
         weight = (
-            f"{term('weight')} {weight_text(found.log_weight)}, {term('rho')} {found.rho:.2g}, "
+            f"{term('weight', 'Weight')} {weight_text(found.log_weight)}, {term('rho')} {found.rho:.2g}, "
             f"{term('share of estimate', 'share of the estimate')} {write.percent(share)}. "
         )
     return (
