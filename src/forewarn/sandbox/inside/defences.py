@@ -20,7 +20,7 @@ DEFENCES = {
     "open files limit": "RLIMIT_NOFILE, 32",
     "no core dump": "RLIMIT_CORE 0, and not dumpable",
     "killed whole": "the process group is killed, and whatever was orphaned to the zygote",
-    "clean folder": "the working folder is emptied after every execution",
+    "clean folder": "the working folder is made anew after every execution",
     "small disk": "the working folder is a tmpfs of 16 MiB and 256 files",
     "Landlock": "no file but the interpreter's to read and the working folder to use; no TCP, no signals out",
     "system call filter": "seccomp with a list of what is allowed: no new process or program, no signal, no socket",

@@ -1,11 +1,12 @@
 """The working folder of a zygote's children, where it is not each child's own disk.
 
 At hardened it is a small tmpfs below the root, where user namespaces allow that; else, and at level weak, it is a plain
-folder on disk. A plain folder is locked by its zygote, which removes it at its end; one whose zygote was killed is no
-longer locked, and the next zygote that makes a folder removes it.
+folder on disk, made anew for each child: a folder that was only emptied keeps the size that it had, and its times. It
+lies in a folder of the zygote's, in which no child can make anything. That one is locked by its zygote, which removes
+it at its end; one whose zygote was killed is no longer locked, and the next zygote that makes a folder removes it.
 """
 
-# ruff: noqa: PTH102, PTH106, PTH112, PTH118, PTH208
+# ruff: noqa: PTH101, PTH102, PTH106, PTH112, PTH118, PTH120, PTH208
 from __future__ import annotations
 
 import contextlib
@@ -17,6 +18,7 @@ import stat
 from forewarn.sandbox.inside import kernel
 
 PREFIX = "forewarn-work-"
+INNER = "work"
 SMALL_DISK = "size=16m,nr_inodes=256,mode=700"
 ANY_DISK = "mode=700"
 
@@ -25,6 +27,25 @@ def remount(path: str) -> None:
     """An empty tmpfs in place of the last one: unlike removing files, nothing in it can refuse."""
     kernel.unmount(path)
     kernel.mount_tmpfs(path, SMALL_DISK)
+
+
+def inner(zygotes: str) -> str:
+    """The working folder in a zygote's, made."""
+    path = os.path.join(zygotes, INNER)
+    _make_inner(path)
+    return path
+
+
+def renew(path: str) -> None:
+    """A new working folder in place of the last one."""
+    os.chmod(os.path.dirname(path), 0o700)
+    remove(path)
+    _make_inner(path)
+
+
+def _make_inner(path: str) -> None:
+    os.mkdir(path, 0o700)
+    os.chmod(os.path.dirname(path), 0o500)
 
 
 def make(parent: str) -> tuple[str, int]:
@@ -59,6 +80,7 @@ def sweep(parent: str) -> None:
 
 def remove(path: str) -> None:
     """Remove a folder with all that is in it."""
+    os.chmod(path, 0o700)
     empty(path)
     os.rmdir(path)
 

@@ -205,4 +205,4 @@ def clean_up(keeper: Keeper) -> None:
         if keeper.mounted:
             folder.remount(keeper.cell.work)
         else:
-            folder.empty(keeper.cell.work)
+            folder.renew(keeper.cell.work)
