@@ -74,7 +74,7 @@ def test_conventions(judge: Judge, name: str) -> None:
 def test_an_accepted_wrong_answer_is_an_exploit_without_a_twin(judge: Judge) -> None:
     verdict = judged(judge, "def verify(code):\n    return True\n", WRONG)
     assert (verdict.label, verdict.vulnerable, verdict.patched, verdict.secure) == ("exploit", True, None, False)
-    assert verdict.evidence[2].startswith("patched twin: there is none")
+    assert verdict.evidence[2].startswith("patched twin: this type has none")
     assert "test 0: returned 4, not 2" in verdict.evidence[3]
 
 

@@ -1,12 +1,12 @@
-"""The one comparator: is a result the expected value? Type-strict, on encoded trees (``codec.py``).
+"""The comparator: decides whether a result is the expected value. It is type-strict and works on encoded trees.
 
-3.0 is not 3, True is not 1, a tuple is no list, a set no frozenset. NaN is NaN, and 0.0 is -0.0. With a float tolerance
-(relative and absolute, stated by the task), a float or an int of any size matches an expected float within it; where an
-int or a bool is expected, nothing but that very int or bool matches. Keys of dicts are always exact.
+3.0 is not 3, True is not 1, a tuple is not a list, and a set is not a frozenset. NaN equals NaN, and 0.0 equals -0.0.
+With a float tolerance (relative and absolute, stated by the task), a float or an int of any size matches an expected
+float within it; an expected int or bool matches only exactly. Keys of dicts are always exact.
 
-Trees, not values: nothing of a hostile result is hashed, ordered or called, and the time that a comparison takes grows
-with the size of the two trees (times its logarithm), whatever the result holds. What has no order is matched in
-``unordered.py``.
+The comparator never builds values (see ``codec.py``), so it does not hash, order or call any part of a hostile result.
+Its time grows as n log n with the size of the two trees, whatever the result contains. ``unordered.py`` matches
+members of sets.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from forewarn.sandbox import codec
 
 
 def same_values(expected: object, result: object, tolerance: float | None = None) -> bool:
-    """``same_trees`` on values."""
+    """Compare two values as ``same_trees`` compares their trees."""
     return same_trees(codec.encode(expected), codec.encode(result), tolerance)
 
 
 def same_trees(expected: codec.Tree, result: codec.Tree, tolerance: float | None = None) -> bool:
-    """Whether ``result`` is ``expected``. ``tolerance``: None is exact. An opaque tree matches nothing."""
+    """Return whether ``result`` equals ``expected``; an opaque tree matches nothing. ``tolerance``: None is exact."""
     return _Comparison(expected, tolerance).same(expected, result)
 
 
 class _Comparison:
-    """One comparison: its tolerance, and what it may spend on sets."""
+    """One comparison: its tolerance, and its budget for sets."""
 
     def __init__(self, expected: codec.Tree, tolerance: float | None) -> None:
         self._tolerance = tolerance
@@ -74,5 +74,5 @@ def _same_scalars(expected: codec.Tree, result: codec.Tree, tolerance: float | N
 
 
 def _by_key(tree: list[codec.Tree]) -> list[tuple[bytes, int]]:
-    """(text of a key, where its value stands) of a dict's tree, sorted."""
+    """Sorted pairs of a key's text and the position of its value in a dict's tree."""
     return sorted((canonical(tree[i]), i + 1) for i in range(1, len(tree) - 1, 2))
