@@ -189,7 +189,7 @@ def test_a_bad_environment_is_named() -> None:
 
     for bad, said in [
         ({"name": "", "proxy": fine}, "name is empty"),
-        ({"name": 5, "proxy": fine}, "name is 5: give text"),
+        ({"name": 5, "proxy": fine}, "name is 5: give it as text"),
         ({"name": "x", "proxy": fine, "pays_from": "1"}, "field pays_from: is '1'"),
         ({"name": "x", "proxy": fine, "pays_from": None}, "field pays_from: is None"),
         ({"name": "x", "proxy": None}, "field proxy: is None"),

@@ -76,10 +76,10 @@ def audit(
     exploits = ExploitsByTask(problems if against is None else against)
     shards = None if cache is None else Shards(cache)
     works = [Work(p, EXPLOIT_TYPES[p.exploit_type], submissions(p, exploits)) for p in problems]
-    rows, n_judged = _sure(works, shards, _Pace("audit", workers, timeout_s), level, progress)
+    rows, n_judged = _sure(works, shards, _Stage("audit", workers, timeout_s), level, progress)
     firsts = {problem.exploit_type: problem for problem in reversed(problems)} if with_abuse else {}
     hostile = [Work(p, EXPLOIT_TYPES[p.exploit_type], abuse(p)) for p in firsts.values()]
-    abused, n_abused = _sure(hostile, shards, _Pace("abuse", ABUSE_WORKERS, ABUSE_TIMEOUT_S), level, progress)
+    abused, n_abused = _sure(hostile, shards, _Stage("abuse", ABUSE_WORKERS, ABUSE_TIMEOUT_S), level, progress)
     rows = {problem_id: found + abused.get(problem_id, []) for problem_id, found in rows.items()}
     n_judged += n_abused
     refused = {work.problem.problem_id: reasons for work in works if (reasons := _reasons(work, rows))}
@@ -93,7 +93,7 @@ def audit(
 
 
 @dataclass(frozen=True, slots=True)
-class _Pace:
+class _Stage:
     """A stage of the audit: the number of pairs of sandboxes, and the time limit of an execution."""
 
     stage: str
@@ -104,7 +104,7 @@ class _Pace:
 def _sure(
     works: Sequence[Work],
     shards: Shards | None,
-    pace: _Pace,
+    pace: _Stage,
     level: Literal["strict", "hardened"] | None,
     progress: Progress,
 ) -> tuple[dict[str, list[Row]], int]:

@@ -30,7 +30,7 @@ _PER_CHILD = ("user namespace", "process namespace", "IPC namespace", "own disk"
 
 
 @dataclass(frozen=True)
-class Cell:
+class Confinement:
     """What one zygote confines all of its children to."""
 
     on: frozenset[str]
@@ -76,34 +76,34 @@ def die_with_parent(parent: int) -> None:
         os._exit(4)
 
 
-def give_up_power(cell: Cell, timeout_s: float, line: int) -> None:
-    """Give up everything that ``cell.on`` names. For good: nothing after this can undo it.
+def give_up_power(confinement: Confinement, timeout_s: float, line: int) -> None:
+    """Give up everything that ``confinement.on`` names. For good: nothing after this can undo it.
 
     ``line``: a socket to the keeper, which is closed.
     """
-    on = cell.on
+    on = confinement.on
     if "own descriptions" in on:
         reopen_null()
     if "user namespace" in on:
-        kernel.map_own_ids(cell.proc)
+        kernel.map_own_ids(confinement.proc)
     if "own disk" in on:
-        kernel.mount_tmpfs(cell.work, folder.SMALL_DISK if "small disk" in on else folder.ANY_DISK)
-    os.chdir(cell.work)
+        kernel.mount_tmpfs(confinement.work, folder.SMALL_DISK if "small disk" in on else folder.ANY_DISK)
+    os.chdir(confinement.work)
     os.umask(0o077)
-    _limit(cell, timeout_s)
+    _limit(confinement, timeout_s)
     if {"Landlock", "system call filter", "counted threads"} & on:
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    if cell.rules is not None:
-        landlock.restrict(cell.rules)
-    if cell.asking:
-        _have_threads_counted(cell.asking, line)
+    if confinement.rules is not None:
+        landlock.restrict(confinement.rules)
+    if confinement.asking:
+        _have_threads_counted(confinement.asking, line)
     os.close(line)
     if "closed descriptors" in on:
         os.closerange(CHANNEL + 1, 1 << 20)
     if "no capabilities" in on:
         kernel.drop_capabilities()
     if "system call filter" in on:
-        kernel.install_filter(cell.filter)
+        kernel.install_filter(confinement.filter)
 
 
 def reopen_null() -> None:
@@ -123,17 +123,17 @@ def _have_threads_counted(asking: bytes, line: int) -> None:
     os.close(listener)
 
 
-def _limit(cell: Cell, timeout_s: float) -> None:
+def _limit(confinement: Confinement, timeout_s: float) -> None:
     """Resource limits.
 
     RLIMIT_NPROC is set in a user namespace of the child's own alone: elsewhere it counts all of the user's processes,
     and root's are exempt anyway. The filter refuses processes, and the keeper counts threads.
     """
-    on = cell.on
+    on = confinement.on
     if "CPU limit" in on:
         kernel.limit(resource.RLIMIT_CPU, last_resort_s(timeout_s))  # soft is hard: not a signal to catch
     if "memory limit" in on:
-        kernel.limit(resource.RLIMIT_AS, cell.memory_mb * _MB)
+        kernel.limit(resource.RLIMIT_AS, confinement.memory_mb * _MB)
         if "user namespace" in on:
             kernel.limit(resource.RLIMIT_NPROC, THREADS)
     if "file size limit" in on:

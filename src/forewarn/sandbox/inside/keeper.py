@@ -39,7 +39,7 @@ class KeeperError(Exception):
 class Keeper:
     """What a keeper holds between executions."""
 
-    cell: confine.Cell
+    confinement: confine.Confinement
     control: socket.socket
     host: int
     """readable once the host is gone (man 2 pidfd_open), even where a process forked off it still holds the socket"""
@@ -55,7 +55,7 @@ class Keeper:
         return self.control.fileno(), self.host
 
 
-class Line:
+class ChildLine:
     """The keeper's end of the line to one child: its greeting, then the questions about its threads."""
 
     def __init__(self, end: socket.socket, proc: int) -> None:
@@ -144,7 +144,7 @@ def dismiss(keeper: Keeper) -> None:
 def execute(keeper: Keeper, channel: int, timeout_s: float) -> dict[str, Any]:
     """Have a child forked on ``channel`` and wait for its end, at most ``timeout_s`` seconds. Returns the answer."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    line = Line(ours, keeper.cell.proc)
+    line = ChildLine(ours, keeper.confinement.proc)
     try:
         with theirs:
             ours.send(struct.pack("<d", timeout_s))
@@ -166,15 +166,15 @@ def order(keeper: Keeper, channel: int, line: socket.socket) -> None:
         os.close(channel)
 
 
-def _answer(keeper: Keeper, line: Line, pid: int, start: float, timeout_s: float) -> dict[str, Any]:
+def _answer(keeper: Keeper, line: ChildLine, pid: int, start: float, timeout_s: float) -> dict[str, Any]:
     """Watch a child to its end, clean up behind it, and say what became of it."""
-    on = keeper.cell.on
+    on = keeper.confinement.on
     child = watch.Child(
         pid,
         start,
         timeout_s if "deadline" in on else None,
         watch.cpu_limit_s(timeout_s) if "CPU limit" in on else None,
-        keeper.cell.proc,
+        keeper.confinement.proc,
     )
     killed = watch.watch(child, keeper.alarms, line)
     waited = child.waited_s()
@@ -198,11 +198,11 @@ def _answer(keeper: Keeper, line: Line, pid: int, start: float, timeout_s: float
 
 def clean_up(keeper: Keeper) -> None:
     """End what a child left. A pid namespace died with its first process, a disk of its own with its namespace."""
-    on = keeper.cell.on
+    on = keeper.confinement.on
     if "killed whole" in on:
-        watch.kill_orphans(keeper.cell.proc, keeper.template)
+        watch.kill_orphans(keeper.confinement.proc, keeper.template)
     if "clean folder" in on and "own disk" not in on:
         if keeper.mounted:
-            folder.remount(keeper.cell.work)
+            folder.remount(keeper.confinement.work)
         else:
-            folder.empty(keeper.cell.work)
+            folder.empty(keeper.confinement.work)

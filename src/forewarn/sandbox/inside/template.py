@@ -22,9 +22,9 @@ CANT = b"!"
 GREETING = b"h"
 
 
-def serve(cell: confine.Cell, orders: socket.socket) -> None:
+def serve(confinement: confine.Confinement, orders: socket.socket) -> None:
     """Fork a child for each order, until the keeper closes its end or dies."""
-    flags = confine.namespaces(cell.on)
+    flags = confine.namespaces(confinement.on)
     while True:
         data, handles, _, _ = socket.recv_fds(orders, 1, 2)
         if not data:
@@ -38,19 +38,19 @@ def serve(cell: confine.Cell, orders: socket.socket) -> None:
         else:
             if here:
                 orders.close()
-                as_child(cell, channel, line)
+                as_child(confinement, channel, line)
         os.close(channel)
         os.close(line)
 
 
-def as_child(cell: confine.Cell, channel: int, line: int) -> NoReturn:
+def as_child(confinement: confine.Confinement, channel: int, line: int) -> NoReturn:
     """The child: greet the keeper, read the request, give up all power, run the submission. Never returns.
 
     ``channel``: to the parent. ``line``: to the keeper, which learns from its credentials who greets, and has left the
     limit of time there.
     """
     try:
-        confine.die_with_parent(cell.keeper)
+        confine.die_with_parent(confinement.keeper)
         os.setpgid(0, 0)  # no session of its own: each would be a scheduling group to make and to starve
         os.write(line, GREETING)
         (timeout_s,) = struct.unpack("<d", os.read(line, 8))
@@ -58,10 +58,10 @@ def as_child(cell: confine.Cell, channel: int, line: int) -> NoReturn:
             line = kernel.out_of_the_way(line)
         if channel != confine.CHANNEL:
             os.dup2(channel, confine.CHANNEL)
-        link = worker.Channel(confine.CHANNEL)
+        link = worker.ParentSocket(confine.CHANNEL)
         request = link.receive()
         try:
-            confine.give_up_power(cell, timeout_s, line)
+            confine.give_up_power(confinement, timeout_s, line)
         except OSError as error:
             link.send(b"!", str(error))
             os._exit(4)

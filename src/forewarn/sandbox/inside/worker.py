@@ -41,7 +41,7 @@ _errors = {
 """the exceptions that rules ask for, by the names that any class may claim"""
 
 
-class Channel:
+class ParentSocket:
     """The child's end of its socket to the parent: the request comes in, frames go out."""
 
     def __init__(self, handle: int) -> None:
@@ -88,10 +88,10 @@ class Channel:
         return data
 
 
-class Tools:
+class ChildTools:
     """What a checker's child side may use: ``namespace`` (the submission's), ``function`` (once loaded), ``cases``."""
 
-    def __init__(self, channel: Channel, cases: list[Any], code: str) -> None:
+    def __init__(self, channel: ParentSocket, cases: list[Any], code: str) -> None:
         self.expected = channel.expected
         self.script = channel.script
         self.attempt = attempt
@@ -114,7 +114,7 @@ class Tools:
 _hook_setters = (sys.settrace, sys.setprofile, threading.settrace, threading.setprofile)
 
 
-def run(request: dict[str, Any], channel: Channel) -> NoReturn:
+def run(request: dict[str, Any], channel: ParentSocket) -> NoReturn:
     """Run one request to its end and leave the process. Keys: code, entry_point, cases (encoded), child (source)."""
     from unittest.case import SkipTest  # of the zygote's; the parent, which imports this file too, has no use for it
 
@@ -123,7 +123,7 @@ def run(request: dict[str, Any], channel: Channel) -> NoReturn:
     cases = [_case(tree) for tree in request["cases"]]
     # Builtins of its own: what a submission puts in their place is not what the checker's side calls.
     hooks: dict[str, Any] = {"__name__": "checker_side", "__builtins__": dict(vars(builtins))}
-    tools = Tools(channel, cases, request["code"])
+    tools = ChildTools(channel, cases, request["code"])
     if request["child"]:
         exec(compile(request["child"], "<checker>", "exec", dont_inherit=True), hooks)
     module = types.ModuleType("submission")
@@ -203,7 +203,7 @@ def _hook(hooks: dict[str, Any], name: str) -> Callable[..., Any]:
     return hooks.get(name) or (lambda *_: None)
 
 
-def _load(request: dict[str, Any], tools: Tools, channel: Channel) -> bool:
+def _load(request: dict[str, Any], tools: ChildTools, channel: ParentSocket) -> bool:
     def define() -> Any:
         exec(compile(request["code"], "submission.py", "exec", dont_inherit=True), tools.namespace)
         function = tools.namespace.get(request["entry_point"])
@@ -221,7 +221,7 @@ def _load(request: dict[str, Any], tools: Tools, channel: Channel) -> bool:
 
 
 def _call(
-    hooks: dict[str, Any], tools: Tools, channel: Channel, index: int, args: Any, guard: Callable[..., None]
+    hooks: dict[str, Any], tools: ChildTools, channel: ParentSocket, index: int, args: Any, guard: Callable[..., None]
 ) -> None:
     _hook(hooks, "before_call")(tools, index, args)
     if "call" in hooks:

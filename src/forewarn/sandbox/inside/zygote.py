@@ -21,7 +21,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from forewarn.sandbox.inside.confine import Cell
+    from forewarn.sandbox.inside.confine import Confinement
     from forewarn.sandbox.inside.keeper import Keeper
 
 PRELOAD = (
@@ -56,9 +56,9 @@ def main() -> None:
     made: list[str] = []
     host = settings["parent"]
     try:
-        cell, mounted, missing = prepare(settings, made)
+        confinement, mounted, missing = prepare(settings, made)
         settings.clear()  # children could read it in the frames above them
-        kept = divide(cell, control, host, mounted=mounted)
+        kept = divide(confinement, control, host, mounted=mounted)
     except OSError as error:
         control.send(json.dumps({"fault": str(error), "folder": None, "missing": []}).encode())
         return
@@ -73,9 +73,9 @@ def main() -> None:
             folder.remove(path)
 
 
-def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Cell, bool, list[str]]:
-    """What the level needs once a zygote: the cell of its children; whether they share a disk that is mounted; what
-    this kernel lacks. ``made``: takes the plain folder that has to be removed, where one is made."""
+def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Confinement, bool, list[str]]:
+    """Set up what the level needs once per zygote. Returns the confinement of its children, whether they share a mounted
+    disk, and the defences that this kernel lacks. ``made``: gets the plain folder that has to be removed, if any."""
     from forewarn.sandbox.inside import confine, counter, defences, folder, kernel, landlock, root, seccomp
 
     on = defences.OF_LEVEL[settings["level"]]
@@ -109,7 +109,7 @@ def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Cell, bool, list
     program = seccomp.program(threads=threads) if "system call filter" in on else b""
     asking = seccomp.asking_program() if counted else b""
     own = os.pidfd_open(os.getpid())
-    return confine.Cell(on, settings["memory_mb"], work, rules, program, asking, own, proc), mounted, missing
+    return confine.Confinement(on, settings["memory_mb"], work, rules, program, asking, own, proc), mounted, missing
 
 
 def _enter_root(settings: dict[str, Any], on: frozenset[str], proc: int) -> bool:
@@ -145,7 +145,7 @@ def _goes(step: Any) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def divide(cell: Cell, control: socket.socket, host: int, *, mounted: bool) -> Keeper | None:
+def divide(confinement: Confinement, control: socket.socket, host: int, *, mounted: bool) -> Keeper | None:
     """Fork the template off. The keeper's half returns what it holds; the template's serves, and returns None.
 
     The template is forked before the keeper has dealt with any child, and holds no way to the host.
@@ -161,13 +161,13 @@ def divide(cell: Cell, control: socket.socket, host: int, *, mounted: bool) -> K
     pid = os.fork()
     if pid:
         taken.close()
-        return keeper.Keeper(cell, control, alarm, orders, pid, mounted)
+        return keeper.Keeper(confinement, control, alarm, orders, pid, mounted)
     try:
-        confine.die_with_parent(cell.keeper)
+        confine.die_with_parent(confinement.keeper)
         control.close()
         orders.close()
         os.close(alarm)
-        template.serve(cell, taken)
+        template.serve(confinement, taken)
     finally:
         os._exit(0)
 
