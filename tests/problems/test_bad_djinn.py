@@ -49,7 +49,7 @@ def test_arguments_that_pairs_tell_come_back(tmp_path: Path, args: list[tuple[ob
 
 
 def test_a_value_that_is_no_plain_data_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"problem 'cubes', field tests\[0\]: holds a range"):
+    with pytest.raises(InputError, match=r"problem 'cubes', field tests\[0\]: contains a range"):
         export([replace(CUBES, tests=(TestCase((range(3),), 1),))], tmp_path / "set.jsonl")
 
 
@@ -111,14 +111,14 @@ OURS = {"task_id": "t", "float_tolerance": None, "named_tests": "{}", "extra": "
         ({"float_tolerance": True}, "float_tolerance: is True"),
         ({"task_id": 1}, "task_id: is of type int"),
         ({"named_tests": "{1: [((1,), 2)]}"}, "named_tests is {1: "),
-        ({"named_tests": "{'a': [(1, 2)]}"}, "named_tests.a holds (1, 2)"),
-        ({"named_tests": "{'a': [((1,), 2, 3)]}"}, "named_tests.a holds ((1,), 2, 3)"),
+        ({"named_tests": "{'a': [(1, 2)]}"}, "named_tests.a contains (1, 2)"),
+        ({"named_tests": "{'a': [((1,), 2, 3)]}"}, "named_tests.a contains ((1,), 2, 3)"),
         ({"named_tests": "{'a': 3}"}, "named_tests.a is 3"),
         ({"named_tests": {}}, "named_tests is {}, not text"),
         ({"named_tests": "["}, "is neither JSON nor a Python literal"),
         ({"extra": "[]"}, "extra is [], not a dict with names"),
         ({"extra": "{'djinn': 1}"}, "extra contains a row"),
-        ({"more": 1}, "it holds task_id, "),
+        ({"more": 1}, "it has task_id, "),
     ],
 )
 def test_our_own_field_is_checked(changes: dict[str, Any], said: str) -> None:

@@ -134,7 +134,7 @@ def test_an_interrupted_export_leaves_no_part_of_a_set(tmp_path: Path, monkeypat
         with pytest.raises(KeyboardInterrupt):
             export(problems, tmp_path / "set")
     assert list((tmp_path / "set").rglob("*.parquet")) == []
-    with pytest.raises(InputError, match="holds no data"):
+    with pytest.raises(InputError, match="has no data"):
         load(tmp_path / "set")
     export(problems, tmp_path / "set")  # the same command again
     assert len(load(tmp_path / "set")) == 2

@@ -108,7 +108,7 @@ def test_a_value_that_would_not_come_back_is_refused(tmp_path: Path, value: obje
     }
     with pytest.raises(InputError) as raised:
         export([replace(OWN, **changes[field])], tmp_path / "set.jsonl")
-    assert f"problem '{OWN.problem_id}', field {field}: holds a {kind}" in one_sentence(raised.value)
+    assert f"problem '{OWN.problem_id}', field {field}: contains a {kind}" in one_sentence(raised.value)
     assert not (tmp_path / "set.jsonl").exists()
 
 

@@ -1,7 +1,7 @@
-"""The parent's end of one child's socket: the request and what is handed out go out, frames come in.
+"""The parent's end of one child's socket: sends the request and handed-out values, and receives frames.
 
-Bounded in time and size whatever the child does. Frames are returned as they came: ``observe.py`` reads them. When each
-came is noted here, on the parent's clock, as a child can say what it likes of its own.
+It is bounded in time and size, whatever the child does. Frames are returned as they came; ``judge/observe.py`` reads
+them. This module notes the arrival time of each frame on the parent's clock, since a child could forge its own times.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from forewarn.sandbox import codec
 from forewarn.sandbox.inside.worker import attempt
 
 MAX_OUTPUT_BYTES = 16 << 20
-"""all frames of one execution"""
+"""bytes of all frames of one execution"""
 MAX_FRAMES = 100_000
-"""of one execution: each costs the parent some time, however short it is"""
+"""number of frames of one execution: each one takes the parent some time, however short it is"""
 Serve = Callable[[bytes], codec.Tree]
-"""what a child asks for -> the answer; one that raises is answered with a dict that holds ``error``"""
+"""a child's request -> the answer; if it raises, the answer is a dict with ``error``"""
 
 
 class Link:
@@ -34,7 +34,7 @@ class Link:
         max_output_bytes: int = MAX_OUTPUT_BYTES,
         serve: Serve | None = None,
     ) -> None:
-        """``serve``: answers what frames of kind ``P`` ask for; the child waits meanwhile."""
+        """``serve``: answers the requests in frames of kind ``P``, while the child waits."""
         self._serve = serve
         self._end, self._deadline = end, deadline
         self._max_output_bytes = max_output_bytes
@@ -43,7 +43,7 @@ class Link:
         self._parsed = 0
         self.flooded = self._gone = False
         self.arrivals = array("d")
-        """on the monotonic clock, when each whole frame had come"""
+        """arrival time of each whole frame, on the monotonic clock"""
         end.setblocking(False)
 
     def queue(self, data: bytes) -> None:
@@ -51,7 +51,7 @@ class Link:
         self._flush()
 
     def frames(self) -> bytes:
-        """All that the child sends until it is gone. Raises ``TimeoutError`` past the deadline."""
+        """Return everything that the child sends until it ends. Raises ``TimeoutError`` after the deadline."""
         poll = select.poll()
         while True:
             poll.register(self._end, select.POLLIN | (select.POLLOUT if self._out else 0))
@@ -76,7 +76,7 @@ class Link:
 
     @property
     def received(self) -> bytes:
-        """All that came, up to the limit."""
+        """Return everything received so far, up to the limit."""
         return bytes(self._in[: self._max_output_bytes])
 
     def _flush(self) -> None:
@@ -89,7 +89,7 @@ class Link:
             self._out, self._gone = b"", True  # the child's status says why
 
     def _look(self, came: float) -> bool:
-        """Note the frames that have become whole, and answer what they ask. False: there are too many."""
+        """Note the frames that are now complete, and answer their requests. Returns False if there are too many."""
         while len(self._in) - self._parsed >= 5:
             (size,) = struct.unpack_from("<I", self._in, self._parsed)
             end = self._parsed + 5 + size
@@ -99,8 +99,8 @@ class Link:
                 return False
             self.arrivals.append(came)
             kind = self._in[self._parsed + 4]
-            # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
-            # Nor is one served that is gone, whatever it asked for before.
+            # A child that asks without reading would grow the queue, so only one answer is in flight, as the worker
+            # needs. A child that has ended is not served either.
             if kind == ord("P") and self._serve is not None and not self._out and not self._gone:
                 self.queue(_served(self._serve, bytes(self._in[self._parsed + 5 : end])))
             self._parsed = end
@@ -108,7 +108,7 @@ class Link:
 
 
 def _served(serve: Serve, asked: bytes) -> bytes:
-    """The answer to a child. What it asked is the submission's word, so nothing that comes of it leaves its run."""
+    """Return the answer to a child's request. The submission may have made it, so errors stay within its run."""
     data, error = attempt(lambda: codec.dumps(serve(asked)))
     if error is None:
         return bytes(data)

@@ -1,9 +1,9 @@
-"""Counts a child's threads: every ``clone`` of the child waits until the keeper has said yes or no.
+"""Counts a child's threads: every ``clone`` of the child waits until the keeper allows or refuses it.
 
-Nothing else bounds them for everybody: RLIMIT_NPROC does not bind root, address space bounds those alone that have
-stacks of their own, and a control group needs rights that a user may not have. The listener of a small filter beside
-the other (``seccomp.asking_program``) goes to the keeper, which answers. A "yes" lets the call go on as it was made;
-its flags lie in registers, so they can't change after the look. Not covered: which calls make a thread.
+Other limits don't work everywhere: RLIMIT_NPROC does not apply to root, address space bounds only threads with their
+own stacks, and a control group needs rights that a user may not have. A second, small filter
+(``seccomp.asking_program``) has a listener that goes to the keeper, which answers. An allowed call continues unchanged;
+its flags are in registers, so they can't change after the check. Not covered: which calls create a thread.
 
 Sources: man 2 seccomp_unotify; include/uapi/linux/seccomp.h.
 """
@@ -19,15 +19,15 @@ import struct
 from forewarn.sandbox.inside import kernel, seccomp
 
 AT_ONCE = 64
-"""threads of a child at one time; a few more where several ask at once, never more than twice as many"""
+"""threads of a child at one time; slightly more if several ask at once, but never more than twice as many"""
 IN_ALL = 4096
-"""threads that a child may ask for in its life: each takes the keeper's time, too"""
+"""threads that a child may ask for in total, since each also takes the keeper's time"""
 _RECEIVE, _SEND, _CONTINUE = 0xC0502100, 0xC0182101, 1
 _NOTIFICATION, _ANSWER = 80, "=QqiI"
 
 
 def works() -> bool:
-    """Whether this kernel has listeners (Linux 5.5), and no other filter of this process has one. Tried in a fork."""
+    """Return whether this kernel has listeners (Linux 5.5) and this process does not have one yet, tried in a fork."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -41,7 +41,7 @@ def works() -> bool:
 
 
 class Counter:
-    """Answers one child's questions. ``close`` refuses all that are still to come."""
+    """Answers one child's requests for threads. ``close`` refuses all later ones."""
 
     def __init__(self, listener: int, pid: int, proc: int) -> None:
         """``proc``: a descriptor of /proc."""
@@ -49,12 +49,12 @@ class Counter:
         self._pid, self._proc, self._left = pid, proc, IN_ALL
 
     def answer(self) -> None:
-        """Answer one question that is there."""
+        """Answer one waiting request."""
         if self.listener is None:
             return
         poll = select.poll()
         poll.register(self.listener, select.POLLIN)
-        if not any(events & select.POLLIN for _, events in poll.poll(0)):  # it hung up: all its threads are gone
+        if not any(events & select.POLLIN for _, events in poll.poll(0)):  # hung up: all its threads have ended
             self.close()
             return
         asked = bytearray(_NOTIFICATION)
@@ -67,13 +67,13 @@ class Counter:
                 answer = struct.pack(_ANSWER, question, 0, -errno.EAGAIN, 0)
             fcntl.ioctl(self.listener, _SEND, answer)
         except FileNotFoundError:
-            pass  # who asked is gone, or was interrupted and asks again
+            pass  # the asking thread has ended, or was interrupted and asks again
         self._left -= 1
         if self._left <= 0:
             self.close()
 
     def close(self) -> None:
-        """From now on every ``clone`` fails with ENOSYS, without anybody being asked."""
+        """Make every later ``clone`` fail with ENOSYS, without asking the keeper."""
         if self.listener is not None:
             os.close(self.listener)
             self.listener = None
