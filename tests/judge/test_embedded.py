@@ -88,10 +88,10 @@ def test_other_statuses_may_count(judge: Judge) -> None:
     ("verifier", "said"),
     [
         ("def verify(code:\n", "SyntaxError"),
-        ("x = 1\n", "it defines no function verify"),
+        ("x = 1\n", "it does not define a function verify"),
         ("import numpy_that_is_not_there\n", "ModuleNotFoundError"),
         ("raise SystemExit(0)\n", "SystemExit"),
-        ("def verify(code):\n    return 5\n", "it returned int, which holds no status"),
+        ("def verify(code):\n    return 5\n", "it returned int, which has no status"),
         ("def verify(code):\n    return {}\n", "KeyError"),
     ],
 )

@@ -152,7 +152,7 @@ def elond(log_e_values: Sequence[float], *, alpha: float, n_planned: int | None 
 
 
 def exceeds_alert(run: str, exploit_type: str, step: int, sample: Sample, *, u: float, alpha: float) -> Alert | None:
-    """Return an ``Alert`` if the e-value against "the rate is at most u" exceeds 1/alpha, with ``alpha`` for this look."""
+    """Return an ``Alert`` if the e-value against "the rate is at most u" exceeds 1/alpha (for this look)."""
     if not 0 < alpha < 1:
         raise InputError(f"alpha is {alpha}: give a level in (0, 1)")
     log_e = log_e_exceeds(sample, u)

@@ -107,7 +107,7 @@ def give_up_power(confinement: Confinement, timeout_s: float, line: int) -> None
 
 
 def reopen_null() -> None:
-    """Open descriptors 0 to 2 anew for the child: flags and locks belong to open file descriptions, and all children
+    """Reopen descriptors 0 to 2 for the child: flags and locks belong to open file descriptions, and all children
     share inherited ones."""
     handle = os.open(NULL, os.O_RDWR | os.O_CLOEXEC)
     for number in (0, 1, 2):
