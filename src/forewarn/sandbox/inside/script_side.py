@@ -76,7 +76,7 @@ def finish(tools: Any) -> dict[str, object]:
     files, error = tools.attempt(changed)
     if isinstance(error, OSError):
         return {"error": str(error)}
-    return told if error or files is None else told | {"files": files}  # if it broke the code that reads them, they stay
+    return told if error or files is None else told | {"files": files}  # no files if the code that reads them broke
 
 
 def changed() -> str | None:
