@@ -23,6 +23,7 @@ PARENT_DEFENCES = {
     "status not believed": "an exit status is not a verdict",
     "frames checked": "messages are parsed as hostile: lengths, kinds, depth, digits",
     "weighed first": "the cost of a message is bounded before it is parsed",
+    "sized first": "a result is compared only if it has no more items than the expected value can have",
     "never hashed": "results and notes remain trees: sets or dicts are never built from them",
     "texts cut": "names and messages are cut to 200 characters on arrival",
     "plain data": "results are typed trees; nothing is unpickled",

@@ -20,6 +20,8 @@ MAX_OUTPUT_BYTES = 16 << 20
 """bytes of all frames of one execution"""
 MAX_FRAMES = 100_000
 """number of frames of one execution: each one takes the parent some time, however short it is"""
+LOOK_S = 0.25
+"""seconds between checks of a child that sends nothing, which also shows when the parent itself stood still"""
 Serve = Callable[[bytes], codec.Tree]
 """a child's request -> the answer; if it raises, the answer is a dict with ``error``"""
 
@@ -44,6 +46,8 @@ class Link:
         self.flooded = self._gone = False
         self.arrivals = array("d")
         """arrival time of each whole frame, on the monotonic clock"""
+        self.kept_waiting_s = 0.0
+        """the longest time that the child can have waited for a parent that was stopped or without a core, seconds"""
         end.setblocking(False)
 
     def queue(self, data: bytes) -> None:
@@ -53,26 +57,38 @@ class Link:
     def frames(self) -> bytes:
         """Return everything that the child sends until it ends. Raises ``TimeoutError`` after the deadline."""
         poll = select.poll()
+        looked = time.monotonic()
         while True:
             poll.register(self._end, select.POLLIN | (select.POLLOUT if self._out else 0))
             left = self._deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("the child's socket stayed open")
-            poll.poll(left * 1000 + 1)
+            poll.poll(min(left, LOOK_S) * 1000 + 1)
+            owed = bool(self._out)
             self._flush()
-            try:
-                piece = self._end.recv(1 << 18)
-            except BlockingIOError:
+            piece = self._received()
+            came = time.monotonic()
+            if owed or piece:
+                self.kept_waiting_s = max(self.kept_waiting_s, came - looked - LOOK_S)
+            looked = came
+            if piece is None:
                 continue
-            except ConnectionError:
-                piece = b""
             if not piece:
                 return bytes(self._in)
-            came = time.monotonic()
             self._in += piece
             if len(self._in) > self._max_output_bytes or not self._look(came):
                 self.flooded = True
                 return bytes(self._in[: self._max_output_bytes])
+            looked = time.monotonic()  # a child that asked for something has waited for the answer, not for the parent
+
+    def _received(self) -> bytes | None:
+        """Return the bytes that have arrived; empty: the child has ended; None: nothing has arrived."""
+        try:
+            return self._end.recv(1 << 18)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            return b""
 
     @property
     def received(self) -> bytes:

@@ -1,9 +1,11 @@
-"""Counts a child's threads: every ``clone`` of the child waits until the keeper allows or refuses it.
+"""Counts a child's threads, and its folders if no small disk bounds them: each call waits until the keeper allows or
+refuses it.
 
 Other limits don't work everywhere: RLIMIT_NPROC does not apply to root, address space bounds only threads with their
 own stacks, and a control group needs rights that a user may not have. A second, small filter
 (``seccomp.asking_program``) has a listener that goes to the keeper, which answers. An allowed call continues unchanged;
-its flags are in registers, so they can't change after the check. Not covered: which calls create a thread.
+its flags are in registers, so they can't change after the check. Folders on the machine's disk take long to remove, up
+to a hundred times as long as to make. Not covered: which calls create a thread or a folder.
 
 Sources: man 2 seccomp_unotify; include/uapi/linux/seccomp.h.
 """
@@ -21,7 +23,9 @@ from forewarn.sandbox.inside import kernel, seccomp
 AT_ONCE = 64
 """threads of a child at one time; slightly more if several ask at once, but never more than twice as many"""
 IN_ALL = 4096
-"""threads that a child may ask for in total, since each also takes the keeper's time"""
+"""requests that a child may make in total, since each also takes the keeper's time"""
+FOLDERS = 256
+"""folders that a child may make in total if they are counted: as many as the names on the small disk"""
 _RECEIVE, _SEND, _CONTINUE = 0xC0502100, 0xC0182101, 1
 _NOTIFICATION, _ANSWER = 80, "=QqiI"
 
@@ -47,6 +51,7 @@ class Counter:
         """``proc``: a descriptor of /proc."""
         self.listener: int | None = listener
         self._pid, self._proc, self._left = pid, proc, IN_ALL
+        self._folders_left = FOLDERS
 
     def answer(self) -> None:
         """Answer one waiting request."""
@@ -60,11 +65,9 @@ class Counter:
         asked = bytearray(_NOTIFICATION)
         try:
             fcntl.ioctl(self.listener, _RECEIVE, asked, True)
-            (question,) = struct.unpack_from("=Q", asked)
-            if self._n_threads() < AT_ONCE:
-                answer = struct.pack(_ANSWER, question, 0, 0, _CONTINUE)
-            else:
-                answer = struct.pack(_ANSWER, question, 0, -errno.EAGAIN, 0)
+            question, call = struct.unpack_from("=Q8xi", asked)
+            refusal = self._refusal(call)
+            answer = struct.pack(_ANSWER, question, 0, -refusal, 0 if refusal else _CONTINUE)
             fcntl.ioctl(self.listener, _SEND, answer)
         except FileNotFoundError:
             pass  # the asking thread has ended, or was interrupted and asks again
@@ -72,8 +75,15 @@ class Counter:
         if self._left <= 0:
             self.close()
 
+    def _refusal(self, call: int) -> int:
+        """Return the error number with which the call is refused; 0: it is allowed."""
+        if call not in seccomp.folder_calls():
+            return 0 if self._n_threads() < AT_ONCE else errno.EAGAIN
+        self._folders_left -= 1
+        return 0 if self._folders_left >= 0 else errno.ENOSPC
+
     def close(self) -> None:
-        """Make every later ``clone`` fail with ENOSYS, without asking the keeper."""
+        """Make every later counted call fail with ENOSYS, without asking the keeper."""
         if self.listener is not None:
             os.close(self.listener)
             self.listener = None

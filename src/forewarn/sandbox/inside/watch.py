@@ -8,6 +8,7 @@ without a core. If the machine gives it no core for long, the machine is at faul
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -20,6 +21,8 @@ STRETCH = 5.0
 PATIENCE_S = 20.0
 """an execution that waits for a core gets that time in addition to its own, up to a total of
 ``STRETCH * timeout_s + PATIENCE_S`` of wall clock"""
+LATE_S = 0.05
+"""seconds; if a check of a child comes later than this, the keeper was stopped or had no core itself"""
 _CORES = os.cpu_count() or 1
 
 
@@ -101,11 +104,14 @@ class Child:
                 os.close(tasks)
         return longest
 
-    def left_s(self) -> float | str | None:
-        """Return the seconds until the next check, or why the child has to end now; None if it has no limits."""
+    def left_s(self, excused_s: float = 0.0) -> float | str | None:
+        """Return the seconds until the next check, or why the child has to end now; None if it has no limits.
+
+        ``excused_s``: wall clock that is not counted.
+        """
         found: list[float] = []
         if self.timeout_s is not None:
-            left = left_s(time.monotonic() - self.start, self.waited_s, self.timeout_s)
+            left = left_s(time.monotonic() - self.start - excused_s, self.waited_s, self.timeout_s)
             if isinstance(left, str):
                 return left
             found.append(left)
@@ -122,26 +128,40 @@ def watch(child: Child, alarms: Sequence[int], questions: Questions) -> str | No
 
     ``alarms``: descriptors that are readable once its end is requested, or its host has ended ("asked").
     ``questions``: the requests to answer meanwhile.
+
+    A delay of the keeper must not count as the child's time. A child that has already ended is therefore not killed,
+    and if a check comes late, the time since the previous check is not counted. This is done only once, or a keeper
+    that is always a little late would never end a child.
     """
     process = os.pidfd_open(child.pid)
+    looked, excused = child.start, 0.0
+    due = child.start + (math.inf if child.timeout_s is None else child.timeout_s)
     try:
         while True:
-            left = child.left_s()
-            if isinstance(left, str):
-                return left
-            poll = select.poll()
-            asked = questions.handles()
-            for handle in (process, *alarms, *asked):
-                poll.register(handle, select.POLLIN)
-            ready = {handle for handle, _ in poll.poll(None if left is None else left * 1000 + 1)}
+            now, left = time.monotonic(), child.left_s(excused)
+            ready = _ready((process, *alarms, *questions.handles()), 0.0 if isinstance(left, str) else left)
             if process in ready:
                 return None
             if ready & {*alarms}:
                 return "asked"
             for handle in ready:
                 questions.answer(handle)
+            if not isinstance(left, str):
+                looked, due = now, math.inf if left is None else now + left
+            elif left == "deadline" and not excused and now - due > LATE_S:
+                excused = now - looked
+            else:
+                return left
     finally:
         os.close(process)
+
+
+def _ready(handles: Sequence[int], most_s: float | None) -> set[int]:
+    """Wait until one of some descriptors is readable, and return those that are; None: without a time limit."""
+    poll = select.poll()
+    for handle in handles:
+        poll.register(handle, select.POLLIN)
+    return {handle for handle, _ in poll.poll(None if most_s is None else math.ceil(most_s * 1000))}
 
 
 def kill_group(pid: int) -> None:
