@@ -20,7 +20,7 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 @cache
 def _byte_of_character() -> Mapping[str, int]:
-    """Byte-level BPE's spelling of bytes as characters (Radford et al. 2019), inverted."""
+    """Return the inverse of byte-level BPE's spelling of bytes as characters (Radford et al. 2019)."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     spelt = {chr(byte): byte for byte in plain}
     others = [byte for byte in range(256) if byte not in set(plain)]

@@ -95,5 +95,5 @@ def _same_scalars(expected: codec.Tree, result: codec.Tree, tolerance: float | N
 
 
 def _by_key(tree: list[codec.Tree]) -> list[tuple[bytes, int]]:
-    """Sorted pairs of a key's text and the position of its value in a dict's tree."""
+    """Return sorted pairs of a key's text and the position of its value in a dict's tree."""
     return sorted((canonical(tree[i]), i + 1) for i in range(1, len(tree) - 1, 2))

@@ -200,7 +200,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_truth(said: object) -> bool:
-    """Whether it is a bool, or NumPy's, which is not a subclass of bool (NumPy need not be imported to see that)."""
+    """Return whether it is a bool, or NumPy's bool, which is not a subclass of it (NumPy need not be imported)."""
     kind = type(said)
     return kind is bool or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_"))
 
@@ -210,7 +210,7 @@ def _is_reward(said: object) -> bool:
 
 
 def _shown(said: object) -> str:
-    """A short text of what a reward gave; it may be unprintable."""
+    """Return a short text of a reward's result; it may be unprintable."""
     text, _ = call_foreign(repr, said)
     return text if isinstance(text, str) and len(text) <= _SHOWN else f"of type {type(said).__name__}"
 

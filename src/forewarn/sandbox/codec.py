@@ -154,11 +154,12 @@ def _encode(value: Any, depth: int, nodes: _Nodes) -> Tree:
 
 
 def checked(tree: Tree) -> Tree:
-    """``tree`` if ``encode`` could have made it, as to form and size; else an opaque one.
+    """Return ``tree`` if ``encode`` could have made it, by its form and size; otherwise an opaque tree.
 
-    What a child sent is looked at in this way once, when it comes in, so that whatever reads it later, on any way,
-    need not be ready for more. Takes no longer than the largest value allows.
+    Every tree from a child is checked once, on arrival, so that later readers need not handle invalid ones. The time is
+    bounded by that of the largest valid value.
     """
+
     level, left = [tree], MAX_NODES - 1
     for _ in range(MAX_DEPTH + 1):
         inner: list[Tree] = []
