@@ -194,7 +194,7 @@ def test_scores_that_are_no_numbers_do_not_agree_with_what_was_sampled(study: St
 
 
 def test_hosts_and_ports_to_listen_on() -> None:
-    with pytest.raises(InputError, match="host 'no such host' is no address"):
+    with pytest.raises(InputError, match="host 'no such host' is not an address"):
         check_port_free(ServeSettings("m", host="no such host"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

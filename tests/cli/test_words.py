@@ -126,7 +126,7 @@ def test_import(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     name = MARKS.replace("/", "-")
     row = {**EXITING, "id": name, "exploit_type": name, f"field {name}": 1}
     export_djinn([from_row(row, "sample")], tmp_path / "bad.yaml")
-    assert "has no pair of ours" in run(capsys, "problems", "import", tmp_path / "bad.yaml")
+    assert "is not one of forewarn's" in run(capsys, "problems", "import", tmp_path / "bad.yaml")
     verdict = Verdict(name, "", "failed", False, False, False, "strict", BAD)
     for table in all_tables([Checked(name, name, way, {"reference": verdict}, name) for way in WAYS]):
         harmless(as_markdown(table))
