@@ -11,6 +11,7 @@ import typer
 
 from forewarn.cli.progress import progress_bars
 from forewarn.cli.say import say, say_json, say_lines, say_tables
+from forewarn.engines.registry import engines_named
 from forewarn.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def run(
         Path | None, typer.Option("--run-folder", help="Where work is kept and resumed; default: runs/NAME.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", help="Another engine than the file's: transformers, vllm, or a URL.")
+        str | None, typer.Option("--engine", help=f"Another engine than the file's: {engines_named()}.")
     ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Another number of processes that sample than the file's.")

@@ -11,16 +11,17 @@ import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Self
 
 from forewarn import errors
-from forewarn.engines.registry import TRANSFORMERS, VLLM, EngineSpec
+from forewarn.engines.kind import EngineKind
+from forewarn.engines.registry import DEFAULT_ENGINE, ENGINES, EngineSpec
 from forewarn.errors import ForewarnError, InputError
 from forewarn.store import RunFolder
 from forewarn.study.plan import Study
@@ -46,20 +47,22 @@ class Machine:
     device: str = "cpu"
     batch_size: int = 512
     """most rows decoded together"""
-    engine: str = TRANSFORMERS
+    engine: str = DEFAULT_ENGINE
     """"transformers"; "vllm", in this process; or the URL of a vLLM server"""
     retries: int = 2
     """how often a task whose worker died is tried again in another; with one worker this process does the work, and
     its death is the study's"""
+    engines: Mapping[str, EngineKind] = field(default_factory=lambda: ENGINES, repr=False)
+    """the engines by name; one of your own goes beside them"""
 
     @property
     def spec(self) -> EngineSpec:
-        return EngineSpec(self.engine, device=self.device, batch_size=self.batch_size)
+        return EngineSpec(self.engine, device=self.device, batch_size=self.batch_size, engines=self.engines)
 
     def __post_init__(self) -> None:
-        _ = self.spec  # refuses an unknown engine
-        if self.engine == VLLM and self.workers > 1:
-            raise InputError(f"workers is {self.workers}: vLLM in this process makes processes of its own; give 1")
+        kind = self.spec.kind  # refuses an unknown engine
+        if kind.one_worker and self.workers > 1:
+            raise InputError(f"workers is {self.workers}: {kind.one_worker}; give 1")
         if self.retries < 0:
             raise InputError(f"retries is {self.retries}: give 0 or more")
         if self.workers < 1 or self.threads < 1 or self.batch_size < 1:
