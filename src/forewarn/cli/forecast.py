@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forewarn.cli.say import say, say_json, say_tables
+from forewarn.errors import InputError
 from forewarn.monitor.sinks import named_sink, sinks_named
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def forecast(
     from forewarn.study import read_results, run_forecasts
 
     sinks = [named_sink(text) for text in alert or ()]
+    if replay and not sinks:
+        raise InputError("--replay posts to sinks: name one by --alert")
     results = read_results(run)
     found = run_forecasts(
         results.estimates, study=results.study, seed=results.seed, horizon_step=horizon, threshold=threshold

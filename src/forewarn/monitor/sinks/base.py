@@ -1,4 +1,4 @@
-"""What a sink is: somewhere that alerts are posted to. It may be slow, offline or broken; ``feed.py`` stands before it."""
+"""What a sink is: somewhere that alerts are posted to. It may be slow, offline or broken: ``feed.py`` allows for it."""
 
 from __future__ import annotations
 

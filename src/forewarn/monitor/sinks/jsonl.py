@@ -70,13 +70,9 @@ def _alert(line: str) -> Alert | None:
         if interval is not None:
             low, high = interval
             data["interval_log10"] = (-math.inf if low is None else float(low), float(high))
-        return Alert(
-            **{
-                name: tuple(value) if name in ("evidence", "not_looked_at") else value
-                for name, value in data.items()
-                if name in _FIELDS
-            }
-        )
+        known: dict[str, Any] = {name: value for name, value in data.items() if name in _FIELDS}
+        known |= {name: tuple(known[name]) for name in ("evidence", "not_looked_at") if name in known}
+        return Alert(**known)
     except (ValueError, TypeError, AttributeError):
         return None
 

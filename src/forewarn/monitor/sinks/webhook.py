@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Any
-
-import httpx2
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from forewarn.errors import InputError
 from forewarn.monitor.sinks.base import SinkFault, SinkKind, lines_of, title_of
 from forewarn.monitor.sinks.jsonl import as_data
 from forewarn.records import Alert
+
+if TYPE_CHECKING:
+    import httpx2
 
 TRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S, TIMEOUT_S = 3, 1.0, 30.0, 10.0
 """of one alert; pauses double, unless the server says how long to wait"""
@@ -75,22 +77,25 @@ def read_place(place: str) -> tuple[str, str]:
     shape, _, rest = place.partition(":")
     url = rest if shape in SHAPES else place
     try:
-        parsed = httpx2.URL(url)
-    except httpx2.InvalidURL:
-        parsed = httpx2.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+        parsed = urlsplit(url)
+        host = parsed.hostname if parsed.port != 0 else None
+    except ValueError:  # a port that is no number, a bracket that doesn't close
+        parsed, host = urlsplit(""), None
+    if parsed.scheme not in ("http", "https") or not host:
         raise InputError(
             "webhook= takes a URL that starts with http:// or https://, slack:URL, discord:URL or env:NAME"
         )
-    return (shape if shape in SHAPES else _HOSTS.get(parsed.host, "json")), url
+    return (shape if shape in SHAPES else _HOSTS.get(host, "json")), url
 
 
 class Webhook:
     """Posts to one URL, a few times where the line or the server broke."""
 
     def __init__(self, place: str) -> None:
-        self._shape, url = read_place(place)
-        self._url = httpx2.URL(url)
+        import httpx2
+
+        self._shape, self._url = read_place(place)
+        self._broken = httpx2.HTTPError
         self._client = httpx2.Client(timeout=TIMEOUT_S)
 
     def post(self, alert: Alert) -> None:
@@ -102,7 +107,7 @@ class Webhook:
             pause_s = FIRST_PAUSE_S * 2**attempt
             try:
                 answer = self._client.post(self._url, json=body)
-            except httpx2.HTTPError as error:
+            except self._broken as error:
                 trouble = type(error).__name__
                 continue
             if answer.is_success:
@@ -111,7 +116,7 @@ class Webhook:
             if answer.status_code != 429 and answer.status_code < 500:
                 break
             pause_s = _asked_pause_s(answer, pause_s)
-        raise SinkFault(f"{self._url.host} did not take it: {trouble}")
+        raise SinkFault(f"{urlsplit(self._url).hostname} did not take it: {trouble}")
 
     def close(self) -> None:
         self._client.close()
