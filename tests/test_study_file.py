@@ -62,7 +62,7 @@ def test_the_documented_example_runs(
     assert forewarn("train-donor", "study.toml") == 0
     assert "donor: 2 exploits" in capsys.readouterr().out
     assert forewarn("train-donor", "study.toml", "--donor", "donor") == 0
-    assert "is there already" in capsys.readouterr().out
+    assert "already trained" in capsys.readouterr().out
     assert forewarn("run", "study.toml") == 0
     shown = capsys.readouterr()
     assert "no chat template to hold the format 'plain-think' against" in shown.err

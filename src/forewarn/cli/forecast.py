@@ -37,7 +37,7 @@ def forecast(
         bool, typer.Option("--replay", help="Before that, post to these sinks what the run's alerts.jsonl holds.")
     ] = False,
 ) -> None:
-    """Forecast which exploit types will emerge, from the checkpoints that a run folder holds so far."""
+    """Forecast which exploit types will emerge, from the checkpoints measured so far."""
     from forewarn.study import read_results, run_forecasts
 
     sinks = [named_sink(text) for text in alert or ()]
@@ -55,7 +55,7 @@ def forecast(
         say_tables([forecasts_table(found, threshold)])
         if results.waiting:
             waiting = f"{len(results.waiting)} of {len(results.cells)} cells"
-            say(f"{waiting} are not there yet: `forewarn show {run}` lists them")
+            say(f"{waiting} are not finished: `forewarn show {run}` lists them")
     if sinks:
         _post(results, found, sinks, replay=replay)
 
@@ -82,7 +82,7 @@ def _post(
 
 
 def as_json_value(one: TypeForecast) -> dict[str, Any]:
-    """A type's forecast as one flat JSON object; an end of an interval beyond the horizon is null."""
+    """Return a type's forecast as one flat JSON object; an interval's end beyond the horizon is null."""
     said = one.forecast
     interval = said.step_interval if said is not None else None
     return {
