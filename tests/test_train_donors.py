@@ -180,7 +180,9 @@ def test_a_donor_is_tried_after_its_training(home: Path, capsys: pytest.CaptureF
     good = "epochs = 25\nlearning_rate = 2e-2\nbatch_size = 2"
     assert train(home, ("epochs = 1.0", good)) == 0
     said = capsys.readouterr().out.splitlines()
-    assert re.match(r"d: 16 answers by this donor alone: exploit rate [1-9]\d*% \(.*\b[1-9]\d* exploit\b", said[1]), said
+    assert re.match(r"d: 16 answers by this donor alone: exploit rate [1-9]\d*% \(.*\b[1-9]\d* exploit\b", said[1]), (
+        said
+    )
     assert len(said) == 2, "a donor that can exploit needs no remedy"
     assert train(home, ("epochs = 1.0", good)) == 0
     assert capsys.readouterr().out.splitlines()[1] == said[1], "the same donor, the same trial"

@@ -139,7 +139,7 @@ def _find(where: str, base: str | None, step: int | None, converter: Converter |
         if is_model(folder):
             return (_one(folder, base, step, where.split("/", 1)[1]),)
         return trainer_checkpoints(folder, base=base, converter=converter)
-    raise InputError(f"{where} is not a folder, a glob that matches, or a hub name (org/name or org/name@revision)")
+    raise InputError(f"{where} is not a folder, a matching glob, or a hub name (org/name or org/name@revision)")
 
 
 def _inside(folder: Path) -> Spot | None:
@@ -195,9 +195,7 @@ def _ordered(
     for i, (one, spot) in enumerate(by_age):
         try:
             if spot is not None and spot.folder in lacking:
-                raise HalfWrittenError(
-                    f"{spot.folder} {lacking[spot.folder]}, which others beside it have: it is half-written"
-                )
+                raise HalfWrittenError(f"{spot.folder} {lacking[spot.folder]}: it is half-written")
             if isinstance(one, Spot):
                 sources.append(_measured(one, base, converter, None))
             else:

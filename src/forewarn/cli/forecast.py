@@ -78,7 +78,8 @@ def _post(
     for one_sink in taken:
         lost = f", {one_sink.lost} did not get there" if one_sink.lost else ""
         again = f" ({replayed} of them again)" if replayed else ""
-        say(f"{one_sink.title}: {one_sink.posted} alerts posted{again}{lost}", error=True)
+        plural = "" if one_sink.posted == 1 else "s"
+        say(f"{one_sink.title}: {one_sink.posted} alert{plural} posted{again}{lost}", error=True)
 
 
 def as_json_value(one: TypeForecast) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from forewarn.checkpoints.convert import Converter
 from forewarn.checkpoints.find import ModelSource, find_checkpoints
 from forewarn.checkpoints.hub import is_hub_name, local_folder
 from forewarn.checkpoints.load import load_tokenizer
@@ -21,7 +22,16 @@ from forewarn.formats import ChannelFormat, CodeRule, detect_format
 from forewarn.problems.assemble import assemble
 from forewarn.problems.files import load
 from forewarn.records import SUBJECT, UNBOUNDED, Policy, Problem, Span
-from forewarn.study.file import AUTO, CUSTOM, DonorTable, ProblemsTable, SpanTable, StudyTable, read_study_file
+from forewarn.study.file import (
+    AUTO,
+    CUSTOM,
+    CheckpointTable,
+    DonorTable,
+    ProblemsTable,
+    SpanTable,
+    StudyTable,
+    read_study_file,
+)
 from forewarn.study.plan import PlannedSpan, Study
 from forewarn.study.run import Sandboxing
 from forewarn.study.workers import Machine
@@ -134,6 +144,7 @@ def _checkpoints(tables: StudyTable, path: Path, home: Path) -> tuple[ModelSourc
                 base=None if entry.base is None else placed(entry.base, home),
                 step=entry.step,
                 name=entry.name,
+                converter=_converter(entry, home),
             )
         if entry.steps:
             lacking = sorted(set(entry.steps) - {source.step for source in sources})
@@ -143,6 +154,10 @@ def _checkpoints(tables: StudyTable, path: Path, home: Path) -> tuple[ModelSourc
             sources = tuple(source for source in sources if source.step in entry.steps)
         found += sources
     return tuple(sorted(found, key=lambda source: source.step))
+
+
+def _converter(entry: CheckpointTable, home: Path) -> Converter | None:
+    return None if entry.convert is None else Converter(entry.convert, home / entry.converted, entry.convert_shell)
 
 
 def placed(name: str, home: Path) -> str:

@@ -18,7 +18,10 @@ def state_step(folder: Path) -> int | None:
 
 
 def unmarked(spot: Spot) -> str | None:
-    return None if state_step(spot.folder) is not None else f"lacks a {TRAINER_STATE} that can be read"
+    if state_step(spot.folder) is not None:
+        return None
+    there = (spot.folder / TRAINER_STATE).exists()
+    return f"has a {TRAINER_STATE} that doesn't tell its global_step" if there else f"lacks {TRAINER_STATE}"
 
 
 def step(folder: Path, number: int) -> int:
