@@ -63,7 +63,7 @@ def test_a_growing_run_is_forecast_as_far_as_it_is(root: Path, capsys: pytest.Ca
     code, out, _ = said(capsys, "forecast", root)
     assert code == 0
     assert "there is 1 checkpoint after step 0" in " ".join(out.split())
-    assert "1 of 2 cells are not there yet" in out
+    assert "1 of 2 cells are not finished" in out
     _, out, _ = said(capsys, "show", root)
     assert "waits for completions" in out
 
@@ -121,7 +121,7 @@ def test_a_transcript_is_the_completion_with_who_wrote_what(
     assert "exploit" in out
     (root / VOCABULARY_FILE).unlink()
     _, out, _ = said(capsys, "show", root, hits[0])
-    assert "keeps no vocabulary" in out
+    assert "has no vocabulary" in out
 
 
 def test_a_name_of_nothing_or_of_several_is_one_sentence(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
