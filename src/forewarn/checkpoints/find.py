@@ -143,9 +143,16 @@ def _find(where: str, base: str | None, step: int | None, converter: Converter |
 
 
 def _inside(folder: Path) -> Spot | None:
-    """The checkpoint that a folder is, or lies in; None where it has neither a model nor weights to convert."""
+    """The checkpoint that a folder is, or a part of on the way to its weights; None where it has none, or where the
+    folder is another part of it (verl's ``global_step_9/critic``)."""
     spot = spot_around(folder)
-    return spot if spot is not None and (model_in(spot) is not None or needs_converter(spot)) else None
+    if spot is None or (model_in(spot) is None and not needs_converter(spot)):
+        return None
+    weights = Path(spot.source) if needs_converter(spot) else model_in(spot)
+    assert weights is not None
+    on_the_way = (weights.absolute(), *weights.absolute().parents)
+    within = needs_converter(spot) and folder.absolute().is_relative_to(weights.absolute())
+    return spot if within or folder.absolute() in on_the_way else None
 
 
 def _holds_checkpoints(folder: Path) -> bool:
