@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from forewarn.study.file import StudyTable, Table, read_study_file
 from polars.testing import assert_frame_equal
 
 from forewarn.cli.app import main
@@ -20,8 +21,7 @@ from forewarn.formats import ChannelFormat
 from forewarn.problems.files import export
 from forewarn.records import UNBOUNDED, Span
 from forewarn.study import read_estimates, run_study
-from forewarn.study.file import StudyTable, Table, read_study_file
-from forewarn.study.from_file import load_study
+from forewarn.study.config.load import load_study
 from tests.engines.tiny import tiny_tokenizer
 from tests.tiny_world import TinyWorld
 

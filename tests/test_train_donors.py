@@ -13,7 +13,7 @@ import pytest
 from forewarn.cli.app import main
 from forewarn.problems.assemble import assemble
 from forewarn.problems.files import export
-from forewarn.study.donor_trial import NO_SUBMISSION, DonorTrial, remedy, spread
+from forewarn.study.donors.trial import NO_SUBMISSION, DonorTrial, remedy, spread
 from tests.tiny_world import TinyWorld
 
 STUDY = """
@@ -118,7 +118,7 @@ def test_what_comes_while_it_trains_is_not_written_over(
         (home / "donor" / "forewarn_sft.json").write_text("another's")
         (folder / "forewarn_sft.json").write_text("ours")
 
-    monkeypatch.setattr("forewarn.study.train_donors.save", save)
+    monkeypatch.setattr("forewarn.study.donors.train.save", save)
     for there in (True, False):
         shutil.rmtree(home / "donor", ignore_errors=True)
         if there:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forewarn.study import CellEstimate
-    from forewarn.study.train_donors import TrainedDonor
+    from forewarn.study.donors.train import TrainedDonor
 
 
 def run(
@@ -35,8 +35,8 @@ def run(
     """Run a study from its TOML file: sample, judge, score, estimate. Completed work is reused."""
 
     from forewarn.cli.estimate import cells_json, cells_text
-    from forewarn.study.from_file import load_study
-    from forewarn.study.run import run_study
+    from forewarn.study.config.load import load_study
+    from forewarn.study.stages.run import run_study
 
     loaded = load_study(study)
     machine = replace(loaded.machine, engine=engine or loaded.machine.engine, workers=workers or loaded.machine.workers)
@@ -71,7 +71,7 @@ def _say_the_answer(root: Path) -> None:
     """Print the forecasts, and for every cell without hits what its completions were instead."""
     from forewarn.report.run_tables import forecasts_table, no_hit_lines
     from forewarn.study import read_results, run_forecasts
-    from forewarn.study.forecasts import THRESHOLD
+    from forewarn.study.results.forecasts import THRESHOLD
 
     results = read_results(root)
     found = run_forecasts(results.estimates, study=results.study, seed=results.seed)
@@ -95,7 +95,7 @@ def train_donor(
 
     Each donor is then tried: it answers a few problems alone, and the exploit rate of its answers is printed.
     """
-    from forewarn.study.train_donors import train_donors
+    from forewarn.study.donors.train import train_donors
 
     with progress_bars() as progress:
         trained = train_donors(study, only=donor, progress=progress)
@@ -113,8 +113,8 @@ def train_donor(
 
 def _try_donors(study: Path, trained: Sequence[TrainedDonor]) -> None:
     """Print what each donor writes by itself, and what to do about one that can't exploit."""
-    from forewarn.study.donor_trial import remedy, try_donor
-    from forewarn.study.file import read_study_file
+    from forewarn.study.config.file import read_study_file
+    from forewarn.study.donors.trial import remedy, try_donor
 
     tables, _ = read_study_file(study)
     by_name = {table.name: table for table in tables.donors}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forewarn.study import CellResult
-    from forewarn.study.transcripts import Transcript
+    from forewarn.study.results.transcripts import Transcript
 
 
 def show(
@@ -39,7 +39,7 @@ def show(
     of_type = [cell for cell in results.cells if cell.record.exploit_type == what]
     of_checkpoint = [cell for cell in results.cells if cell.record.checkpoint_id == what]
     if what is not None and not of_type and not of_checkpoint:
-        from forewarn.study.transcripts import read_transcripts
+        from forewarn.study.results.transcripts import read_transcripts
 
         (found,) = read_transcripts(results, [what])
         if as_json:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.records import Alert, Estimate
 from forewarn.study import CellEstimate, CellResult, RunResults, TypeForecast
-from forewarn.study.forecasts import CALL, run_name
+from forewarn.study.results.forecasts import CALL, run_name
 
 
 def current_answer(results: RunResults, forecasts: Sequence[TypeForecast], *, unix_s: float) -> list[Alert]:

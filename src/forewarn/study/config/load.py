@@ -22,19 +22,11 @@ from forewarn.formats import ChannelFormat, CodeRule, detect_format
 from forewarn.problems.assemble import assemble
 from forewarn.problems.files import load
 from forewarn.records import SUBJECT, UNBOUNDED, Policy, Problem, Span
-from forewarn.study.file import (
-    AUTO,
-    CUSTOM,
-    CheckpointTable,
-    DonorTable,
-    ProblemsTable,
-    SpanTable,
-    StudyTable,
-    read_study_file,
-)
+from forewarn.study.config.file import read_study_file
+from forewarn.study.config.schema import AUTO, CUSTOM, CheckpointTable, DonorTable, ProblemsTable, SpanTable, StudyTable
+from forewarn.study.models import Machine
 from forewarn.study.plan import PlannedSpan, Study
-from forewarn.study.run import Sandboxing
-from forewarn.study.workers import Machine
+from forewarn.study.stages.judging import Sandboxing
 
 
 @dataclass(frozen=True, slots=True)
