@@ -12,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from forewarn.study.file import StudyTable, Table, read_study_file
+from forewarn.study.config.file import read_study_file
+from forewarn.study.config.schema import StudyTable, Table
 from polars.testing import assert_frame_equal
 
 from forewarn.cli.app import main
