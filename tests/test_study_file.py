@@ -12,8 +12,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from forewarn.study.config.file import read_study_file
-from forewarn.study.config.schema import StudyTable, Table
 from polars.testing import assert_frame_equal
 
 from forewarn.cli.app import main
@@ -22,7 +20,9 @@ from forewarn.formats import ChannelFormat
 from forewarn.problems.files import export
 from forewarn.records import UNBOUNDED, Span
 from forewarn.study import read_estimates, run_study
+from forewarn.study.config.file import read_study_file
 from forewarn.study.config.load import load_study
+from forewarn.study.config.schema import StudyTable, Table
 from tests.engines.tiny import tiny_tokenizer
 from tests.tiny_world import TinyWorld
 
