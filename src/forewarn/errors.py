@@ -34,6 +34,8 @@ EXTRA_OF = {
     **dict.fromkeys(("matplotlib", "altair", "vl_convert"), "report"),
     "datasets": "datasets",
     "vllm": "vllm",
+    "tensorboardX": "tensorboard",
+    **{name: name for name in ("wandb", "trackio", "mlflow")},
 }
 """importable package -> the forewarn extra that installs it"""
 
