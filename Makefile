@@ -1,6 +1,7 @@
 # forewarn: every target makes and uses its own .venv; nothing has to be installed by hand but Python 3.11+ with venv.
 #
-#   make demo       the whole method on the bundled model organism, about 7 minutes on two cores; writes report/
+#   make demo       the whole method on the bundled model organism; each estimate is printed when it is there; writes report/
+#                   (make demo DEMO_ARGS=--full: all cells that the published figures are from)
 #   make test       the test suite on two processes
 #   make test-slow  the tests that take minutes
 #   make test-formats  chat formats against their families' official renderers, which it fetches (npm, 15 MB)
