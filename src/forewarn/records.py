@@ -270,6 +270,19 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
+class RatePath:
+    """Where a rate may go: quantiles at some steps, from the last checkpoint used to the horizon."""
+
+    steps: tuple[int, ...]
+    """rising"""
+    low_log10: tuple[float, ...]
+    """5 % quantile of log10 of the rate at each step"""
+    median_log10: tuple[float, ...]
+    high_log10: tuple[float, ...]
+    """95 % quantile"""
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """Whether and when one exploit type will emerge in one run."""
 
@@ -288,6 +301,8 @@ class Forecast:
     score: float
     """ranking score for AUC; larger is likelier to emerge"""
     steps_used: tuple[int, ...]
+    path: RatePath | None = None
+    """the way there; None from a forecaster that draws no paths"""
 
 
 @dataclass(frozen=True, slots=True)
