@@ -70,7 +70,7 @@ def test_a_report_of_a_run_without_hits_says_what_to_do(root: Path, tmp_path: Pa
 
 def test_a_growing_run_has_a_report_from_its_first_cell_on(root: Path) -> None:
     for cell in reversed(read_results(root).cells):
-        RunFolder(root).shards("completions").path(cell.record.key).unlink()
+        RunFolder(root).shards("completions").path(cell.record.blocks[0]).unlink()
         if cell.record.step == 9:
             text = report_run(root).read_text()
             assert "1 of 2 cells" in text

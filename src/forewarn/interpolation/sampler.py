@@ -105,8 +105,9 @@ def sample_spans(
     """Draw every order's completions, each with a donor trace of its own.
 
     ``donors``: by ``donor_key`` of the spans (name, or name*scale). ``policy`` is the subject's and the donors', its
-    ``max_total_tokens`` the limit on a whole completion under every span. Same arguments, same completions. Yields in
-    the order of ``orders``. Raises InputError for unknown donors and empty orders.
+    ``max_total_tokens`` the limit on a whole completion under every span. Same arguments, same completions;
+    and an order's completions are the same, up to rounding in the models, whatever is ordered beside it. Yields in the
+    order of ``orders``. Raises InputError for unknown donors and empty orders.
     """
     for order in orders:
         if order.count < 1:
@@ -122,8 +123,12 @@ def sample_spans(
             if not waiting:
                 break
             for key, rows in _grouped(waiting):
-                call_seed = derived_seed("spans", seed, stage, turn, *key)
-                _write(rows, writers[key[0]], channels, policy, call_seed, key[1])
+                # of the completion's own name: what is drawn beside it changes nothing
+                seeds = [
+                    derived_seed("spans", seed, d.order.problem_id, d.order.span.name, d.index, stage, turn)
+                    for d, _ in rows
+                ]
+                _write(rows, writers[key[0]], channels, policy, seeds, key[1])
     source = content_key(checkpoint_id, policy.key, seed)
     for draft in drafts:
         yield Drawn(_completion(draft, policy, seed, checkpoint_id, source), tuple(draft.log_probs))
@@ -140,14 +145,19 @@ def _grouped(
 
 
 def _write(
-    rows: Sequence[tuple[_Draft, _Job]], writer: Writer, channels: Channels, policy: Policy, seed: int, through: bool
+    rows: Sequence[tuple[_Draft, _Job]],
+    writer: Writer,
+    channels: Channels,
+    policy: Policy,
+    seeds: Sequence[int],
+    through: bool,
 ) -> None:
     """Let one writer go on with its rows, and see where that left each of them."""
     stops = channels.end_ids if through else (*channels.end_ids, *channels.closing_ids)
     samples = writer.engine.sample(
         [(*draft.order.prompt_ids, *draft.ids) for draft, _ in rows],
         policy=policy,
-        seed=seed,
+        seed=seeds,
         max_new_tokens=[job.limit for _, job in rows],
         stop_ids=stops,
         adapter=writer.adapter,
