@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from forewarn.engines.registry import TRANSFORMERS
+from forewarn.engines.registry import DEFAULT_ENGINE, engine_kind
 from forewarn.engines.transformers.head_size import widen, widen_adapter
 from forewarn.organism.chat import FORMAT
 from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explorers
@@ -44,8 +44,6 @@ from forewarn.study.results.forecasts import THRESHOLD, run_name
 Progress = Callable[[str, int, int], None]
 Estimated = Callable[[CellEstimate, dict[str, Any] | None], None]
 
-HEAD_DIM = 32
-"""vLLM's attention on CPUs takes heads of 32 and more; the organism's have 24"""
 QUICK: dict[str, tuple[int, ...]] = {"rl": (0, 1, 3), "control": (0, 1, 3)}
 """positions of the measured ones among each run's checkpoints: three, which is what a forecast needs"""
 FULL: dict[str, tuple[int, ...]] = {"rl": (0, 1, 2, 3, 5, 7), "control": (0, 1, 2, 3)}
@@ -72,7 +70,7 @@ class DemoPlan:
     """all checkpoints that the published figures are from, in place of half of them"""
     seed: int = 0
     workers: int = 2
-    engine: str = TRANSFORMERS
+    engine: str = DEFAULT_ENGINE
     """what samples and scores the study: see ``Machine.engine``. Training and the study's own estimator stay with
     transformers"""
     allow_weak: bool = False
@@ -81,14 +79,14 @@ class DemoPlan:
     @property
     def machine(self) -> Machine:
         """vLLM batches by itself: one process of ours beside it."""
-        if self.engine == TRANSFORMERS:
+        if self.engine == DEFAULT_ENGINE:
             return Machine(workers=self.workers, batch_size=640)
         return Machine(workers=1, batch_size=256, engine=self.engine)
 
     @property
     def identity(self) -> dict[str, object]:
         """What makes a run folder this plan's."""
-        return {"seed": self.seed} | ({} if self.engine == TRANSFORMERS else {"engine": self.engine})
+        return {"seed": self.seed} | ({} if self.engine == DEFAULT_ENGINE else {"engine": self.engine})
 
     def steps(self, organism: Organism) -> dict[str, list[int]]:
         chosen = FULL if self.full else QUICK
@@ -97,14 +95,15 @@ class DemoPlan:
 
 
 def demo_study(organism: Organism, donors: Path, plan: DemoPlan, policy: Policy, wide: Path) -> Study:
-    """The study; for vLLM on the same models with wider heads, written to ``wide``."""
+    """The study; for an engine that takes no narrow heads, on the same models with wider ones, written to ``wide``."""
 
     def source(name: str, adapter: Path, step: int = 0) -> ModelSource:
         base = organism.base
-        if plan.engine != TRANSFORMERS:
-            base = widen(organism.base, wide / "base", HEAD_DIM)
+        head_dim = engine_kind(plan.engine).least_head_dim
+        if head_dim > 1:
+            base = widen(organism.base, wide / "base", head_dim)
             adapter = widen_adapter(
-                adapter, wide / name.replace("/", "-"), base=organism.base, wide_base=base, head_dim=HEAD_DIM
+                adapter, wide / name.replace("/", "-"), base=organism.base, wide_base=base, head_dim=head_dim
             )
         return ModelSource(name, str(base), str(adapter), step)
 
@@ -160,18 +159,7 @@ def run_demo(
     truth = read_table(folder / "truth.parquet")
     policy = Policy(max_total_tokens=Recipe().model.max_total_tokens)
     sandboxing = Sandboxing(allow_weak=plan.allow_weak)
-    donors = root / "donors"
-    train_donor(organism.base, donors / DONOR, progress)
-    train_explorers(
-        organism.base,
-        donors,
-        root / "refinement",
-        policy=policy,
-        seed=plan.seed,
-        machine=Machine(workers=plan.workers, batch_size=640),
-        sandboxing=sandboxing,
-        progress=progress,
-    )
+    donors = _taught_donors(organism, root, plan, policy, sandboxing, progress)
     study = demo_study(organism, donors, plan, policy, root / "wide")
     tell = None if estimated is None else _with_truth(estimated, truth)
     run_study(study, root / "study", machine=machine, sandboxing=sandboxing, progress=progress, estimated=tell)
@@ -201,6 +189,25 @@ def run_demo(
     )
     progress("report", 1, 1)
     return DemoResult(cells, forecasts, written, levels)
+
+
+def _taught_donors(
+    organism: Organism, root: Path, plan: DemoPlan, policy: Policy, sandboxing: Sandboxing, progress: Progress
+) -> Path:
+    """Train the donor and its explorers; returns their folder."""
+    donors = root / "donors"
+    train_donor(organism.base, donors / DONOR, progress)
+    train_explorers(
+        organism.base,
+        donors,
+        root / "refinement",
+        policy=policy,
+        seed=plan.seed,
+        machine=Machine(workers=plan.workers, batch_size=640),
+        sandboxing=sandboxing,
+        progress=progress,
+    )
+    return donors
 
 
 def _with_truth(estimated: Estimated, truth: pl.DataFrame) -> Callable[[CellEstimate], None]:
