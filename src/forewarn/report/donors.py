@@ -70,12 +70,12 @@ def _channels(results: RunResults) -> tuple[dict[str, Counter[str]], Counter[str
     """By span: how the channels lie in its completions, and how many answers follow reasoning that the donor ended."""
     cases: dict[str, Counter[str]] = defaultdict(Counter)
     closed = Counter[str]()
-    shards = RunFolder(results.root).shards(COMPLETIONS)
+    run = RunFolder(results.root)
     last = pl.col("donor_wrote").list.get(pl.col("n_reasoning") - 1, null_on_oob=True)
     for cell in results.cells:
         if cell.estimate is None:
             continue
-        table = read_table(shards.path(cell.record.key))
+        table = completions_of_cell(run, cell.record)
         by_donor = last & ~pl.col("case").is_in(list(NEVER_OPENED)) & (pl.col("n_reasoning") > 0)
         counted = table.group_by("span", "case").agg(n=pl.len(), closed=by_donor.fill_null(False).sum())
         for span, case, n, n_closed in counted.iter_rows():

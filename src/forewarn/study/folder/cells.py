@@ -60,6 +60,12 @@ def parts_of(run: RunFolder, cell: CellRecord) -> list[Part]:
     return [Part(key, submissions_key(key, cell.rule)) for key in cell.blocks]
 
 
+def completions_of_cell(run: RunFolder, cell: CellRecord) -> pl.DataFrame:
+    """The cell's completions, without what was read off them."""
+    shards = run.shards(COMPLETIONS)
+    return pl.concat([shards.read(part.completions) for part in parts_of(run, cell)], how="diagonal")
+
+
 def submitted(run: RunFolder, parts: Iterable[Part]) -> pl.DataFrame:
     """Completions with their submissions, ``code`` and ``code_key``."""
     return pl.concat([_submitted(run, part) for part in parts], how="diagonal")
