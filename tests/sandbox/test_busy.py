@@ -174,6 +174,6 @@ def test_a_judge_that_is_stopped_for_a_while_fails_nobody() -> None:
         assert judge.stdout is not None
         assert judge.stdout.readline() == "None\n"
         os.waitid(os.P_PID, judge.pid, os.WSTOPPED)
-        time.sleep(3.0)  # the child ends at its deadline: nobody takes its result
+        time.sleep(5.0)  # the child ends at its deadline: nobody takes its result
         judge.send_signal(signal.SIGCONT)
         assert judge.stdout.readline() == "busy\n"

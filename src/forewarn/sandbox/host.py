@@ -40,7 +40,7 @@ START_S = 30.0
 """for a zygote to start, on a busy machine"""
 _LEAVE_S = 2.0
 """for a zygote that was asked to leave"""
-STOOD_STILL_S = 1.0
+STOOD_STILL_S = 3.0
 """a parent that was away for longer, while a child may have waited for it, is at fault that the child was late"""
 _STOP_S = 10.0
 """for a killed zygote to be gone: only a kernel that hangs takes longer"""

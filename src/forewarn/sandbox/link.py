@@ -47,7 +47,8 @@ class Link:
         self.arrivals = array("d")
         """on the monotonic clock, when each whole frame had come"""
         self.kept_waiting_s = 0.0
-        """the longest that the child can have waited for a parent that stood still, stopped or without a core"""
+        """the longest that the child can have waited for a parent that stood still, stopped or without a core; one that
+        works for others, on what they sent, does not stand still"""
         end.setblocking(False)
 
     def queue(self, data: bytes) -> None:
@@ -57,7 +58,7 @@ class Link:
     def frames(self) -> bytes:
         """All that the child sends until it is gone. Raises ``TimeoutError`` past the deadline."""
         poll = select.poll()
-        looked = time.monotonic()
+        looked = _idle()
         while True:
             poll.register(self._end, select.POLLIN | (select.POLLOUT if self._out else 0))
             left = self._deadline - time.monotonic()
@@ -67,10 +68,10 @@ class Link:
             owed = bool(self._out)
             self._flush()
             piece = self._received()
-            came = time.monotonic()
+            came, idle = time.monotonic(), _idle()
             if owed or piece:
-                self.kept_waiting_s = max(self.kept_waiting_s, came - looked - LOOK_S)
-            looked = came
+                self.kept_waiting_s = max(self.kept_waiting_s, idle - looked - LOOK_S)
+            looked = idle
             if piece is None:
                 continue
             if not piece:
@@ -79,7 +80,7 @@ class Link:
             if len(self._in) > self._max_output_bytes or not self._look(came):
                 self.flooded = True
                 return bytes(self._in[: self._max_output_bytes])
-            looked = time.monotonic()  # whoever asked to be served has waited for that, and not for us
+            looked = _idle()  # whoever asked to be served has waited for that, and not for us
 
     def _received(self) -> bytes | None:
         """What has come; empty once the child is gone, None if nothing has."""
@@ -121,6 +122,11 @@ class Link:
                 self.queue(_served(self._serve, bytes(self._in[self._parsed + 5 : end])))
             self._parsed = end
         return True
+
+
+def _idle() -> float:
+    """Seconds in which this process did not work, from some moment on."""
+    return time.monotonic() - time.process_time()
 
 
 def _served(serve: Serve, asked: bytes) -> bytes:
