@@ -14,6 +14,7 @@ import socket
 import struct
 from typing import NoReturn
 
+from forewarn.sandbox import codec
 from forewarn.sandbox.inside import confine, kernel, worker
 
 FORK = b"f"
@@ -44,7 +45,10 @@ def serve(cell: confine.Cell, orders: socket.socket) -> None:
 
 
 def as_child(cell: confine.Cell, channel: int, line: int) -> NoReturn:
-    """The child: greet the keeper, read the request, give up all power, run the submission. Never returns.
+    """The child: take the request, greet the keeper, give up all power, run the submission. Never returns.
+
+    Its time begins with the greeting. So nothing that the host is busy with, before it has sent all of the request, is
+    counted.
 
     ``channel``: to the parent. ``line``: to the keeper, which learns from its credentials who greets, and has left the
     limit of time there.
@@ -52,14 +56,15 @@ def as_child(cell: confine.Cell, channel: int, line: int) -> NoReturn:
     try:
         confine.die_with_parent(cell.keeper)
         os.setpgid(0, 0)  # no session of its own: each would be a scheduling group to make and to starve
-        os.write(line, GREETING)
-        (timeout_s,) = struct.unpack("<d", os.read(line, 8))
         if line == confine.CHANNEL:
             line = kernel.out_of_the_way(line)
         if channel != confine.CHANNEL:
             os.dup2(channel, confine.CHANNEL)
         link = worker.Channel(confine.CHANNEL)
-        request = link.receive()
+        asked = link.message()
+        os.write(line, GREETING)
+        (timeout_s,) = struct.unpack("<d", os.read(line, 8))
+        request = codec.loads(asked)
         try:
             confine.give_up_power(cell, timeout_s, line)
         except OSError as error:

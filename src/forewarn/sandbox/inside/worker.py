@@ -58,10 +58,14 @@ class Channel:
         while view:
             view = view[os.write(self._handle, view) :]
 
-    def receive(self) -> Any:
-        """The next message: 4 bytes of length, JSON."""
+    def message(self) -> bytes:
+        """The next message, waited for: 4 bytes of length, then this."""
         (size,) = struct.unpack("<I", self._read(4))
-        return codec.loads(self._read(size))
+        return self._read(size)
+
+    def receive(self) -> Any:
+        """What the next message says, which is JSON."""
+        return codec.loads(self.message())
 
     def expected(self, index: int) -> object:
         """What is handed out for case ``index``, which can be read once, and after those of earlier cases."""
