@@ -63,6 +63,13 @@ class _Draft:
     n_reasoning: int | None = None
     """None while the reasoning is open"""
     ended: bool = False
+    turns: int = 0
+    """how often a writer was asked to go on with it"""
+
+    def next_seed(self, seed: int) -> int:
+        """A seed for its next tokens, of its own name: what is drawn beside it changes nothing."""
+        self.turns += 1
+        return derived_seed("spans", seed, self.order.problem_id, self.order.span.name, self.index, self.turns)
 
     def job(self) -> _Job | None:
         """What has to be written next; None when the completion is done."""
@@ -118,17 +125,12 @@ def sample_spans(
     writers = {**donors, SUBJECT: subject}
     for stage in range(STAGES):
         # a row returns to a stage only where a closer of several tokens turned out not to be whole
-        for turn in range(policy.max_total_tokens):
+        for _ in range(policy.max_total_tokens):
             waiting = [(draft, job) for draft in drafts if (job := draft.job()) is not None and job.stage == stage]
             if not waiting:
                 break
             for key, rows in _grouped(waiting):
-                # of the completion's own name: what is drawn beside it changes nothing
-                seeds = [
-                    derived_seed("spans", seed, d.order.problem_id, d.order.span.name, d.index, stage, turn)
-                    for d, _ in rows
-                ]
-                _write(rows, writers[key[0]], channels, policy, seeds, key[1])
+                _write(rows, writers[key[0]], channels, policy, seed, key[1])
     source = content_key(checkpoint_id, policy.key, seed)
     for draft in drafts:
         yield Drawn(_completion(draft, policy, seed, checkpoint_id, source), tuple(draft.log_probs))
@@ -149,7 +151,7 @@ def _write(
     writer: Writer,
     channels: Channels,
     policy: Policy,
-    seeds: Sequence[int],
+    seed: int,
     through: bool,
 ) -> None:
     """Let one writer go on with its rows, and see where that left each of them."""
@@ -157,7 +159,7 @@ def _write(
     samples = writer.engine.sample(
         [(*draft.order.prompt_ids, *draft.ids) for draft, _ in rows],
         policy=policy,
-        seed=seeds,
+        seed=[draft.next_seed(seed) for draft, _ in rows],
         max_new_tokens=[job.limit for _, job in rows],
         stop_ids=stops,
         adapter=writer.adapter,
