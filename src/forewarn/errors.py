@@ -33,6 +33,7 @@ EXTRA_OF = {
     **dict.fromkeys(("torch", "transformers", "peft", "safetensors", "tokenizers", "huggingface_hub"), "local"),
     **dict.fromkeys(("matplotlib", "altair", "vl_convert"), "report"),
     "datasets": "datasets",
+    "trl": "train",
     "vllm": "vllm",
 }
 """importable package -> the extra of ours that brings it"""
