@@ -96,8 +96,10 @@ class Run:
         script = f"import sys; sys.path.insert(0, {str(HERE.parents[1] / 'examples' / 'smollm2')!r}); "
         script += f"from pathlib import Path; from fetch import convert; convert(Path({str(file)!r}), "
         script += f"Path({str(self.folder / 'model')!r}))"
-        if not self.finish("model", self.start("model", "-c", script), self.clock.at(0.2)):
+        if not self.finish("model", self.start("model", "-c", script), self.clock.at(0.15)):
             sys.exit("no model")
+        for path in (self.folder / "model-files").glob("*"):  # a tokenizer as another version of transformers wrote it
+            shutil.copyfile(path, self.folder / "model" / path.name)
 
     def warm_starts(self, until: float) -> dict[str, Path]:
         """Train them side by side; the adapters, rounded, by name."""
@@ -118,7 +120,7 @@ class Run:
                 target = self.folder / "warm-starts" / f"checkpoint-{len(there)}"
                 self.compact(self.folder / f"warm-{name}", self.folder / f"compact-{name}", ())
                 [source] = (self.folder / f"compact-{name}").iterdir()
-                shutil.copytree(source, target)
+                shutil.copytree(source, target, dirs_exist_ok=True)
                 there[name] = target
         return there
 
@@ -273,15 +275,15 @@ def run(folder: Path, seconds: float, device: str, tiny: bool, out: Path) -> Non
     stages = Run(folder, clock, device, tiny)
     try:
         stages.model()
-        there = stages.warm_starts(clock.at(0.28))
+        there = stages.warm_starts(clock.at(0.22))
         if not there:
             sys.exit("no warm start")
-        best = stages.best_warm_start(there, clock.at(0.36)) if len(there) > 1 else next(iter(there))
+        best = stages.best_warm_start(there, clock.at(0.32)) if len(there) > 1 else next(iter(there))
         clock.say(f"warm start {best} goes on")
-        stages.reinforce(there[best], clock.at(0.62))
+        stages.reinforce(there[best], clock.at(0.60))
         steps = stages.chosen_steps()
         clock.say(f"checkpoints measured: 0 and {steps}")
-        stages.truth(steps, there[best], clock.at(0.94))
+        stages.truth(steps, there[best], clock.at(0.93))
     finally:
         stages.bundle(out)
         clock.say("end")
@@ -302,7 +304,7 @@ def main() -> None:
 
         check(given.device)
     else:
-        run(given.folder, given.seconds, given.device, given.scale == "tiny", given.out)
+        run(given.folder.resolve(), given.seconds, given.device, given.scale == "tiny", given.out)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,9 @@ def draw(truth: Truth, batch: int, until: float, most: int) -> None:
             print(f"pilot of {cell.name}: {truth.chunk_size / seconds[-1]:.0f} completions/s", flush=True)
     rate = truth.chunk_size / float(np.median(seconds)) if seconds else 1.0
     plan = read_plan(truth, until, rate, most)
+    if plan is None:
+        print("time is up before all pilots are judged; the same command goes on from here", flush=True)
+        return
     for cell, chunk in in_turn(truth, plan):
         if time.time() >= until:
             print("time is up; the same command goes on from here", flush=True)
@@ -151,18 +154,18 @@ def in_turn(truth: Truth, plan: dict[str, int]) -> Iterator[tuple[Cell, int]]:
         yield named[name], chunk
 
 
-def read_plan(truth: Truth, until: float, rate: float, most: int) -> dict[str, int]:
-    """Chunks wanted of each cell, by the pilots; fixed once and then kept."""
+def read_plan(truth: Truth, until: float, rate: float, most: int) -> dict[str, int] | None:
+    """Chunks wanted of each cell, by the pilots; fixed once and then kept. None: the time was over before."""
     file = truth.folder / "plan.json"
     if file.exists():
         held = read_json(file)
         assert isinstance(held, dict)
         return {str(name): int(count) for name, count in held["chunks"].items()}
-    while not all(truth.judged(cell, PILOT).exists() for cell in truth.cells if truth.drawn(cell, PILOT).exists()):
+    while not all(truth.judged(cell, PILOT).exists() for cell in truth.cells):
         if time.time() >= until:
-            return {}
+            return None
         time.sleep(POLL_S)
-    pilots = {cell.name: hits(truth, cell, PILOT) for cell in truth.cells if truth.judged(cell, PILOT).exists()}
+    pilots = {cell.name: hits(truth, cell, PILOT) for cell in truth.cells}
     budget = min(float(most), rate * max(0.0, until - time.time()))
     chunks = planned(pilots, truth.chunk_size, budget)
     write_json(file, {"pilot_hits": pilots, "completions_a_second": rate, "budget": budget, "chunks": chunks})
