@@ -31,8 +31,8 @@ from forewarn.formats import Channels
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem, derived_seed
 from forewarn.store import read_json, write_json, write_whole
-from forewarn.study.from_file import LoadedStudy, load_study
-from forewarn.study.room import study_channels
+from forewarn.study.config.load import LoadedStudy, load_study
+from forewarn.study.models import study_channels
 
 LEVEL = 0.9
 HITS_WANTED = 20
