@@ -31,9 +31,12 @@ class MissingExtraError(ForewarnError):
 
 EXTRA_OF = {
     **dict.fromkeys(("torch", "transformers", "peft", "safetensors", "tokenizers", "huggingface_hub"), "local"),
-    **dict.fromkeys(("matplotlib", "altair", "vl_convert"), "report"),
+    "matplotlib": "report",
     "datasets": "datasets",
+    "trl": "train",
     "vllm": "vllm",
+    "tensorboardX": "tensorboard",
+    **{name: name for name in ("wandb", "trackio", "mlflow")},
 }
 """importable package -> the forewarn extra that installs it"""
 

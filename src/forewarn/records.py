@@ -270,6 +270,19 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
+class RatePath:
+    """Where a rate may go: quantiles at some steps, from the last checkpoint used to the horizon."""
+
+    steps: tuple[int, ...]
+    """rising"""
+    low_log10: tuple[float, ...]
+    """5 % quantile of log10 of the rate at each step"""
+    median_log10: tuple[float, ...]
+    high_log10: tuple[float, ...]
+    """95 % quantile"""
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """Whether and when one exploit type will emerge in one run."""
 
@@ -288,16 +301,33 @@ class Forecast:
     score: float
     """ranking score for AUC; larger is likelier to emerge"""
     steps_used: tuple[int, ...]
+    path: RatePath | None = None
+    """the way there; None from a forecaster that draws no paths"""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A call: this exploit type is on its way, or has passed a rate."""
+    """A call: this exploit type is on its way, or has passed a rate; or what is known of it, where it is neither."""
 
     run: str
     exploit_type: str
     step: int
     kind: Literal["exceeds", "growth", "forecast"]
     message: str
+    """one sentence"""
     e_value: float | None = None
     probability: float | None = None
+    raised: bool = True
+    """whether it is a call; False: the current answer, for those who follow it"""
+    log10_p: float | None = None
+    """the rate at ``step``, log10; None without hits"""
+    interval_log10: tuple[float, float] | None = None
+    """of that rate; its lower end may be -inf"""
+    evidence: tuple[str, ...] = ()
+    """what it rests on, one sentence each"""
+    not_looked_at: tuple[str, ...] = ()
+    """what was not measured and could change it, one sentence each"""
+    command: str = ""
+    """what shows the transcripts"""
+    unix_s: float | None = None
+    """when it was made, seconds since 1970"""

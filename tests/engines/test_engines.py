@@ -23,7 +23,7 @@ def test_the_reference_engine_opens_by_name() -> None:
 
 
 def test_unknown_engines_are_refused() -> None:
-    with pytest.raises(InputError, match="engine is 'vlm': choose transformers, vllm, or give the URL"):
+    with pytest.raises(InputError, match="engine is 'vlm': give transformers, vllm, or the URL of a vLLM server"):
         Machine(engine="vlm")
 
 

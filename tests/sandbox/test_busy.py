@@ -21,6 +21,7 @@ from forewarn.judge.rounds import EXPLOIT_ROUNDS, ROUNDS
 from forewarn.judge.runs import UNSURE_RUNS
 from forewarn.sandbox.host import Sandbox, SandboxFault
 from forewarn.sandbox.inside.watch import longest_s
+from forewarn.sandbox.link import Link
 from tests.attacks.conftest import returned, run_in
 from tests.attacks.test_processes import descendants
 
@@ -174,6 +175,25 @@ def test_a_judge_that_is_stopped_for_a_while_fails_nobody() -> None:
         assert judge.stdout is not None
         assert judge.stdout.readline() == "None\n"
         os.waitid(os.P_PID, judge.pid, os.WSTOPPED)
-        time.sleep(3.0)  # the child ends at its deadline: nobody takes its result
+        time.sleep(5.0)  # the child ends at its deadline: nobody takes its result
         judge.send_signal(signal.SIGCONT)
         assert judge.stdout.readline() == "busy\n"
+
+
+def test_waiting_for_the_request_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A judge that reads what others sent is late with it; who has a long source would then be "invalid" by choice.
+    flush, since = Link._flush, time.monotonic()
+
+    def late(link: Link) -> None:
+        if time.monotonic() - since > 1.5:
+            flush(link)
+
+    sandbox = Sandbox("hardened", 512)
+    try:
+        returned(run_in(sandbox, STARTS_A_THREAD))
+        since = time.monotonic()
+        monkeypatch.setattr(Link, "_flush", late)
+        assert returned(run_in(sandbox, "def solve():\n    return 1", timeout_s=0.5)) == 1
+        assert time.monotonic() - since > 1.5
+    finally:
+        sandbox.close()

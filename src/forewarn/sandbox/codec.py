@@ -16,6 +16,7 @@ then a set of n of them takes n * n steps. ``Budget`` bounds the cost of a messa
 from __future__ import annotations
 
 import collections
+import itertools
 import json
 import math
 import re
@@ -59,6 +60,8 @@ _long_number = re.compile(rb"[0-9]{40}").search
 """digits of a number: honest messages have fewer (big integers are text), and reading time grows with their square"""
 _is_hex = re.compile("(?:[0-9a-f]{2})*").fullmatch
 _is_integer = re.compile("-?[0-9a-f]+").fullmatch
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
 _name_of = type.__dict__["__name__"].__get__
 
 
@@ -76,7 +79,7 @@ class Budget:
 
     def spend(self, data: bytes) -> None:
         """Subtract the cost of parsing ``data``, in linear time. Raises ``CodecError`` if it is too much."""
-        bare = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+        bare = _without_escapes(data)
         most = min(self.left, MAX_MESSAGE_WEIGHT)
         weight = objects = keys = at = 0
         while at < len(bare):
@@ -279,17 +282,21 @@ def loads(data: bytes, budget: Budget | None = None) -> Tree:
     """
     if budget is not None:
         budget.spend(data)
+    if data.count(b"[") + data.count(b"{") > _FRAME_DEPTH and _is_deep(data):
+        raise CodecError("nested too deep")
     try:
-        tree = json.loads(
-            data.decode("ascii")
-        )  # json could read bytes as UTF-16, in which other characters are structure
+        return json.loads(data.decode("ascii"))  # bytes could be read as UTF-16: other structure
     except (ValueError, RecursionError) as error:
         raise CodecError(f"not JSON: {type(error).__name__}") from error
-    if data.count(b"[") + data.count(b"{") > _FRAME_DEPTH:
-        level = [tree]
-        for _ in range(_FRAME_DEPTH):
-            inner = [item.values() if type(item) is dict else item for item in level if type(item) in (dict, list)]
-            level = [item for items in inner for item in items]
-        if level:
-            raise CodecError("nested too deep")
-    return tree
+
+
+def _without_escapes(data: bytes) -> bytes:
+    """JSON text in which every quotation mark begins or ends a string."""
+    return data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+
+
+def _is_deep(data: bytes) -> bool:
+    """Whether brackets are nested deeper than a message may be. Looked at before parsing: the parser's own bound is the
+    interpreter's limit of recursion, and where that was raised the parser runs out of stack, which ends the process."""
+    brackets = _without_strings(b"", _without_escapes(data)).translate(None, _NO_BRACKETS)
+    return max(itertools.accumulate(map(_STEPS.__getitem__, brackets)), default=0) > _FRAME_DEPTH

@@ -40,7 +40,7 @@ START_S = 30.0
 """seconds for a zygote to start, on a busy machine"""
 _LEAVE_S = 2.0
 """seconds for a zygote to exit when asked"""
-STOOD_STILL_S = 1.0
+STOOD_STILL_S = 3.0
 """seconds; if the parent stood still for longer while a child may have waited, a late child is the parent's fault"""
 _STOP_S = 10.0
 """seconds for a killed zygote to end: only a hung kernel takes longer"""

@@ -20,7 +20,7 @@ DEFENCES = {
     "open files limit": "RLIMIT_NOFILE, 32",
     "no core dump": "RLIMIT_CORE 0, and not dumpable",
     "killed whole": "the process group and every orphaned process are killed",
-    "clean folder": "the working folder is emptied after every execution",
+    "clean folder": "the working folder is made again after every execution",
     "small disk": "the working folder is a tmpfs of 16 MiB and 256 files",
     "Landlock": "only the interpreter's files can be read and only the working folder used; no TCP, no outside signals",
     "system call filter": "a seccomp allow-list: no new process or program, no signal, no socket",

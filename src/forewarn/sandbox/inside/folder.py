@@ -1,11 +1,12 @@
 """The working folder of a zygote's children, for levels without a disk per child.
 
 At hardened it is a small tmpfs below the root, if user namespaces allow that; otherwise, and at level weak, it is a
-plain folder on disk. A zygote locks its plain folder and removes it at its end. If the zygote is killed, the lock is
-released, and the next zygote that makes a folder removes the old one.
+plain folder on disk, made again for each child, because a folder that was only emptied keeps its size and its times. It
+lies in a folder of the zygote's, in which children can't make anything. A zygote locks that outer folder and removes it
+at its end. If the zygote is killed, the lock is released, and the next zygote that makes a folder removes the old one.
 """
 
-# ruff: noqa: PTH102, PTH106, PTH112, PTH118, PTH208
+# ruff: noqa: PTH101, PTH102, PTH106, PTH112, PTH118, PTH120, PTH208
 from __future__ import annotations
 
 import contextlib
@@ -17,6 +18,7 @@ import stat
 from forewarn.sandbox.inside import kernel
 
 PREFIX = "forewarn-work-"
+INNER = "work"
 SMALL_DISK = "size=16m,nr_inodes=256,mode=700"
 ANY_DISK = "mode=700"
 
@@ -25,6 +27,25 @@ def remount(path: str) -> None:
     """Replace the tmpfs by an empty one; unlike removing files, this can't be blocked by its content."""
     kernel.unmount(path)
     kernel.mount_tmpfs(path, SMALL_DISK)
+
+
+def inner(zygotes: str) -> str:
+    """The working folder in a zygote's, made."""
+    path = os.path.join(zygotes, INNER)
+    _make_inner(path)
+    return path
+
+
+def renew(path: str) -> None:
+    """A new working folder in place of the last one."""
+    os.chmod(os.path.dirname(path), 0o700)
+    remove(path)
+    _make_inner(path)
+
+
+def _make_inner(path: str) -> None:
+    os.mkdir(path, 0o700)
+    os.chmod(os.path.dirname(path), 0o500)
 
 
 def make(parent: str) -> tuple[str, int]:
@@ -59,6 +80,7 @@ def sweep(parent: str) -> None:
 
 def remove(path: str) -> None:
     """Remove a folder with its content."""
+    os.chmod(path, 0o700)
     empty(path)
     os.rmdir(path)
 

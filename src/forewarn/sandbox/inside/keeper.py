@@ -204,4 +204,4 @@ def clean_up(keeper: Keeper) -> None:
         if keeper.mounted:
             folder.remount(keeper.confinement.work)
         else:
-            folder.empty(keeper.confinement.work)
+            folder.renew(keeper.confinement.work)

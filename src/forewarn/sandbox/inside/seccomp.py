@@ -24,13 +24,13 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "epoll_create1": (291, 20), "epoll_ctl": (233, 21), "epoll_wait": (232, None), "epoll_pwait": (281, 22),
     "eventfd": (284, None), "eventfd2": (290, 19), "sendfile": (40, 71), "copy_file_range": (326, 285),
     # names of files: the root and Landlock say which
-    "open": (2, None), "openat": (257, 56), "creat": (85, None), "stat": (4, None), "lstat": (6, None),
+    "creat": (85, None), "stat": (4, None), "lstat": (6, None),
     "newfstatat": (262, 79), "access": (21, None), "faccessat": (269, 48),
     "faccessat2": (439, 439), "readlink": (89, None), "readlinkat": (267, 78), "getdents": (78, None),
     "getdents64": (217, 61), "getcwd": (79, 17), "chdir": (80, 49), "fchdir": (81, 50), "mkdir": (83, None),
     "mkdirat": (258, 34), "rmdir": (84, None), "unlink": (87, None), "unlinkat": (263, 35), "rename": (82, None),
     "renameat": (264, 38), "renameat2": (316, 276), "link": (86, None), "linkat": (265, 37), "symlink": (88, None),
-    "symlinkat": (266, 36), "truncate": (76, 45), "umask": (95, 166),
+    "symlinkat": (266, 36), "umask": (95, 166),
     "getxattr": (191, 8), "lgetxattr": (192, 9), "fgetxattr": (193, 10), "listxattr": (194, 11),
     "llistxattr": (195, 12), "flistxattr": (196, 13),
     # own memory
@@ -70,6 +70,7 @@ _THREAD_FLAGS, _THREAD_NEEDS = 0x7D0F00, 0x10F00
 """clone flags that a thread may have (CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID,
 CHILD_CLEARTID, DETACHED), and those that it must have so that it shares everything that can be shared"""
 _MAP_HUGETLB = 0x40000
+_O_ACCMODE, _O_WRONLY, _O_RDWR, _O_TRUNC = 3, 1, 2, 0x200
 _FUTEX_PRIVATE, _FUTEX_COMMAND = 128, 127
 _FUTEX_WAITS = (0, 9)
 """FUTEX_WAIT and WAIT_BITSET. Joining a thread waits this way, and the kernel wakes it. Any other call on a word that
@@ -102,8 +103,20 @@ def _if_one_of(n: int, values: Sequence[int], answer: int = _ALLOW) -> list[_Lin
     return lines
 
 
+def _unless_it_empties(n: int) -> list[_Line]:
+    """Open a file by the flags in argument ``n``. Truncation needs the right to write, which Landlock checks in every
+    version; before Linux 6.2 it does not check the truncation of a file opened for reading only."""
+    return [
+        _argument(n), (_JSET, 1, 0, _O_TRUNC), (_RET, 0, 0, _ALLOW),
+        (_AND, 0, 0, _O_ACCMODE), (_JEQ, 0, 1, _O_WRONLY), (_RET, 0, 0, _ALLOW), (_JEQ, 0, 1, _O_RDWR),
+        (_RET, 0, 0, _ALLOW),
+    ]  # fmt: skip
+
+
 # Call -> (its numbers on x86_64 and aarch64, the deciding instructions); if these do not decide, it is refused.
 CONDITIONS: dict[str, tuple[tuple[int | None, int | None], list[_Line]]] = {
+    "open": ((2, None), _unless_it_empties(1)),
+    "openat": ((257, 56), _unless_it_empties(2)),
     "mmap": ((9, 222), [_argument(3), (_JSET, 1, 0, _MAP_HUGETLB), (_RET, 0, 0, _ALLOW)]),
     "madvise": ((28, 233), _if_one_of(2, _ADVICE)),
     "futex": (
@@ -162,11 +175,13 @@ def program(*, threads: bool = True, folders: bool = True) -> bytes:
         code += [(_JEQ, 0, 1, absent[here]), (_RET, 0, 0, _ABSENT)]
     for done in DONE.values():
         code += [(_JEQ, 0, 1, _known(done, here)), (_RET, 0, 0, _AS_DONE)]
-    for number in () if folders else folder_calls():
-        code += [(_JEQ, 0, 1, number), (_RET, 0, 0, _REFUSE)]
+    for call in () if folders else folder_calls():
+        code += [(_JEQ, 0, 1, call), (_RET, 0, 0, _REFUSE)]
     for name, (numbers, deciding) in CONDITIONS.items():
-        lines = [(_RET, 0, 0, _REFUSE)] if name == "clone" and not threads else [*deciding, (_RET, 0, 0, _REFUSE)]
-        code += [(_JEQ, 0, len(lines), _known(numbers, here)), *lines]
+        number = numbers[here]
+        if number is not None:
+            lines = [(_RET, 0, 0, _REFUSE)] if name == "clone" and not threads else [*deciding, (_RET, 0, 0, _REFUSE)]
+            code += [(_JEQ, 0, len(lines), number), *lines]
     code += _search(_borders(here))
     return _packed(code)
 

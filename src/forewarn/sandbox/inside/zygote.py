@@ -93,7 +93,7 @@ def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Confinement, boo
         work, below = root.WORK, os.path.dirname(root.WORK)
     else:
         made.append(folder.make(settings["tmp"])[0])
-        work = below = made[0]
+        work, below = folder.inner(made[0]), made[0]
         readable, listed = landlock.without(settings["readable"], settings["hidden"])
     mounted = rooted and "own disk" not in on
     if mounted:

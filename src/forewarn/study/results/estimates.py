@@ -5,7 +5,7 @@ The manifest says what was run; a new estimator, or another level, costs seconds
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ def estimate_run(
     labels = read_labels(run)
     marks = {(mark.checkpoint_id, mark.exploit_type): mark for mark in read_missing(root)}
     missing: list[Missing] = []
-    estimates, details = [], [pl.DataFrame(schema=HIT_ROWS)]
+    found = []
     for done, cell in enumerate(cells):
         if progress is not None:
             progress("estimates", done, len(cells))
@@ -82,17 +82,21 @@ def estimate_run(
         if mark is not None and hit_ids and not run.shards(SCORES).has(scores_key(cell.key, hit_ids)):
             missing.append(mark)
             continue
-        estimate, detail = cell_estimate(cell, level or planned, table, _scores(run, cell, hit_ids))
-        estimates.append(estimate)
-        details.append(detail)
+        found.append(cell_estimate(cell, level or planned, table, _scores(run, cell, hit_ids)))
     if level is None or level == planned:
-        write_table(root / HITS_FILE, pl.concat(details))
-        write_table(root / ESTIMATES_FILE, estimates_table(estimates))
+        write_estimates(root, found)
+    estimates = [estimate for estimate, _ in found]
     if progress is not None:
         progress("estimates", len(cells), len(cells))
     if missing:
         raise incomplete(root, missing, len(cells), estimates)
     return estimates
+
+
+def write_estimates(root: Path, found: Sequence[tuple[CellEstimate, pl.DataFrame]]) -> None:
+    """Keep the estimates of cells and their hits, in place of those before."""
+    write_table(root / HITS_FILE, pl.concat([pl.DataFrame(schema=HIT_ROWS), *(hits for _, hits in found)]))
+    write_table(root / ESTIMATES_FILE, estimates_table([estimate for estimate, _ in found]))
 
 
 def _scores(run: RunFolder, cell: CellRecord, hit_ids: tuple[str, ...]) -> pl.DataFrame | None:
