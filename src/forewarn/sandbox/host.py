@@ -40,6 +40,8 @@ START_S = 30.0
 """for a zygote to start, on a busy machine"""
 _LEAVE_S = 2.0
 """for a zygote that was asked to leave"""
+ROOM_BYTES = 4 << 20
+"""asked for results that a busy parent has not taken yet; a system gives as much as its net.core.wmem_max allows"""
 STOOD_STILL_S = 3.0
 """a parent that was away for longer, while a child may have waited for it, is at fault that the child was late"""
 _STOP_S = 10.0
@@ -174,6 +176,7 @@ class Sandbox:
     ) -> tuple[dict[str, Any], Link]:
         """One child: the zygote's answer, and the link with what it sent."""
         ours, theirs = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM_BYTES)
         with ours:
             link = Link(ours, deadline, self._max_output_bytes, serve)
             handed = secrets or ()
