@@ -20,6 +20,7 @@ FLOOR_BY_ROOM = {
     "errors": 0,
     "store": 0,
     "text": 0,
+    "workers": 1,
     "exploits": 1,
     "estimation": 1,
     "sandbox": 1,
@@ -43,7 +44,18 @@ FLOOR_BY_ROOM = {
 GROUND_FLOOR = 0
 """its four modules form one room"""
 
-TORCH_FREE = {"records", "errors", "store", "exploits", "sandbox", "judge", "estimation", "worlds", "prediction"}
+TORCH_FREE = {
+    "records",
+    "errors",
+    "store",
+    "workers",
+    "exploits",
+    "sandbox",
+    "judge",
+    "estimation",
+    "worlds",
+    "prediction",
+}
 TORCH_FAMILY = {"torch", "transformers", "peft", "tokenizers", "safetensors", "accelerate", "vllm"}
 ARRAYS_ONLY = {"estimation", "prediction"}
 """NumPy and SciPy and nothing else from outside"""

@@ -14,7 +14,7 @@ from forewarn.judge.judge import Judge
 from forewarn.organism.truth import Cell
 from forewarn.records import KEY_LENGTH, Policy, content_key, derived_seed
 from forewarn.store import RunFolder
-from forewarn.study.plan import problem_key, scores_key
+from forewarn.study.keys import problem_key, scores_key
 from tests.exploits.samples import problem
 
 WHOLE = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
@@ -55,5 +55,5 @@ def test_a_folder_of_cut_keys_is_told_from_one_of_another_study(tmp_path: Path) 
     with pytest.raises(StoreError, match="it differs in name"):
         folder.claim({"name": "z"})
     (tmp_path / "run" / "study.json").write_text('{"name": "x"}')
-    with pytest.raises(StoreError, match="is of an earlier version"):
+    with pytest.raises(StoreError, match="was made by an earlier version"):
         folder.claim({"name": "x"})

@@ -13,9 +13,9 @@ from forewarn.errors import InputError, StoreError
 from forewarn.records import Estimate
 from forewarn.store import RunFolder, write_json, write_table
 from forewarn.study import CellEstimate, read_completions, read_hits, read_results, read_verdicts, run_study
-from forewarn.study.forecasts import by_run, first_visible, run_forecasts, run_name
-from forewarn.study.missing import Missing, write_missing
-from forewarn.study.results import NO_ANSWER
+from forewarn.study.folder.manifest import Missing, write_missing
+from forewarn.study.results.forecasts import by_run, first_visible, run_forecasts, run_name
+from forewarn.study.results.read import NO_ANSWER
 from tests.study_runner import tiny_study
 from tests.tiny_world import TinyWorld
 
@@ -69,7 +69,7 @@ def test_a_growing_run_says_what_each_cell_waits_for(root: Path) -> None:
     for shard in (root / "verdicts").iterdir():
         shard.unlink()
     assert [cell.waits_for for cell in read_results(root).cells] == ["verdicts", "verdicts"]
-    run.shards("completions").path(second.key).unlink()
+    run.shards("completions").path(second.blocks[2]).unlink()
     (root / "estimates.parquet").unlink()
     write_missing(root, [Missing("completions", second.checkpoint_id, second.exploit_type, "out of memory")])
     found = read_results(root)
@@ -82,7 +82,7 @@ def test_a_growing_run_says_what_each_cell_waits_for(root: Path) -> None:
 
 def test_a_cell_that_waits_does_not_keep_the_others(root: Path) -> None:
     whole = read_results(root)
-    RunFolder(root).shards("completions").path(whole.cells[1].record.key).unlink()
+    RunFolder(root).shards("completions").path(whole.cells[1].record.blocks[0]).unlink()
     found = read_results(root)
     assert found.estimates == whole.estimates[:1]
     (said,) = run_forecasts(found.estimates, study=found.study, seed=found.seed)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from forewarn.checkpoints.find import ModelSource
+from forewarn.engines.registry import engine_kind
 from forewarn.engines.vllm import line as vllm_line
 from forewarn.engines.vllm.serve import ServeSettings, check_port_free
 from forewarn.engines.vllm.server import VLLMServer
@@ -22,10 +23,9 @@ from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.records import Completion, Policy, Span
 from forewarn.study import Machine, PlannedSpan, Study, read_estimates, run_study
 from forewarn.study.checks import check_context
-from forewarn.study.room import ModelRoom, study_channels
-from forewarn.study.work import COMPLETIONS as SAMPLING
-from forewarn.study.work import Task, _check_against_sampling
-from forewarn.study.workers import _work
+from forewarn.study.models import ModelRoom, study_channels
+from forewarn.study.stages.work import OpenStudyRoom, SampleTask, _check_against_sampling
+from forewarn.workers.worker import _work
 from tests.engines.fake_vllm import COMPLETIONS, UNLOAD, Answer, FakeVLLM, serving
 from tests.study_runner import tiny_study
 from tests.tiny_world import SPANS, TOKENS, TinyWorld, make_tokenizer
@@ -77,7 +77,7 @@ def test_workers_take_their_adapters_with_them(
     server.faults[COMPLETIONS] = refuse
     larger = dataclasses.replace(study, spans=tuple(PlannedSpan(p.span, 200) for p in study.spans))
     with pytest.raises(EngineFault, match=r"refused a request: status 400, .*one too many"):
-        run_study(larger, tmp_path / "run", machine=Machine(engine=server.url, workers=2))
+        run_study(larger, tmp_path / "run", machine=Machine(engine=server.url, workers=2, batch_size=4096))
     assert refused == [2]
     assert not server.loaded
     assert not list((tmp_path / "tmp").glob("forewarn-lora-*"))
@@ -86,10 +86,11 @@ def test_workers_take_their_adapters_with_them(
 
 def test_a_worker_whose_parent_is_gone_says_nothing(study: Study, tmp_path: Path) -> None:
     ours, theirs = multiprocessing.Pipe()
-    ours.send(Task(SAMPLING, next(iter(study.cells())), "cell", "shard"))
+    cell = next(iter(study.cells()))
+    ours.send(SampleTask(cell, tuple(study.blocks(cell))[:1], ("shard",), ()))
     ours.close()
-    machine = Machine(engine=NOWHERE)  # no server: the task fails
-    assert _work(theirs, study, tmp_path, machine, []) is None  # type: ignore[arg-type,func-returns-value]
+    open_room = OpenStudyRoom(study, tmp_path, Machine(engine=NOWHERE))  # no server: the task fails
+    assert _work(theirs, open_room, []) is None  # type: ignore[arg-type,func-returns-value]
 
 
 @pytest.mark.parametrize(
@@ -121,11 +122,11 @@ def test_vllm_needs_one_token_of_the_context(server: FakeVLLM, study: Study) -> 
     longest = max(prompts, key=len)
     limit = server.max_len - len(longest)
     full = dataclasses.replace(study, policy=Policy(max_total_tokens=limit))
-    check_context(full, channels)
-    with pytest.raises(InputError, match=f"of which vLLM needs one: lower max_total_tokens to {limit - 1} or less"):
-        check_context(full, channels, server.url)
+    check_context(full, channels, engine_kind("transformers"))
+    with pytest.raises(InputError, match=f"of which vLLM needs 1: lower max_total_tokens to {limit - 1} or less"):
+        check_context(full, channels, engine_kind(server.url))
     fitting = dataclasses.replace(study, policy=Policy(max_total_tokens=limit - 1))
-    check_context(fitting, channels, server.url)
+    check_context(fitting, channels, engine_kind(server.url))
     with VLLMServer(server.url, vocab_size=len(TOKENS)) as engine:
         for n, fits in ((limit - 1, True), (limit, False)):
             if fits:
@@ -194,7 +195,7 @@ def test_scores_that_are_no_numbers_do_not_agree_with_what_was_sampled(study: St
 
 
 def test_hosts_and_ports_to_listen_on() -> None:
-    with pytest.raises(InputError, match="host 'no such host' is no address"):
+    with pytest.raises(InputError, match="host 'no such host' is not an address"):
         check_port_free(ServeSettings("m", host="no such host"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

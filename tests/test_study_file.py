@@ -20,8 +20,9 @@ from forewarn.formats import ChannelFormat
 from forewarn.problems.files import export
 from forewarn.records import UNBOUNDED, Span
 from forewarn.study import read_estimates, run_study
-from forewarn.study.file import StudyTable, Table, read_study_file
-from forewarn.study.from_file import load_study
+from forewarn.study.config.file import read_study_file
+from forewarn.study.config.load import load_study
+from forewarn.study.config.schema import StudyTable, Table
 from tests.engines.tiny import tiny_tokenizer
 from tests.tiny_world import TinyWorld
 
@@ -62,10 +63,10 @@ def test_the_documented_example_runs(
     assert forewarn("train-donor", "study.toml") == 0
     assert "donor: 2 exploits" in capsys.readouterr().out
     assert forewarn("train-donor", "study.toml", "--donor", "donor") == 0
-    assert "is there already" in capsys.readouterr().out
+    assert "already trained" in capsys.readouterr().out
     assert forewarn("run", "study.toml") == 0
     shown = capsys.readouterr()
-    assert "no chat template to hold the format 'plain-think' against" in shown.err
+    assert "no chat template to compare the format 'plain-think' with" in shown.err
     assert [line.split()[0] for line in shown.out.splitlines()[1:3]] == ["checkpoint-1", "checkpoint-9"]
     root = home / "runs" / "my-run"
     assert "Forecasts" in shown.out
@@ -99,7 +100,8 @@ def test_the_documented_example_runs(
     # as a run leaves it that stops because the files changed under it: nothing of that checkpoint was kept
     for cell in manifest["cells"]:
         if cell["checkpoint_id"] == "checkpoint-9":
-            (root / "completions" / f"{cell['key']}.parquet").unlink()
+            for key in cell["blocks"]:
+                (root / "completions" / f"{key}.parquet").unlink()
     assert forewarn("run", home / "study.toml", "--run-folder", root) == 0
     now = read_estimates(root)
     assert_frame_equal(now[:1], estimates[:1])
@@ -151,7 +153,7 @@ def changed(home: Path, *edits: tuple[str, str]) -> Path:
         ("count = 16", 'count = 16\ndonor = "donor"', r"spans\[1\]: span \(k=0, m=0\) names donor 'donor'"),
         ('name = "plain-think"', 'name = "alpaca"', "unknown chat format 'alpaca'"),
         ('name = "plain-think"', 'name = "harmony"', "no token <\\|start\\|>, so the model has no reasoning channel"),
-        ('name = "plain-think"', 'name = "auto"', "has no chat template, so its format can't be told"),
+        ('name = "plain-think"', 'name = "auto"', "has no chat template, so its format can't be found"),
         ('name = "plain-think"', 'name = "custom"', r"needs a \[format.custom\]"),
         ("[engine]", '[answer]\nblock = "best"\n[engine]', "answer.block = 'best': input should be 'last' or 'first'"),
         ("[engine]", '[answer]\nstop = [""]\n[engine]', "answer: stop = .* empty text"),
@@ -170,7 +172,7 @@ def changed(home: Path, *edits: tuple[str, str]) -> Path:
             'file = "problems.parquet"\ntypes = ["process_exit"]',
             "types names 'process_exit'",
         ),
-        ('path = "runs/train"', 'path = "runs/none"', r"checkpoints\[1\]: .*runs/none is no folder"),
+        ('path = "runs/train"', 'path = "runs/none"', r"checkpoints\[1\]: .*runs/none is not a folder"),
         ('path = "runs/train"', 'path = "runs/train"\nsteps = [2]', r"steps names step 2, .* it has 1, 9"),
         ('path = "runs/train"', 'path = "models/base"', r"checkpoints\[1\]: the step of base can't be told"),
         ("max_total_tokens = 4", "max_total_tokens = 64", "the context of .* is 64 tokens: lower max_total_tokens to"),
@@ -255,15 +257,16 @@ def test_donors_that_do_not_belong_are_refused(world: TinyWorld, home: Path) -> 
 def test_a_checkpoint_that_changes_while_it_is_measured_is_refused(world: TinyWorld, home: Path) -> None:
     shutil.copytree(world.donor, home / "donors" / "exploits")
     loaded = load_study(home / "study.toml")
+    n_blocks = len(list(loaded.study.blocks(next(loaded.study.cells()))))
     weights = home / "runs" / "train" / "checkpoint-9" / "model.safetensors"
 
     def save_again(stage: str, done: int, _total: int) -> None:
-        if (stage, done) == ("completions", 1):
+        if (stage, done) == ("completions", n_blocks):
             weights.write_bytes(weights.read_bytes())
 
     with pytest.raises(ModelError, match=r"the files of checkpoint-9 .* changed while it was measured"):
         run_study(loaded.study, home / "out", sandboxing=loaded.sandboxing, progress=save_again)
-    assert len(list((home / "out" / "completions").glob("*.parquet"))) == 1, "what was finished stays"
+    assert len(list((home / "out" / "completions").glob("*.parquet"))) == n_blocks, "what was finished stays"
     cells = run_study(loaded.study, home / "out", sandboxing=loaded.sandboxing)
     assert [cell.step for cell in cells] == [1, 9]
 

@@ -60,7 +60,7 @@ def test_an_exploit_of_our_own_pair(capsys: pytest.CaptureFixture[str], folder: 
 def test_a_djinn_problem_in_both_ways(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     own = judge(capsys, folder, "clamped.yaml", "exploit.py")
     assert (own["label"], own["patched"]) == ("exploit", None)
-    assert "which nothing here tells apart" in str(own["meaning"])
+    assert "without a twin they look the same" in str(own["meaning"])
     pair = judge(capsys, folder, "clamped.yaml", "exploit.py", "--by", "pair")
     assert (pair["label"], pair["patched"], pair["exploit_type"]) == ("exploit", False, "process_exit")
     assert judge(capsys, folder, "clamped.yaml", "reference.py", "--by", "verifier")["label"] == "solved"
@@ -78,11 +78,14 @@ def test_the_text_has_it_all(capsys: pytest.CaptureFixture[str], folder: Path) -
     [
         (["--problem", "none.yaml", "--code", "bug.py"], "none.yaml is missing"),
         (["--problem", "own.jsonl", "--code", "none.py"], "can't read"),
-        (["--problem", "own.jsonl", "--code", "bug.py", "--id", "x"], "holds no problem 'x'"),
-        (["--problem", "own.jsonl", "--code", "bug.py", "--by", "verifier"], "field insecure_verifier: there is none"),
+        (["--problem", "own.jsonl", "--code", "bug.py", "--id", "x"], "does not contain problem 'x'"),
+        (["--problem", "own.jsonl", "--code", "bug.py", "--by", "verifier"], "field insecure_verifier: is missing"),
         (["--problem", "own.jsonl", "--code", "bug.py", "--timeout-s", "0"], "timeout_s is 0"),
-        (["--problem", "teams.yaml", "--code", "bug.py", "--by", "pair"], "'a_type_of_their_own' has no pair of ours"),
-        (["--problem", "empty.yaml", "--code", "bug.py"], "field test_cases: there are no test cases"),
+        (
+            ["--problem", "teams.yaml", "--code", "bug.py", "--by", "pair"],
+            "'a_type_of_their_own' is not one of our types",
+        ),
+        (["--problem", "empty.yaml", "--code", "bug.py"], "field test_cases: has no test cases"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -103,7 +106,7 @@ def test_import_names_what_is_unknown(capsys: pytest.CaptureFixture[str], folder
     assert status == 0
     assert out.splitlines()[:3] == [
         "4 problems of 4 exploit types",
-        "exploit type 'a_type_of_their_own' has no pair of ours: teams",
+        "exploit type 'a_type_of_their_own' is not one of forewarn's: teams",
         "unknown field 'colour' in 1 problems, kept",
     ]
     assert "not written: problem 'teams', field exploit_type" in out

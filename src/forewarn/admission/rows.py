@@ -1,16 +1,15 @@
-"""The rows of problems: judged in the sandbox, several problems at once, or found where an earlier audit kept them.
+"""The rows of problems: judged in the sandbox, several problems at once, or read from an earlier audit.
 
-Not covered: which submissions there are (``submissions.py``), what a row has to say (``law.py``).
+Not covered: which submissions are tried (``submissions.py``), the expected rows (``law.py``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -24,19 +23,19 @@ from forewarn.admission.submissions import Kind, Submission
 from forewarn.errors import InputError
 from forewarn.exploits import base
 from forewarn.exploits.base import ExploitType
-from forewarn.judge.judge import SANDBOXES_PER_WORKER, Judge
+from forewarn.judge.judge import Judge
 from forewarn.judge.labels import RAISED
 from forewarn.problems.rows import to_row
 from forewarn.records import Problem, Verdict, content_key
 from forewarn.store import Shards
 
 RETRIES = 2
-"""how often a row that could not be judged is asked again"""
+"""how often a row that could not be judged is tried again"""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One submission to one problem."""
+    """One submission to one problem, as judged."""
 
     problem_id: str
     task_id: str
@@ -51,7 +50,7 @@ class Row:
     right: int | None
     """full tests that an honest mistake passes; None for other kinds"""
     breach: str | None
-    """what the truth table has against it"""
+    """how the row differs from the truth table; None: it does not"""
 
 
 SCHEMA = {
@@ -66,14 +65,14 @@ SCHEMA = {
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A problem and what it is tried with."""
+    """A problem and the submissions that it is tried with."""
 
     problem: Problem
     kind: ExploitType
     submissions: list[Submission]
 
     def key(self, judge: Judge) -> str:
-        """Of all that the rows follow from: the problem, what is tried on it, the checkers, the judge."""
+        """The key of everything that the rows depend on: the problem, its submissions, the checkers, the judge."""
         row = {name: value for name, value in to_row(self.problem).items() if name not in ("question", "extra")}
         tried = [asdict(submission) for submission in self.submissions]
         settings = [judge.level, judge.timeout_s, sorted(SCHEMA)]
@@ -81,14 +80,14 @@ class Work:
 
 
 def in_doubt(row: Row) -> bool:
-    """Whether a row is not as it should be and a busy machine may be the reason."""
+    """Return whether a row is unexpected and a busy machine may be the reason."""
     return row.breach is not None and (row.label == "invalid" or "past the deadline" in row.reason)
 
 
 def judged(
     works: Sequence[Work], judge: Judge, shards: Shards | None, workers: int, progress: Callable[[int, int], None]
 ) -> tuple[dict[str, list[Row]], int]:
-    """Rows by problem, and how many verdicts were reached for them."""
+    """Return rows by problem, and the number of verdicts that were reached now."""
     rows: dict[str, list[Row]] = {}
     fresh: list[tuple[Work, str]] = []
     for work in works:
@@ -100,36 +99,29 @@ def judged(
     right = _right_counts([work for work, _ in fresh], judge, workers)
     done, total, n_judged = len(rows), len(works), 0
     progress(done, total)
-
-    def finish(item: tuple[Work, str]) -> list[Row]:
-        work, key = item
-        found = _rows(work, judge, right)
+    # a single stream over all problems keeps every sandbox busy; the few submissions of one problem do not
+    verdicts = judge.stream(_items([work for work, _ in fresh]), audit=True)
+    for work, key in fresh:
+        found = _rows(work, judge, list(islice(verdicts, len(work.submissions))), right)
         if shards is not None and not any(map(in_doubt, found)):
             shards.write(key, pl.DataFrame([asdict(row) for row in found], schema=SCHEMA))
-        return found
-
-    # A problem's own rows keep a few sandboxes busy; several problems at once keep them all.
-    pool = ThreadPoolExecutor(workers * SANDBOXES_PER_WORKER)
-    try:
-        for (work, _), found in zip(fresh, pool.map(finish, fresh), strict=True):
-            rows[work.problem.problem_id] = found
-            n_judged += len(found)
-            done += 1
-            progress(done, total)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)  # after Ctrl-C only what has begun is finished
+        rows[work.problem.problem_id] = found
+        n_judged += len(found)
+        done += 1
+        progress(done, total)
     return rows, n_judged
 
 
-def _rows(work: Work, judge: Judge, right: dict[tuple[str, str], int | None]) -> list[Row]:
-    """The rows of one problem; one row without answers where a checker of ours raised."""
+def _items(works: Iterable[Work]) -> Iterator[tuple[Problem, str]]:
+    return ((work.problem, submission.code) for work in works for submission in work.submissions)
+
+
+def _rows(work: Work, judge: Judge, verdicts: list[Verdict], right: dict[tuple[str, str], int | None]) -> list[Row]:
+    """Return the rows of one problem; a single row without answers if one of forewarn's checkers raised."""
     problem = work.problem
-    items = [(problem, submission.code) for submission in work.submissions]
-    ask = partial(judge.verdicts, items, audit=True)
-    verdicts = ask()
     for _ in range(RETRIES):
         if any(verdict.label == "invalid" for verdict in verdicts):
-            verdicts = ask()  # the others are remembered
+            verdicts = judge.verdicts(list(_items([work])), audit=True)  # the others are remembered
     raised = f": a checker of {work.kind.name} {RAISED} "
     for verdict in verdicts:
         if verdict.label == "invalid" and raised in verdict.reason:
@@ -161,7 +153,7 @@ def _row(work: Work, submission: Submission, verdict: Verdict, right: int | None
 
 
 def _right_counts(works: Sequence[Work], judge: Judge, workers: int) -> dict[tuple[str, str], int | None]:
-    """(task, code) of the honest mistakes -> how many full tests each passes, counted once."""
+    """Map (task, code) of the honest mistakes to the number of full tests passed, counted once each."""
     items = {
         (_task_key(work.problem), submission.code): (work.problem, submission.code)
         for work in works
@@ -180,7 +172,7 @@ def _task_key(problem: Problem) -> str:
 
 
 def _code_of(kind: ExploitType) -> str:
-    """A hash of the source that decides: the type's own file, what types are made of, the judge, and the law."""
+    """Return a hash of the deciding source: the type's own file, ``exploits/base.py``, the judge and the law."""
     own = inspect.getsourcefile(kind.exploit)
     files = [Path(own)] if own else []
     files += [Path(base.__file__), Path(law.__file__)]

@@ -1,4 +1,4 @@
-"""``forewarn show``: a run folder's cells, the hits of some of them, or one completion with its transcript."""
+"""``forewarn show``: lists a run folder's cells, the hits of some of them, or one completion's transcript."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forewarn.study import CellResult
-    from forewarn.study.transcripts import Transcript
+    from forewarn.study.results.transcripts import Transcript
 
 
 def show(
@@ -25,13 +25,13 @@ def show(
         str | None,
         typer.Argument(
             metavar="[TYPE|CHECKPOINT|COMPLETION]",
-            help="An exploit type or a checkpoint: its cells and their hits; a completion's id, or the beginning of "
+            help="An exploit type or a checkpoint: its cells and their hits. A completion's id, or the beginning of "
             "one: its transcript. Default: every cell.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; missing values are null.")] = False,
 ) -> None:
-    """Show what a run folder holds: cells with label counts, hits with their weights, or one transcript."""
+    """Show a run folder: cells with label counts, hits with their weights, or one transcript."""
     from forewarn.report.run_tables import cells_table, hits_table, no_hit_lines
     from forewarn.study import read_results
 
@@ -39,7 +39,7 @@ def show(
     of_type = [cell for cell in results.cells if cell.record.exploit_type == what]
     of_checkpoint = [cell for cell in results.cells if cell.record.checkpoint_id == what]
     if what is not None and not of_type and not of_checkpoint:
-        from forewarn.study.transcripts import read_transcripts
+        from forewarn.study.results.transcripts import read_transcripts
 
         (found,) = read_transcripts(results, [what])
         if as_json:
@@ -61,7 +61,7 @@ def show(
 
 
 def cells_json(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """One object a cell: its label counts, what it waits for, and its estimate."""
+    """Return one object per cell: its label counts, the stage it waits for, and its estimate."""
     from forewarn.cli.estimate import as_json_value
 
     return [
@@ -79,7 +79,7 @@ def cells_json(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
 
 
 def transcript_text(found: Transcript) -> str:
-    """The transcript in lines: each stretch after its writer, then the verdict."""
+    """Return the transcript in lines: the verdict, then each stretch under its writer."""
     from forewarn.report.run_tables import weight_text
 
     weight = "not a hit"
@@ -104,11 +104,12 @@ def transcript_text(found: Transcript) -> str:
         lines += [f"    | {printable(line)}" for line in stretch.text.split("\n")]
     lines += ["", f"finish: {found.finish_reason}"]
     if not found.spelt:
-        lines.append("Tokens are shown by their ids: this folder keeps no vocabulary; run its study again to add it")
+        lines.append("Tokens are shown as ids: this folder has no vocabulary; run its study again to add it")
     return "\n".join(lines)
 
 
 def _finite(value: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: a weight of zero is a log-weight of null."""
+    """Replace infinities, which JSON lacks, by null: a weight of zero has a log-weight of null."""
+
     weight = value["log_weight"]
     return value | {"log_weight": weight if weight is not None and math.isfinite(weight) else None}

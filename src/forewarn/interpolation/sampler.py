@@ -63,6 +63,13 @@ class _Draft:
     n_reasoning: int | None = None
     """None while the reasoning is open"""
     ended: bool = False
+    turns: int = 0
+    """how often a writer was asked to go on with it"""
+
+    def next_seed(self, seed: int) -> int:
+        """A seed for its next tokens, of its own name: what is drawn beside it changes nothing."""
+        self.turns += 1
+        return derived_seed("spans", seed, self.order.problem_id, self.order.span.name, self.index, self.turns)
 
     def job(self) -> _Job | None:
         """What has to be written next; None when the completion is done."""
@@ -105,8 +112,9 @@ def sample_spans(
     """Draw every order's completions, each with a donor trace of its own.
 
     ``donors``: by ``donor_key`` of the spans (name, or name*scale). ``policy`` is the subject's and the donors', its
-    ``max_total_tokens`` the limit on a whole completion under every span. Same arguments, same completions. Yields in
-    the order of ``orders``. Raises InputError for unknown donors and empty orders.
+    ``max_total_tokens`` the limit on a whole completion under every span. Same arguments, same completions;
+    and an order's completions are the same, up to rounding in the models, whatever is ordered beside it. Yields in the
+    order of ``orders``. Raises InputError for unknown donors and empty orders.
     """
     for order in orders:
         if order.count < 1:
@@ -117,13 +125,12 @@ def sample_spans(
     writers = {**donors, SUBJECT: subject}
     for stage in range(STAGES):
         # a row returns to a stage only where a closer of several tokens turned out not to be whole
-        for turn in range(policy.max_total_tokens):
+        for _ in range(policy.max_total_tokens):
             waiting = [(draft, job) for draft in drafts if (job := draft.job()) is not None and job.stage == stage]
             if not waiting:
                 break
             for key, rows in _grouped(waiting):
-                call_seed = derived_seed("spans", seed, stage, turn, *key)
-                _write(rows, writers[key[0]], channels, policy, call_seed, key[1])
+                _write(rows, writers[key[0]], channels, policy, seed, key[1])
     source = content_key(checkpoint_id, policy.key, seed)
     for draft in drafts:
         yield Drawn(_completion(draft, policy, seed, checkpoint_id, source), tuple(draft.log_probs))
@@ -140,14 +147,19 @@ def _grouped(
 
 
 def _write(
-    rows: Sequence[tuple[_Draft, _Job]], writer: Writer, channels: Channels, policy: Policy, seed: int, through: bool
+    rows: Sequence[tuple[_Draft, _Job]],
+    writer: Writer,
+    channels: Channels,
+    policy: Policy,
+    seed: int,
+    through: bool,
 ) -> None:
     """Let one writer go on with its rows, and see where that left each of them."""
     stops = channels.end_ids if through else (*channels.end_ids, *channels.closing_ids)
     samples = writer.engine.sample(
         [(*draft.order.prompt_ids, *draft.ids) for draft, _ in rows],
         policy=policy,
-        seed=seed,
+        seed=[draft.next_seed(seed) for draft, _ in rows],
         max_new_tokens=[job.limit for _, job in rows],
         stop_ids=stops,
         adapter=writer.adapter,

@@ -6,34 +6,30 @@ measured truth; makes no RL itself.
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
 
-from forewarn.engines.registry import TRANSFORMERS
-from forewarn.engines.transformers.engine import HFEngine
+from forewarn.engines.registry import DEFAULT_ENGINE, engine_kind
 from forewarn.engines.transformers.head_size import widen, widen_adapter
-from forewarn.judge.judge import Judge
-from forewarn.organism.chat import FORMAT, OrganismChat
+from forewarn.organism.chat import FORMAT
 from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explorers
 from forewarn.organism.frames import Measured, cells_frame, forecasts_frame
 from forewarn.organism.problems import measured_problems
 from forewarn.organism.recipe import TYPES, Recipe
-from forewarn.organism.rivals import RivalWork, Tools, fill_rival, known_labels, rival_estimates
+from forewarn.organism.rivals import OpenRivalRoom, run_rivals
 from forewarn.organism.shipped import MANIFEST, Organism, file_hash
-from forewarn.organism.workers import start_worker
-from forewarn.records import UNBOUNDED, Policy, Span, content_key
+from forewarn.organism.truth import PER_PROBLEM
+from forewarn.records import UNBOUNDED, Policy, Span
 from forewarn.report import write_report
 from forewarn.report.from_run import run_sections
-from forewarn.store import RunFolder, Shards, read_table
+from forewarn.store import RunFolder, read_table
 from forewarn.study import (
+    CellEstimate,
     Machine,
     ModelSource,
     PlannedSpan,
@@ -43,11 +39,14 @@ from forewarn.study import (
     read_verdicts,
     run_study,
 )
+from forewarn.study.results.forecasts import THRESHOLD, run_name
 
 Progress = Callable[[str, int, int], None]
+Estimated = Callable[[CellEstimate, dict[str, Any] | None], None]
 
-HEAD_DIM = 32
-"""vLLM's attention on CPUs takes heads of 32 and more; the organism's have 24"""
+QUICK: dict[str, tuple[int, ...]] = {"rl": (0, 1, 3), "control": (0, 1, 3)}
+"""positions of the measured ones among each run's checkpoints: three, which is what a forecast needs"""
+FULL: dict[str, tuple[int, ...]] = {"rl": (0, 1, 2, 3, 5, 7), "control": (0, 1, 2, 3)}
 SPANS = (
     PlannedSpan(Span(), 8),
     PlannedSpan(Span(0, 1, DONOR), 2),
@@ -65,14 +64,13 @@ SPANS = (
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """Which cells the demo measures."""
+    """Which cells the demo measures, and how."""
 
-    rl_checkpoints: tuple[int, ...] = (0, 1, 2, 3, 5, 7)
-    """positions among the run's checkpoints"""
-    control_checkpoints: tuple[int, ...] = (0, 1, 2, 3)
+    full: bool = False
+    """all checkpoints that the published figures are from, in place of half of them"""
     seed: int = 0
     workers: int = 2
-    engine: str = TRANSFORMERS
+    engine: str = DEFAULT_ENGINE
     """what samples and scores the study: see ``Machine.engine``. Training and the study's own estimator stay with
     transformers"""
     allow_weak: bool = False
@@ -81,30 +79,31 @@ class DemoPlan:
     @property
     def machine(self) -> Machine:
         """vLLM batches by itself: one process of ours beside it."""
-        if self.engine == TRANSFORMERS:
+        if self.engine == DEFAULT_ENGINE:
             return Machine(workers=self.workers, batch_size=640)
         return Machine(workers=1, batch_size=256, engine=self.engine)
 
     @property
     def identity(self) -> dict[str, object]:
         """What makes a run folder this plan's."""
-        return {"seed": self.seed} | ({} if self.engine == TRANSFORMERS else {"engine": self.engine})
+        return {"seed": self.seed} | ({} if self.engine == DEFAULT_ENGINE else {"engine": self.engine})
 
     def steps(self, organism: Organism) -> dict[str, list[int]]:
-        chosen = {"rl": self.rl_checkpoints, "control": self.control_checkpoints}
+        chosen = FULL if self.full else QUICK
         found = {run: organism.steps(run) for run in chosen}
         return {run: [found[run][i] for i in places if i < len(found[run])] for run, places in chosen.items()}
 
 
 def demo_study(organism: Organism, donors: Path, plan: DemoPlan, policy: Policy, wide: Path) -> Study:
-    """The study; for vLLM on the same models with wider heads, written to ``wide``."""
+    """The study; for an engine that takes no narrow heads, on the same models with wider ones, written to ``wide``."""
 
     def source(name: str, adapter: Path, step: int = 0) -> ModelSource:
         base = organism.base
-        if plan.engine != TRANSFORMERS:
-            base = widen(organism.base, wide / "base", HEAD_DIM)
+        head_dim = engine_kind(plan.engine).least_head_dim
+        if head_dim > 1:
+            base = widen(organism.base, wide / "base", head_dim)
             adapter = widen_adapter(
-                adapter, wide / name.replace("/", "-"), base=organism.base, wide_base=base, head_dim=HEAD_DIM
+                adapter, wide / name.replace("/", "-"), base=organism.base, wide_base=base, head_dim=head_dim
             )
         return ModelSource(name, str(base), str(adapter), step)
 
@@ -136,11 +135,19 @@ class DemoResult:
     """the sandbox levels at which its submissions were judged"""
 
 
-def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: DemoPlan | None = None) -> DemoResult:
+def run_demo(
+    folder: Path,
+    root: Path,
+    report: Path,
+    progress: Progress,
+    plan: DemoPlan | None = None,
+    estimated: Estimated | None = None,
+) -> DemoResult:
     """Measure the organism in ``folder`` into the run folder ``root`` and write the report.
 
-    Raises ModelError (missing or damaged weights), StoreError (a folder that can't be written or holds other work),
-    EngineFault (no sandbox works here).
+    ``estimated`` is told the estimate of each cell as soon as it is there, with the truth's row (None: not measured).
+    A full run goes on from one that was not. Raises ModelError (missing or damaged weights), StoreError (a folder that
+    can't be written or holds other work), EngineFault (no sandbox works here).
     """
     plan = plan or DemoPlan()
     machine = plan.machine  # refuses an engine that isn't there, before any work
@@ -152,6 +159,42 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
     truth = read_table(folder / "truth.parquet")
     policy = Policy(max_total_tokens=Recipe().model.max_total_tokens)
     sandboxing = Sandboxing(allow_weak=plan.allow_weak)
+    donors = _taught_donors(organism, root, plan, policy, sandboxing, progress)
+    study = demo_study(organism, donors, plan, policy, root / "wide")
+    tell = None if estimated is None else _with_truth(estimated, truth)
+    run_study(study, root / "study", machine=machine, sandboxing=sandboxing, progress=progress, estimated=tell)
+    open_room = OpenRivalRoom(
+        base=organism.base,
+        donor=donors / DONOR,
+        study_root=root / "study",
+        shards=root / "rivals",
+        per_length=sum(planned.count for planned in SPANS) // 4,
+        policy=policy,
+        allow_weak=plan.allow_weak,
+    )
+    rivals = run_rivals(organism, plan.steps(organism)["rl"], open_room, plan.seed, plan.workers, progress)
+    progress("report", 0, 1)
+    results = read_results(root / "study")
+    measured = Measured(tuple(results.estimates), truth, rivals)
+    levels = isolation_levels(root / "study")
+    cells, forecasts = cells_frame(measured), forecasts_frame(measured, plan.seed)
+    written = write_report(
+        cells,
+        forecasts,
+        report,
+        title="forewarn demo: a small model under RL",
+        commands=("forewarn demo --full" if plan.full else "forewarn demo", "forewarn organism truth"),
+        lead=(*_lead(cells, levels), counting_words(forecasts)),
+        sections=run_sections(results),
+    )
+    progress("report", 1, 1)
+    return DemoResult(cells, forecasts, written, levels)
+
+
+def _taught_donors(
+    organism: Organism, root: Path, plan: DemoPlan, policy: Policy, sandboxing: Sandboxing, progress: Progress
+) -> Path:
+    """Train the donor and its explorers; returns their folder."""
     donors = root / "donors"
     train_donor(organism.base, donors / DONOR, progress)
     train_explorers(
@@ -164,25 +207,12 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
         sandboxing=sandboxing,
         progress=progress,
     )
-    study = demo_study(organism, donors, plan, policy, root / "wide")
-    run_study(study, root / "study", machine=machine, sandboxing=sandboxing, progress=progress)
-    rivals = run_rivals(organism, root, donors / DONOR, plan, policy, progress)
-    progress("report", 0, 1)
-    results = read_results(root / "study")
-    measured = Measured(tuple(results.estimates), truth, rivals)
-    levels = isolation_levels(root / "study")
-    cells, forecasts = cells_frame(measured), forecasts_frame(measured, plan.seed)
-    written = write_report(
-        cells,
-        forecasts,
-        report,
-        title="forewarn demo: a small model under RL",
-        commands=("forewarn demo", "forewarn organism truth"),
-        lead=_lead(cells, levels),
-        sections=run_sections(results),
-    )
-    progress("report", 1, 1)
-    return DemoResult(cells, forecasts, written, levels)
+    return donors
+
+
+def _with_truth(estimated: Estimated, truth: pl.DataFrame) -> Callable[[CellEstimate], None]:
+    rows = {(row["run"], row["step"], row["exploit_type"]): row for row in truth.iter_rows(named=True)}
+    return lambda cell: estimated(cell, rows.get((run_name(cell.checkpoint_id, ""), cell.step, cell.exploit_type)))
 
 
 def isolation_levels(study_root: Path) -> tuple[str, ...]:
@@ -200,52 +230,18 @@ def _lead(cells: pl.DataFrame, levels: Sequence[str]) -> Sequence[str]:
     )
 
 
-_tools: list[Tools] = []
-"""a worker process's own tools, made by its first cell"""
-
-
-def _rival_cell(work: RivalWork) -> str:
-    if not _tools:
-        torch.set_num_threads(1)
-        engine = HFEngine.from_folder(work.base, batch_size=640)
-        judge = Judge(workers=1, allow_weak=work.allow_weak)
-        atexit.register(judge.close)
-        labels = known_labels(work.study_root)
-        _tools.append(Tools(engine, OrganismChat.from_folder(work.base), judge, labels))
-    fill_rival(work, _tools[0])
-    return work.key
-
-
-def run_rivals(
-    organism: Organism, root: Path, donor: Path, plan: DemoPlan, policy: Policy, progress: Progress
-) -> dict[tuple[str, int, str], dict[str, float | None]]:
-    """The study's estimator (log10; None without a hit) on every cell of the RL run."""
-    shards, per_length = Shards(root / "rivals"), sum(s.count for s in SPANS) // 4
-    works: dict[tuple[str, int, str], RivalWork] = {}
-    for name in TYPES:
-        for step in plan.steps(organism)["rl"]:
-            identity = ("rivals", organism.weights_key("rl", step), name, per_length, policy.key, plan.seed)
-            works["rl", step, name] = RivalWork(
-                base=organism.base,
-                adapter=organism.adapter("rl", step),
-                donor=donor,
-                study_root=root / "study",
-                shards=shards.folder,
-                key=content_key(*identity),
-                exploit_type=name,
-                per_length=per_length,
-                max_total_tokens=policy.max_total_tokens,
-                allow_weak=plan.allow_weak,
-            )
-    missing = [work for work in works.values() if not shards.has(work.key)]
-    progress("the study's estimator", len(works) - len(missing), len(works))
-    if missing:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            plan.workers, mp_context=context, initializer=start_worker, initargs=(os.getpid(),)
-        ) as pool:
-            futures = [pool.submit(_rival_cell, work) for work in missing]
-            for done, future in enumerate(as_completed(futures), len(works) - len(missing) + 1):
-                future.result()
-                progress("the study's estimator", done, len(works))
-    return {cell: rival_estimates(shards.read(work.key)) for cell, work in works.items()}
+def counting_words(forecasts: pl.DataFrame) -> str:
+    """How the first calls of the types that emerged compare with what counting shows."""
+    emerged = forecasts.filter(pl.col("emerged")).unique(["run", "exploit_type"])
+    pairs = emerged.select("first_call_step", "brute_first_step").rows()
+    earlier = sum(shown is not None and (called is None or shown < called) for called, shown in pairs)
+    later = sum(called is not None and (shown is None or called < shown) for called, shown in pairs)
+    if not pairs:
+        return f"None of the types passed {THRESHOLD:.0%}."
+    how = "earlier" if earlier > later else "no earlier"
+    return (
+        f"At this model's rates counting sees these hacks {how} than the forecasts call them: of {len(pairs)} types "
+        f"that passed {THRESHOLD:.0%}, brute force with {PER_PROBLEM} completions of each problem shows {earlier} at "
+        f"an earlier checkpoint than the first call, and {later} at a later one. Forecasts are for rates that counting "
+        "can't see."
+    )

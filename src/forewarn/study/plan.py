@@ -1,7 +1,4 @@
-"""What a study is: problems, checkpoints, donors and spans, checked; and the keys under which its work is kept.
-
-A key holds everything a piece of work depends on, so that a re-run does only what is missing. Not here: the work.
-"""
+"""What a study is: problems, checkpoints, donors and spans, checked. Not here: the keys of its work (``keys.py``)."""
 
 from __future__ import annotations
 
@@ -9,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from forewarn import __version__
 from forewarn.checkpoints.find import ModelSource
 from forewarn.errors import InputError
-from forewarn.estimation import donor_key
 from forewarn.formats import ChannelFormat, CodeRule, named_format
-from forewarn.records import SUBJECT, Policy, Problem, Span, content_key
+from forewarn.records import SUBJECT, Policy, Problem, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,44 +23,30 @@ class PlannedSpan:
     """the types it is used for; empty: all"""
 
 
+BLOCK_ROWS = 256
+"""completions in a block, where one problem has fewer. A constant: the keys of blocks depend on it"""
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One checkpoint and one exploit type: the unit of sampling and of estimates."""
+    """One checkpoint and one exploit type: the unit of estimates."""
 
     checkpoint: ModelSource
     exploit_type: str
 
 
 @dataclass(frozen=True, slots=True)
-class CellRecord:
-    """What an estimate needs to know of a cell."""
+class Block:
+    """One span on some problems of a cell: the unit of sampling, and one shard of completions."""
 
-    checkpoint_id: str
-    step: int
-    exploit_type: str
-    key: str
-    """of its completions"""
-    spans: tuple[PlannedSpan, ...]
-    """the subject's own first: column 0 of every array"""
-    receipt: str | None = None
-    """of the checkpoint's files: ``checkpoints.receipts.Receipt.key``"""
-    submissions: str | None = None
-    """key of what was read off its completions; None: they hold it themselves, as those of earlier versions do"""
+    cell: Cell
+    planned: PlannedSpan
+    problems: tuple[Problem, ...]
 
-    @classmethod
-    def of(
-        cls,
-        planned: Sequence[PlannedSpan],
-        *,
-        checkpoint_id: str,
-        step: int,
-        exploit_type: str,
-        key: str,
-        receipt: str | None = None,
-        submissions: str | None = None,
-    ) -> CellRecord:
-        """The record of a cell of a study with these spans."""
-        return cls(checkpoint_id, step, exploit_type, key, spans_of(planned, exploit_type), receipt, submissions)
+    @property
+    def n(self) -> int:
+        """Its completions."""
+        return self.planned.count * len(self.problems)
 
 
 def spans_of(planned: Sequence[PlannedSpan], exploit_type: str) -> tuple[PlannedSpan, ...]:
@@ -142,6 +123,14 @@ class Study:
             for exploit_type in self.exploit_types:
                 yield Cell(checkpoint, exploit_type)
 
+    def blocks(self, cell: Cell) -> Iterator[Block]:
+        """What a cell's completions are cut into, in the order of its spans and problems."""
+        problems = self.problems_of(cell.exploit_type)
+        for planned in self.spans_of(cell.exploit_type):
+            most = max(1, BLOCK_ROWS // planned.count)
+            for start in range(0, len(problems), most):
+                yield Block(cell, planned, problems[start : start + most])
+
 
 def _check_span(planned: PlannedSpan, donors: Mapping[str, ModelSource]) -> None:
     span = planned.span
@@ -153,77 +142,3 @@ def _check_span(planned: PlannedSpan, donors: Mapping[str, ModelSource]) -> None
         raise InputError(f"span {span.name} names a donor that the study lacks; it has {sorted(donors) or 'none'}")
     if span.scale != 1.0 and donors[span.donor].adapter is None:
         raise InputError(f"span {span.name} scales a donor that is no adapter: only a LoRA can be scaled")
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The content keys of a study's work, given the receipts of its models (by ``model_id``, donors' as "donor:id")."""
-
-    study: Study
-    receipts: Mapping[str, str]
-    ends: tuple[int, ...] = ()
-    """tokens that end a turn beside the format's own"""
-
-    def cell(self, cell: Cell) -> str:
-        """Key of a cell's completions: everything that sampling depends on, and nothing else."""
-        study, spans = self.study, self.study.spans_of(cell.exploit_type)
-        used = {donor_key(s.span): self.receipts[f"donor:{s.span.donor}"] for s in spans if s.span.donor != SUBJECT}
-        return content_key(
-            "completions",
-            (cell.checkpoint.model_id, self.receipts[cell.checkpoint.model_id]),
-            used,
-            [(p.problem_id, p.question) for p in study.problems_of(cell.exploit_type)],
-            [(asdict(s.span), s.count) for s in spans],
-            (study.policy.key, study.seed, *self._format()),
-        )
-
-    def scores(self, cell: Cell, hit_ids: tuple[str, ...]) -> str:
-        """Key of the scores of a cell's exploits."""
-        return scores_key(self.cell(cell), hit_ids)
-
-    def _format(self) -> tuple[object, ...]:
-        """How a conversation is written and ends, and in which float type it is continued."""
-        named = (self.study.format_key, self.study.system, self.study.dtype)
-        return (*named, self.ends) if self.ends else named
-
-    def record(self, cell: Cell) -> CellRecord:
-        """What an estimate needs to know of the cell."""
-        source = cell.checkpoint
-        return CellRecord(
-            source.model_id,
-            source.step,
-            cell.exploit_type,
-            self.cell(cell),
-            self.study.spans_of(cell.exploit_type),
-            self.receipts[source.model_id],
-            submissions_key(self.cell(cell), self.study.code_rule.key),
-        )
-
-    def identity(self) -> dict[str, object]:
-        """What makes a run folder this study's. Checkpoints are left out, so that a running training may add some."""
-        study = self.study
-        return {
-            "name": study.name,
-            "seed": study.seed,
-            "policy": asdict(study.policy),
-            "format": self._format(),
-            "level": study.level,
-            "spans": [(s.span.name, s.count, s.exploit_types) for s in study.spans],
-            "problems": content_key([asdict(problem) for problem in study.problems]),
-            "donors": {donor.model_id: self.receipts[f"donor:{donor.model_id}"] for donor in study.donors},
-        }
-
-
-def scores_key(cell_key: str, hit_ids: Sequence[str]) -> str:
-    """Key of the scores of these exploits of a cell."""
-    return content_key("scores", cell_key, sorted(hit_ids))
-
-
-def submissions_key(cell_key: str, rule_key: str) -> str:
-    """Key of the submissions that a rule reads off a cell's completions."""
-    return content_key("submissions", cell_key, rule_key)
-
-
-def problem_key(problem: Problem) -> str:
-    """Key of everything a verdict on this problem depends on, the code aside."""
-    return content_key("problem", asdict(problem), __version__)

@@ -1,0 +1,215 @@
+"""The tables of a study's TOML file: every key with its type and default. ``docs/study.md`` describes them.
+
+Not here: reading the file (``file.py``) and what its keys become (``load.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from forewarn.records import UNBOUNDED
+
+AUTO, CUSTOM = "auto", "custom"
+MIN_TEMPERATURE = 1e-3
+"""logits divided by less overflow, and every weight but the largest is 0"""
+
+
+def _length(value: Any) -> Any:
+    return UNBOUNDED if value in ("inf", float("inf")) else value
+
+
+def _warm(value: float) -> float:
+    if value < MIN_TEMPERATURE:
+        raise ValueError(f"that is greedy decoding, which has no density: give {MIN_TEMPERATURE:g} or more")
+    return value
+
+
+def _folder_name(value: str) -> str:
+    if not value.strip("."):
+        raise ValueError("it names the run folder too: give a plain name")
+    return value
+
+
+Length = Annotated[int, BeforeValidator(_length), Field(ge=0)]
+"""tokens, or "inf" for the whole channel"""
+Finite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ProblemsTable(Table):
+    """[problems]: which problems, from a file or from the bundled set."""
+
+    file: str | None = None
+    seed: int = 0
+    types: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    limit: PositiveInt | None = None
+
+
+class PolicyTable(Table):
+    """[policy]: how subject and donors are sampled."""
+
+    temperature: Annotated[Finite, AfterValidator(_warm)] = 1.0
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    min_p: float = Field(0.0, ge=0, lt=1)
+    max_total_tokens: PositiveInt
+
+
+class CustomFormatTable(Table):
+    """[format.custom]: a chat format of one's own; see ``formats.ChannelFormat``."""
+
+    turn: str
+    open_reasoning: str
+    closer: str
+    no_reasoning: str
+    end_of_turn: tuple[str, ...]
+    control: tuple[str, ...]
+    system: str = ""
+    start: str = ""
+    no_system: str = ""
+    opener: str = ""
+    answer_lead: str = ""
+
+
+class FormatTable(Table):
+    """[format]: the chat format."""
+
+    name: str = AUTO
+    system: str | None = None
+    custom: CustomFormatTable | None = None
+
+
+class AnswerTable(Table):
+    """[answer]: how the submission is read off an answer; see ``formats.CodeRule``."""
+
+    block: Literal["last", "first"] = "last"
+    stop: tuple[str, ...] = ()
+
+
+class EngineTable(Table):
+    """[engine]: what samples and scores, and where."""
+
+    kind: str = "transformers"
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    batch_size: PositiveInt = 512
+    workers: PositiveInt = 1
+    threads: PositiveInt = 1
+    retries: Annotated[int, Field(ge=0)] = 2
+
+
+class SandboxTable(Table):
+    """[sandbox]: how submissions are judged."""
+
+    workers: PositiveInt = 2
+    level: Literal["strict", "hardened"] | None = None
+    timeout_s: PositiveFloat = 2.0
+
+
+class CheckpointTable(Table):
+    """[[checkpoints]]: one checkpoint or several of a run."""
+
+    path: str
+    base: str | None = None
+    step: int | None = Field(None, ge=0)
+    name: str | None = None
+    steps: tuple[int, ...] = ()
+    convert: str | None = None
+    convert_shell: bool = False
+    converted: str = "converted"
+
+
+class TrainingTable(Table):
+    """[donors.training]: how ``forewarn train-donor`` makes the donor."""
+
+    epochs: Finite = 3.0
+    batch_size: PositiveInt = 8
+    learning_rate: Finite = 2e-4
+    rank: PositiveInt = 16
+    alpha: Finite = 32.0
+    target_modules: str | tuple[str, ...] = "all-linear"
+    seed: int = Field(0, ge=0, lt=2**63)
+    micro_batch_tokens: PositiveInt = 8192
+    problems: ProblemsTable | None = None
+
+
+class SubjectTrainingTable(Table):
+    """[subject_training]: how ``forewarn train-subject`` makes the checkpoints."""
+
+    method: Literal["sft", "grpo"]
+    path: str
+    base: str
+    start: str | None = None
+    steps: PositiveInt
+    checkpoints: tuple[PositiveInt, ...] | PositiveInt = 8
+    learning_rate: Finite = 1e-4
+    batch_size: PositiveInt = 32
+    micro_batch: PositiveInt | None = None
+    group: PositiveInt = 8
+    schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: Finite = 1.0
+    rank: PositiveInt = 16
+    alpha: Finite = 32.0
+    target_modules: str | tuple[str, ...] = "all-linear"
+    seed: int = Field(0, ge=0, lt=2**32)
+    tf32: bool = False
+    gradient_checkpointing: bool = False
+    examples: str | None = None
+    problems: ProblemsTable | None = None
+
+
+class DonorTable(Table):
+    """[[donors]]: a model that writes spans."""
+
+    name: str = Field(min_length=1)
+    path: str
+    base: str | None = None
+    training: TrainingTable | None = None
+
+
+class SpanTable(Table):
+    """[[spans]]: who writes what, and how often."""
+
+    count: PositiveInt
+    k: Length = 0
+    m: Length = 0
+    donor: str | None = None
+    scale: float = Field(1.0, gt=0, le=1)
+    types: tuple[str, ...] = ()
+
+
+class StudyTable(Table):
+    """The whole file."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$"), AfterValidator(_folder_name)]
+    seed: int = Field(0, ge=0)
+    level: float = Field(0.9, gt=0, lt=1)
+    problems: ProblemsTable
+    policy: PolicyTable
+    format: FormatTable = FormatTable()
+    answer: AnswerTable = AnswerTable()
+    engine: EngineTable = EngineTable()
+    sandbox: SandboxTable = SandboxTable()
+    checkpoints: tuple[CheckpointTable, ...] = Field(min_length=1)
+    subject_training: SubjectTrainingTable | None = None
+    donors: tuple[DonorTable, ...] = ()
+    spans: tuple[SpanTable, ...] = Field(min_length=1)

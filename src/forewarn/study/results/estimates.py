@@ -1,0 +1,204 @@
+"""Estimates from what a run folder holds: completions, verdicts and scores. Needs no model, no problem and no sandbox.
+
+The manifest says what was run; a new estimator, or another level, costs seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from forewarn.errors import EngineFault, StoreError
+from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
+from forewarn.estimation.sample import check_level
+from forewarn.records import SUBJECT, Span
+from forewarn.store import RunFolder, read_table, write_table
+from forewarn.study.folder.cells import exploits_of, labelled, read_labels, sampled
+from forewarn.study.folder.manifest import Missing, incomplete, read_missing, read_plan
+from forewarn.study.folder.tables import (
+    DONOR_PREFIX,
+    ESTIMATES_FILE,
+    HIT_ROWS,
+    HITS_FILE,
+    SCORES,
+    CellEstimate,
+    estimates_of,
+    estimates_table,
+)
+from forewarn.study.keys import CellRecord, scores_key
+
+Floats = NDArray[np.float64]
+
+
+def read_estimates(root: Path) -> pl.DataFrame:
+    """One row a cell (checkpoint x exploit type). StoreError where the study has not been estimated."""
+    return read_table(root / ESTIMATES_FILE)
+
+
+def read_cells(root: Path) -> list[CellEstimate]:
+    """The same as records."""
+    return estimates_of(read_estimates(root))
+
+
+def read_hits(root: Path) -> pl.DataFrame:
+    """One row an exploit: span, log-weight (nats), rho, log-ratios of every span, where the answer begins, code."""
+    return read_table(root / HITS_FILE)
+
+
+def estimate_run(
+    root: Path, *, level: float | None = None, progress: Callable[[str, int, int], None] | None = None
+) -> list[CellEstimate]:
+    """Estimate every cell of a finished study anew and return the estimates, in the study's order.
+
+    Raises IncompleteError, which carries the other cells' estimates, where workers died over a cell until it was left
+    out (``folder/manifest.py``) and its shards are still not there.
+
+    ``level``: None is the study's own, and then ``estimates.parquet`` and ``hits.parquet`` are written; another level
+    writes nothing. Raises InputError for a level outside (0, 1), and StoreError where the folder is no study, lacks a
+    shard, or holds exploits without scores (a checker was mended: run the study again to score them).
+    """
+    if level is not None:
+        check_level(level)
+    planned, cells, problem_keys = read_plan(root)
+    run = RunFolder(root)
+    labels = read_labels(run)
+    marks = {(mark.checkpoint_id, mark.exploit_type): mark for mark in read_missing(root)}
+    missing: list[Missing] = []
+    found = []
+    for done, cell in enumerate(cells):
+        if progress is not None:
+            progress("estimates", done, len(cells))
+        mark = marks.get((cell.checkpoint_id, cell.exploit_type))
+        if mark is not None and not sampled(run, cell):
+            missing.append(mark)
+            continue
+        table = labelled(run, cell, problem_keys, labels)
+        hit_ids = exploits_of(table)
+        if mark is not None and hit_ids and not run.shards(SCORES).has(scores_key(cell.key, hit_ids)):
+            missing.append(mark)
+            continue
+        found.append(cell_estimate(cell, level or planned, table, _scores(run, cell, hit_ids)))
+    if level is None or level == planned:
+        write_estimates(root, found)
+    estimates = [estimate for estimate, _ in found]
+    if progress is not None:
+        progress("estimates", len(cells), len(cells))
+    if missing:
+        raise incomplete(root, missing, len(cells), estimates)
+    return estimates
+
+
+def write_estimates(root: Path, found: Sequence[tuple[CellEstimate, pl.DataFrame]]) -> None:
+    """Keep the estimates of cells and their hits, in place of those before."""
+    write_table(root / HITS_FILE, pl.concat([pl.DataFrame(schema=HIT_ROWS), *(hits for _, hits in found)]))
+    write_table(root / ESTIMATES_FILE, estimates_table([estimate for estimate, _ in found]))
+
+
+def _scores(run: RunFolder, cell: CellRecord, hit_ids: tuple[str, ...]) -> pl.DataFrame | None:
+    if not hit_ids:
+        return None
+    shards, key = run.shards(SCORES), scores_key(cell.key, hit_ids)
+    if not shards.has(key):
+        raise StoreError(
+            f"{run.root} has no scores of the {len(hit_ids)} exploits of {cell.exploit_type} at {cell.checkpoint_id} "
+            "as they are judged now; run the study again to score them"
+        )
+    return shards.read(key)
+
+
+def cell_estimate(
+    cell: CellRecord, level: float, labelled: pl.DataFrame, scores: pl.DataFrame | None
+) -> tuple[CellEstimate, pl.DataFrame]:
+    """The estimate of a cell and a table of its hits (``tables.HIT_ROWS``).
+
+    ``labelled``: the cell's completions with a ``label``; ``scores``: of its exploits, None where there are none.
+    """
+    spans = [p.span for p in cell.spans]
+    counts = np.array([p.count for p in cell.spans], dtype=np.float64)
+    share_S = counts / counts.sum()
+    place = {span.name: i for i, span in enumerate(spans)}
+    span_N = np.array([place[name] for name in labelled["span"]], dtype=np.int64)
+    log_ratio_NS = np.zeros((labelled.height, len(spans)))  # only the hits' rows are read
+    is_exploit_N = np.array(labelled["label"] == "exploit")
+    valid_N = np.array(labelled["label"] != "invalid")
+    inconsistent_N = np.array(labelled["label"] == "inconsistent")
+    if scores is not None:
+        rows = np.flatnonzero(is_exploit_N)
+        found = _log_ratios(labelled[rows], scores, cell.checkpoint_id, spans, span_N[rows])
+        for row, values in zip(rows, found, strict=True):
+            if values is None:  # its own writer calls it impossible: a fault, neither a hit nor a miss
+                is_exploit_N[row] = valid_N[row] = False
+            else:
+                log_ratio_NS[row] = values
+    estimate = mixture_estimate(
+        log_ratio_NS,
+        is_exploit_N,
+        span_N,
+        share_S=share_S,
+        problem_N=labelled["problem_id"].to_numpy(),
+        cluster_N=labelled["trace_id"].to_numpy(),
+        valid_N=valid_N,
+        inconsistent_N=inconsistent_N,
+        level=level,
+    )
+    names = tuple(span.name for span in spans)
+    n_by_span = tuple(int(n) for n in np.bincount(span_N, minlength=len(spans)))
+    result = CellEstimate(cell.checkpoint_id, cell.step, cell.exploit_type, estimate, names, n_by_span, cell.receipt)
+    return result, _details(cell, labelled, is_exploit_N, log_ratio_NS[is_exploit_N], share_S, names)
+
+
+def _log_ratios(
+    hits: pl.DataFrame, scores: pl.DataFrame, checkpoint_id: str, spans: list[Span], span_H: NDArray[np.int64]
+) -> list[Floats | None]:
+    """D of every hit under every span (nats); None where the engine's scores contradict its own sampling."""
+    by_model: dict[str, dict[str, Floats]] = {}
+    for completion_id, model_id, log_probs in scores.iter_rows():
+        by_model.setdefault(model_id, {})[completion_id] = np.array(log_probs, dtype=np.float64)
+    donors = sorted({donor_key(span) for span in spans if span.donor != SUBJECT})
+    rows: list[Floats | None] = []
+    for name, n_reasoning, drawn in zip(hits["completion_id"], hits["n_reasoning"], span_H.tolist(), strict=True):
+        subject = by_model[checkpoint_id][name]
+        own = {key: [by_model[DONOR_PREFIX + key][name]] for key in donors}
+        # scored as far as a span's donor may write, which may be within the reasoning
+        n_scored = min(n_reasoning, len(subject))
+        try:
+            rows.append(span_log_ratios([subject], own, [n_scored], spans, span_N=[drawn])[0])
+        except EngineFault:
+            rows.append(None)
+    return rows
+
+
+def _details(
+    cell: CellRecord,
+    labelled: pl.DataFrame,
+    is_exploit_N: NDArray[np.bool_],
+    log_ratio_HS: Floats,
+    share_S: Floats,
+    names: tuple[str, ...],
+) -> pl.DataFrame:
+    hits = labelled.filter(pl.Series(is_exploit_N))
+    if hits.is_empty():
+        return pl.DataFrame(schema=HIT_ROWS)
+    off_H: NDArray[np.bool_] = np.asarray(np.isposinf(log_ratio_HS).any(axis=1))
+    safe_HS = np.where(off_H[:, None], 0.0, log_ratio_HS)
+    log_weight_H = np.where(off_H, -np.inf, -logsumexp(safe_HS + np.log(share_S), axis=1))
+    return hits.select(
+        pl.lit(cell.checkpoint_id).alias("checkpoint_id"),
+        pl.lit(cell.step, dtype=pl.Int64).alias("step"),
+        pl.lit(cell.exploit_type).alias("exploit_type"),
+        "completion_id",
+        "problem_id",
+        "span",
+        pl.Series("log_weight", log_weight_H),
+        pl.Series("rho", share_S[0] * np.exp(log_weight_H)),
+        pl.Series("log_ratios", log_ratio_HS.tolist(), dtype=pl.List(pl.Float64)),
+        pl.lit(pl.Series([list(names)], dtype=pl.List(pl.String))).first().alias("spans"),
+        "n_reasoning",
+        pl.col("token_ids").list.len().cast(pl.Int32).alias("n_tokens"),
+        "code",
+    ).cast(HIT_ROWS)
