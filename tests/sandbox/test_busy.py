@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from forewarn.exploits import EXPLOIT_TYPES
+from forewarn.judge import observe as observing
 from forewarn.judge.judge import Judge
 from forewarn.judge.labels import CHECKER_NAMES, shares_one_execution
 from forewarn.judge.rounds import EXPLOIT_ROUNDS, ROUNDS
 from forewarn.judge.runs import UNSURE_RUNS
-from forewarn.sandbox.host import Sandbox, SandboxFault
+from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
 from forewarn.sandbox.inside.watch import longest_s
 from forewarn.sandbox.link import Link
 from tests.attacks.conftest import returned, run_in
@@ -154,7 +155,7 @@ def test_a_keeper_that_is_stopped_for_a_while_fails_nobody() -> None:
 
 STOPPED_JUDGE = """
 import os, signal, threading, time
-from forewarn.sandbox.host import Sandbox, SandboxFault
+from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
 sandbox = Sandbox("hardened", 512)
 source = "import time\\ndef solve():\\n    time.sleep(0.5)\\n    return 'x' * 6_000_000"
 def execute(timeout_s):
@@ -197,3 +198,24 @@ def test_waiting_for_the_request_is_not_counted(monkeypatch: pytest.MonkeyPatch)
         assert time.monotonic() - since > 1.5
     finally:
         sandbox.close()
+
+
+def test_results_are_read_one_execution_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Reading holds the interpreter: children of others wait meanwhile for somebody to take what they send.
+    readers, most = 0, 0
+
+    def read(*_: object) -> None:
+        nonlocal readers, most
+        readers += 1
+        most = max(most, readers)
+        time.sleep(0.02)
+        readers -= 1
+
+    monkeypatch.setattr(observing, "_observed", read)
+    execution = Execution(1, None, None, 0.0, 0.0, b"")
+    threads = [threading.Thread(target=observing.observe, args=(execution, "", (), (), None)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
