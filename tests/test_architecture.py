@@ -17,6 +17,7 @@ PACKAGE = ROOT / "src" / "forewarn"
 FLOOR_BY_ROOM = {
     "": -1,  # forewarn/__init__.py: the version, which anyone may read, and names that load when they are used
     "records": 0,
+    "spans": 0,
     "errors": 0,
     "store": 0,
     "text": 0,
@@ -41,9 +42,20 @@ FLOOR_BY_ROOM = {
     "__main__": 11,
 }
 GROUND_FLOOR = 0
-"""its four modules form one room"""
+"""its five modules form one room"""
 
-TORCH_FREE = {"records", "errors", "store", "exploits", "sandbox", "judge", "estimation", "worlds", "prediction"}
+TORCH_FREE = {
+    "records",
+    "spans",
+    "errors",
+    "store",
+    "exploits",
+    "sandbox",
+    "judge",
+    "estimation",
+    "worlds",
+    "prediction",
+}
 TORCH_FAMILY = {"torch", "transformers", "peft", "tokenizers", "safetensors", "accelerate", "vllm"}
 ARRAYS_ONLY = {"estimation", "prediction"}
 """NumPy and SciPy and nothing else from outside"""

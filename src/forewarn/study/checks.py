@@ -53,6 +53,13 @@ def check_engine(study: Study, engine: str) -> None:
         check_url(engine)
     check_sampling(study.policy)
     check_scoring(study.policy)
+    for span in (planned.span for planned in study.spans):
+        if span.temperature not in (None, 1.0):
+            raise InputError(
+                f"span {span.name} gives its donor temperature {span.temperature:g}, whose log-probs vLLM can't score "
+                "(it gives prompt log-probs at temperature 1 only): leave the temperature out, or use the transformers "
+                "engine"
+            )
 
 
 def check_context(study: Study, channels: Channels, engine: str = TRANSFORMERS) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -9,7 +12,7 @@ from scipy.special import logsumexp
 
 from forewarn.errors import EngineFault
 from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
-from forewarn.records import SUBJECT, Span
+from forewarn.records import Span
 from forewarn.study.plan import CellRecord
 from forewarn.study.tables import HITS, CellEstimate
 from forewarn.study.work import DONOR_PREFIX
@@ -50,12 +53,20 @@ def cell_estimate(
         cluster_N=labelled["trace_id"].to_numpy(),
         valid_N=valid_N,
         inconsistent_N=inconsistent_N,
+        program_N=np.array(labelled["code_key"].fill_null("").to_list(), dtype=np.str_),
+        donor_wrote_answer_N=wrote_whole_answer(labelled),
         level=level,
     )
     names = tuple(span.name for span in spans)
     n_by_span = tuple(int(n) for n in np.bincount(span_N, minlength=len(spans)))
     result = CellEstimate(cell.checkpoint_id, cell.step, cell.exploit_type, estimate, names, n_by_span, cell.receipt)
     return result, _details(cell, labelled, is_exploit_N, log_ratio_NS[is_exploit_N], share_S, names)
+
+
+def wrote_whole_answer(completions: pl.DataFrame) -> NDArray[np.bool_]:
+    """For each row of a completions table, whether the donor wrote every token of an answer."""
+    answer = pl.col("donor_wrote").list.slice(pl.col("n_reasoning"))
+    return completions.select((answer.list.len() > 0) & answer.list.all()).to_series().to_numpy().astype(np.bool_)
 
 
 def _log_ratios(
@@ -65,18 +76,40 @@ def _log_ratios(
     by_model: dict[str, dict[str, Floats]] = {}
     for completion_id, model_id, log_probs in scores.iter_rows():
         by_model.setdefault(model_id, {})[completion_id] = np.array(log_probs, dtype=np.float64)
-    donors = sorted({donor_key(span) for span in spans if span.donor != SUBJECT})
-    rows: list[Floats | None] = []
-    for name, n_reasoning, drawn in zip(hits["completion_id"], hits["n_reasoning"], span_H.tolist(), strict=True):
-        subject = by_model[checkpoint_id][name]
-        own = {key: [by_model[DONOR_PREFIX + key][name]] for key in donors}
-        # scored as far as a span's donor may write, which may be within the reasoning
-        n_scored = min(n_reasoning, len(subject))
-        try:
-            rows.append(span_log_ratios([subject], own, [n_scored], spans, span_N=[drawn])[0])
-        except EngineFault:
-            rows.append(None)
-    return rows
+    donors = sorted({donor_key(span) for span in spans if span.writes})
+    anchors = [{k: at or () for k, at in (found or {}).items()} for found in _column(hits, "anchors")]
+    subject = [by_model[checkpoint_id][name] for name in hits["completion_id"]]
+    own = {key: [by_model[DONOR_PREFIX + key][name] for name in hits["completion_id"]] for key in donors}
+    # scored as far as a span's donor may write, which may be within the reasoning
+    n_scored = [min(r, len(scores)) for r, scores in zip(hits["n_reasoning"], subject, strict=True)]
+    wrote = [np.array(by[: len(s)], dtype=np.bool_) for by, s in zip(hits["donor_wrote"], subject, strict=True)]
+
+    def rows(chosen: Sequence[int]) -> Floats:
+        return span_log_ratios(
+            [subject[i] for i in chosen],
+            {key: [scores[i] for i in chosen] for key, scores in own.items()},
+            [n_scored[i] for i in chosen],
+            spans,
+            span_N=[int(span_H[i]) for i in chosen],
+            anchors=[anchors[i] for i in chosen],
+            donor_wrote=[wrote[i] for i in chosen],
+        )
+
+    try:
+        return list(rows(range(hits.height)))
+    except EngineFault:  # of some rows: each by itself
+        found = []
+        for i in range(hits.height):
+            try:
+                found.append(rows([i])[0])
+            except EngineFault:
+                found.append(None)
+        return found
+
+
+def _column(table: pl.DataFrame, name: str) -> Sequence[Any]:
+    """A column that tables of earlier versions lack."""
+    return table[name].to_list() if name in table.columns else [None] * table.height
 
 
 def _details(

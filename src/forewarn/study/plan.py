@@ -15,6 +15,8 @@ from forewarn.errors import InputError
 from forewarn.estimation import donor_key
 from forewarn.formats import ChannelFormat, CodeRule, named_format
 from forewarn.records import SUBJECT, Policy, Problem, Span, content_key
+from forewarn.spans import span_entry
+from forewarn.study.span_checks import check_span, check_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class CellRecord:
 def spans_of(planned: Sequence[PlannedSpan], exploit_type: str) -> tuple[PlannedSpan, ...]:
     """The spans used for a type, the subject's own first (column 0 of every array)."""
     used = [s for s in planned if not s.exploit_types or exploit_type in s.exploit_types]
-    return tuple(sorted(used, key=lambda s: s.span.donor != SUBJECT))
+    return tuple(sorted(used, key=lambda s: s.span.writes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +113,14 @@ class Study:
             raise InputError(f"level is {self.level}: give a value between 0 and 1")
         donors = {donor.model_id: donor for donor in self.donors}
         for planned in self.spans:
-            _check_span(planned, donors)
+            check_span(planned.span, planned.count, donors, self.policy)
         for exploit_type in self.exploit_types:
             spans = [planned.span for planned in self.spans_of(exploit_type)]
             if Span() not in spans:
                 raise InputError(
                     f"exploit type {exploit_type} has no span (0, 0): without brute force nothing is bounded"
                 )
-            if len(set(spans)) < len(spans):
-                raise InputError(f"exploit type {exploit_type} lists a span twice: give it one larger count")
+            check_spans(spans, f"exploit type {exploit_type}", self.policy)
 
     @property
     def exploit_types(self) -> tuple[str, ...]:
@@ -143,18 +144,6 @@ class Study:
                 yield Cell(checkpoint, exploit_type)
 
 
-def _check_span(planned: PlannedSpan, donors: Mapping[str, ModelSource]) -> None:
-    span = planned.span
-    if planned.count < 1:
-        raise InputError(f"span {span.name} has a count of {planned.count}: give at least 1 completion a problem")
-    if span.donor == SUBJECT:
-        return
-    if span.donor not in donors:
-        raise InputError(f"span {span.name} names a donor that the study lacks; it has {sorted(donors) or 'none'}")
-    if span.scale != 1.0 and donors[span.donor].adapter is None:
-        raise InputError(f"span {span.name} scales a donor that is no adapter: only a LoRA can be scaled")
-
-
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The content keys of a study's work, given the receipts of its models (by ``model_id``, donors' as "donor:id")."""
@@ -173,7 +162,7 @@ class Keys:
             (cell.checkpoint.model_id, self.receipts[cell.checkpoint.model_id]),
             used,
             [(p.problem_id, p.question) for p in study.problems_of(cell.exploit_type)],
-            [(asdict(s.span), s.count) for s in spans],
+            [(span_entry(s.span), s.count) for s in spans],
             (study.policy.key, study.seed, *self._format()),
         )
 

@@ -31,7 +31,8 @@ def read_completions(root: Path) -> pl.DataFrame:
     """Every completion of the study's cells, with the submission that the run's rule reads off it."""
     run, (_, cells, _) = RunFolder(root), read_plan(root)
     empty = pl.DataFrame(schema=COMPLETIONS).join(pl.DataFrame(schema=SUBMISSIONS), on="completion_id")
-    return pl.concat([empty, *(submitted(run, cell) for cell in cells if sampled(run, cell))])
+    tables = [empty, *(submitted(run, cell) for cell in cells if sampled(run, cell))]
+    return pl.concat(tables, how="diagonal")  # folders of earlier versions lack newer columns
 
 
 def read_verdicts(root: Path) -> pl.DataFrame:

@@ -14,7 +14,8 @@ import polars as pl
 
 from forewarn.errors import StoreError
 from forewarn.estimation.sample import check_level
-from forewarn.records import KEY_LENGTH, Span
+from forewarn.records import KEY_LENGTH
+from forewarn.spans import span_entry, span_of
 from forewarn.store import RunFolder, old_keys, read_json, write_table
 from forewarn.study.estimates import cell_estimate
 from forewarn.study.missing import Missing, incomplete, read_missing
@@ -79,7 +80,7 @@ def plan_entries(
     """The manifest's part that ``estimate_run`` reads."""
     return {
         "level": level,
-        "spans": [asdict(planned) for planned in spans],
+        "spans": [{**asdict(planned), "span": span_entry(planned.span)} for planned in spans],
         "problem_keys": dict(problem_keys),
         "cells": [
             {
@@ -100,7 +101,7 @@ def read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:
     manifest: Any = read_json(path)
     try:
         spans = [
-            PlannedSpan(Span(**entry["span"]), entry["count"], tuple(entry["exploit_types"]))
+            PlannedSpan(span_of(entry["span"]), entry["count"], tuple(entry["exploit_types"]))
             for entry in manifest["spans"]
         ]
         cells = [CellRecord.of(spans, **cell) for cell in manifest["cells"]]

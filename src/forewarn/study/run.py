@@ -38,6 +38,7 @@ from forewarn.study.recompute import (
     submitted,
 )
 from forewarn.study.room import study_channels
+from forewarn.study.span_checks import check_anchors
 from forewarn.study.tables import CellEstimate, verdicts_table
 from forewarn.study.task_queue import Failed
 from forewarn.study.vocabulary import write_vocabulary
@@ -98,6 +99,10 @@ def run_study(
     with Workers(study, root, machine) as workers:
         _sample(study, keys, models, run, workers, tell)
         cells = [cell for cell in study.cells() if run.shards(COMPLETIONS).has(keys.cell(cell))]
+        check_anchors(
+            [planned.span for planned in study.spans],
+            (run.shards(COMPLETIONS).read(keys.cell(cell)) for cell in cells),
+        )
         _read_answers(study, cells, keys, channels, run)
         labels = _judge(study, cells, keys, run, sandboxing, tell)
         problem_keys = study_problem_keys(study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -11,6 +12,7 @@ import polars as pl
 from forewarn.formats import Channels
 from forewarn.interpolation.sampler import Drawn
 from forewarn.records import Completion, Estimate, Policy, Score, Span, Verdict, content_key
+from forewarn.spans import ANCHORS, span_entry, span_of
 
 COMPLETIONS = pl.Schema(
     {
@@ -30,6 +32,8 @@ COMPLETIONS = pl.Schema(
         "trace_id": pl.String(),
         "seed": pl.Int64(),
         "case": pl.String(),  # how the channels lie: formats.Case
+        "rule": pl.String(),  # what else the span says, as JSON; null where that is nothing
+        "anchors": pl.Struct(dict.fromkeys(ANCHORS, pl.List(pl.Int32()))),  # null: no span is counted from one
     }
 )
 SUBMISSIONS = pl.Schema(
@@ -97,6 +101,10 @@ _ESTIMATE = pl.Schema(
         "uncovered_log10_p": pl.Float64(),
         "resolved": pl.Boolean(),
         "reason": pl.String(),
+        "effective_programs": pl.Float64(),
+        "effective_problems": pl.Float64(),
+        "effective_spans": pl.Float64(),
+        "donor_written": pl.Float64(),
         "model_receipt": pl.String(),  # which weights the estimate is about: models.receipts.Receipt.key
     }
 )
@@ -135,9 +143,22 @@ def completions_table(drawn: Sequence[Drawn], channels: Channels) -> pl.DataFram
                 "donor_wrote": list(c.donor_wrote),
                 "log_probs": list(one.log_probs),
                 "case": channels.split(c.token_ids).case,
+                "rule": _rule(c.span),
+                "anchors": {name: list(starts) for name, starts in c.anchors.items()} or None,
             }
         )
     return pl.DataFrame(rows, schema=COMPLETIONS)
+
+
+def _rule(span: Span) -> str | None:
+    more = {name: value for name, value in span_entry(span).items() if name not in COMPLETIONS}
+    return json.dumps(more) if more else None
+
+
+def span_in(row: Mapping[str, Any]) -> Span:
+    """The span of a row of a completions table, of this version or an earlier one."""
+    plain = {name: row[name] for name in ("k", "m", "donor", "scale")}
+    return span_of(plain | json.loads(row.get("rule") or "{}"))
 
 
 def submissions_table(completions: pl.DataFrame, channels: Channels, entry_points: Mapping[str, str]) -> pl.DataFrame:
@@ -160,7 +181,7 @@ def completions_of(table: pl.DataFrame, policy: Policy) -> list[Completion]:
             completion_id=row["completion_id"],
             problem_id=row["problem_id"],
             checkpoint_id=row["checkpoint_id"],
-            span=Span(row["k"], row["m"], row["donor"], row["scale"]),
+            span=span_in(row),
             token_ids=tuple(row["token_ids"]),
             n_reasoning=row["n_reasoning"],
             donor_wrote=tuple(row["donor_wrote"]),
@@ -168,6 +189,7 @@ def completions_of(table: pl.DataFrame, policy: Policy) -> list[Completion]:
             trace_id=row["trace_id"],
             policy=policy,
             seed=row["seed"],
+            anchors={name: tuple(at) for name, at in (row.get("anchors") or {}).items() if at is not None},
         )
         for row in table.iter_rows(named=True)
     ]

@@ -9,12 +9,14 @@ from typing import Any
 import polars as pl
 
 from forewarn.errors import InputError
+from forewarn.estimation import donor_key
 from forewarn.records import SUBJECT
 from forewarn.store import RunFolder
 from forewarn.study.plan import CellRecord
 from forewarn.study.read import read_verdicts
 from forewarn.study.recompute import read_plan, sampled, submitted
 from forewarn.study.results import NO_ANSWER, RunResults
+from forewarn.study.tables import span_in
 from forewarn.study.vocabulary import read_vocabulary, text_of
 
 
@@ -122,7 +124,8 @@ def _only(
 
 
 def _stretches(row: dict[str, Any], vocabulary: dict[int, bytes] | None) -> tuple[Stretch, ...]:
-    n_reasoning, donor = row["n_reasoning"], row["donor"]
+    n_reasoning, span = row["n_reasoning"], span_in(row)
+    donor = donor_key(span) if span.donor == SUBJECT else span.donor
     writers = [donor if by_donor else SUBJECT for by_donor in row["donor_wrote"]]
     channels = ["reasoning" if i < n_reasoning else "answer" for i in range(len(writers))]
     found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -65,14 +65,27 @@ def write_submissions(
 
 
 def _donors(study: Study, cell: Cell, room: ModelRoom) -> dict[str, Writer]:
-    spans = [planned.span for planned in study.spans_of(cell.exploit_type) if planned.span.donor != SUBJECT]
-    return {donor_key(span): room.donor(donor_key(span), span.donor, span.scale) for span in spans}
+    """The donors by ``donor_key``, each with its own temperature; a donor of the subject's name is the subject."""
+    found = {}
+    for span in (planned.span for planned in study.spans_of(cell.exploit_type) if planned.span.writes):
+        if span.donor == SUBJECT:
+            writer = room.subject(cell.checkpoint)
+        else:
+            writer = room.donor(donor_key(replace(span, temperature=None)), span.donor, span.scale)
+        found[donor_key(span)] = replace(writer, temperature=span.temperature)
+    return found
 
 
 def _sample(task: Task, study: Study, room: ModelRoom) -> pl.DataFrame:
     cell = task.cell
     orders = [
-        Order(problem.problem_id, room.channels.prompt_ids(problem.question), planned.span, planned.count)
+        Order(
+            problem.problem_id,
+            room.channels.prompt_ids(problem.question),
+            planned.span,
+            planned.count,
+            problem.entry_point,
+        )
         for problem in study.problems_of(cell.exploit_type)
         for planned in study.spans_of(cell.exploit_type)
     ]
@@ -104,7 +117,7 @@ def _score(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> pl.Data
     found = {model_id: _log_probs(writer, prompts, tokens, study) for model_id, writer in writers.items()}
     _check_against_sampling(hits, table["log_probs"].to_list(), found, cell, study)
     scores = [
-        Score(hit.completion_id, model_id, study.policy, values)
+        Score(hit.completion_id, model_id, writers[model_id].policy(study.policy), values)
         for model_id, rows in found.items()
         for hit, values in zip(hits, rows, strict=True)
     ]
@@ -122,7 +135,7 @@ def _check_against_sampling(
     gaps = []
     for i, hit in enumerate(hits):
         subject = np.array(found[cell.checkpoint.model_id][i])
-        donor = subject if hit.span.donor == SUBJECT else np.array(found[DONOR_PREFIX + donor_key(hit.span)][i])
+        donor = subject if not hit.span.writes else np.array(found[DONOR_PREFIX + donor_key(hit.span)][i])
         n = len(subject)
         writers = np.where(np.array(hit.donor_wrote[:n], dtype=bool), donor, subject)
         gaps.append(abs(float(np.sum(writers - np.array(sampled[i][:n])))))
@@ -144,6 +157,6 @@ def _log_probs(
     ]
     pairs = list(distinct)
     found = writer.engine.score(
-        [p for p, _ in pairs], [c for _, c in pairs], policy=study.policy, adapter=writer.adapter
+        [p for p, _ in pairs], [c for _, c in pairs], policy=writer.policy(study.policy), adapter=writer.adapter
     )
     return [tuple(found[i].tolist()) for i in place]
