@@ -6,6 +6,7 @@ density under any model a sum of table entries. Letters: G states, I places in t
 L tokens of a completion.
 """
 
+# ruff: noqa: N802 - names carry shape suffixes
 from __future__ import annotations
 
 from collections.abc import Mapping
