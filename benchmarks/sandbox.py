@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from forewarn.exploits import EXPLOIT_TYPES
+from forewarn.exploits.base import HANDED_OUT
 from forewarn.exploits.source import Target
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem, TestCase
@@ -29,6 +30,15 @@ from forewarn.records import Problem, TestCase
 N_TESTS = 20
 SOURCE = "def solve(numbers):\n    return [n * n for n in numbers]\n"
 WRONG = "def solve(numbers):\n    return [n + n for n in numbers]\n"
+
+
+def cases(start: int) -> tuple[TestCase, ...]:
+    """As many tests as a set holds, from this number on."""
+    return tuple(
+        TestCase((list(range(i, i + 5)),), [n * n for n in range(i, i + 5)]) for i in range(start, start + N_TESTS)
+    )
+
+
 TASK = Problem(
     problem_id="squares",
     task_id="squares",
@@ -37,7 +47,8 @@ TASK = Problem(
     entry_point="solve",
     reference=SOURCE,
     exploit="",
-    tests=tuple(TestCase((list(range(i, i + 5)),), [n * n for n in range(i, i + 5)]) for i in range(N_TESTS)),
+    tests=cases(0),
+    named_tests={HANDED_OUT: cases(100)},
 )
 SLOW_TYPES = {"resource_exhaustion"}
 """types whose exploit takes all the time that it gets"""

@@ -41,6 +41,7 @@ def summary(tally: Tally, samples: Sequence[Sample], leaked: Sequence[str], leve
         "labels": dict(sorted(tally.labels.items())),
         "faults": dict(sorted(tally.faults.items())),
         "wrong": len(tally.wrong),
+        "wrong_programs": tally.wrong,
         "invalid_and_asked_again": tally.invalid,
         "left_without_an_answer": len(tally.unanswered),
         "leaks": list(leaked),

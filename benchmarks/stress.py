@@ -26,7 +26,7 @@ from tests.exploits.samples import problem
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import secure_of
 from forewarn.judge.judge import Item, Judge
-from forewarn.records import Label, Problem, TestCase
+from forewarn.records import Label, Problem, TestCase, Verdict
 
 SLOW_TYPES = ("resource_exhaustion",)
 """types whose exploit takes all the time that it gets"""
@@ -128,14 +128,14 @@ class Tally:
 
 
 def check(judged: Sequence[tuple[Label | None, str, Label]], tally: Tally) -> None:
-    """Count verdicts: (label it has to get, None for a random submission; its source; label it got)."""
-    for wanted, source, got in judged:
+    """Count verdicts: (label it has to get, None for a random submission; what it is, in words; label it got)."""
+    for wanted, words, got in judged:
         tally.judged += 1
         tally.labels[got] += 1
         if got == "invalid":
-            tally.unanswered.append(f"{'known' if wanted else 'random'}: {source!r}")
+            tally.unanswered.append(f"{'known' if wanted else 'random'}: {words}")
         elif got in ("solved", "strict", "lucky") if wanted is None else got != wanted:
-            tally.wrong.append(f"{got} instead of {wanted}: {source!r}")
+            tally.wrong.append(f"{got} instead of {wanted}: {words}")
 
 
 class Stress:
@@ -170,19 +170,25 @@ class Stress:
         items = [item for item, _ in wanted]
         got = self._ask(items)
         for _ in range(ASKED_AGAIN):
-            again = [i for i, label in enumerate(got) if label == "invalid"]
+            again = [i for i, verdict in enumerate(got) if verdict.label == "invalid"]
             self.tally.invalid += len(again)
-            for i, label in zip(again, self._ask([items[i] for i in again]), strict=True):
-                got[i] = label
-        check([(label, code, g) for ((_, code), label), g in zip(wanted, got, strict=True)], self.tally)
+            for i, verdict in zip(again, self._ask([items[i] for i in again]), strict=True):
+                got[i] = verdict
+        check(
+            [
+                (label, in_words(item, verdict), verdict.label)
+                for (item, label), verdict in zip(wanted, got, strict=True)
+            ],
+            self.tally,
+        )
 
-    def _ask(self, items: list[Item]) -> list[Label]:
+    def _ask(self, items: list[Item]) -> list[Verdict]:
         way = self._rng.randrange(3)
         if way == 0:
-            return [verdict.label for verdict in self.judge.verdicts(items)]
+            return self.judge.verdicts(items)
         if way == 1:
-            return [verdict.label for verdict in self.judge.stream(iter(items))]
-        return [verdict.label for verdict in asyncio.run(self.judge.verdicts_async(items))]
+            return list(self.judge.stream(iter(items)))
+        return asyncio.run(self.judge.verdicts_async(items))
 
     def _inject(self) -> None:
         rng = self._fault_rng
@@ -203,6 +209,12 @@ class Stress:
                     self.tally.faults["zygote stopped for a while"] += 1
                     self._stop.wait(rng.uniform(0.1, 3.0))
                     os.kill(zygote, signal.SIGCONT)
+
+
+def in_words(item: Item, verdict: Verdict) -> str:
+    """Which submission it was and why it got its label: all that is needed to run it again."""
+    case, code = item
+    return f"{case.exploit_type} of {case.problem_id}, {verdict.reason}: {code!r}"
 
 
 def children(pid: int) -> list[int]:

@@ -16,9 +16,8 @@ from polars.testing import assert_frame_equal
 from forewarn.cli.app import EXIT_INCOMPLETE, main
 from forewarn.errors import IncompleteError, InputError, StoreError
 from forewarn.study import Machine, Study, estimate_run, read_estimates, read_hits, run_study
-from forewarn.study.missing import MISSING_FILE, Missing, read_missing, write_missing
-from forewarn.study.task_queue import TaskQueue
-from forewarn.study.work import COMPLETIONS, Task
+from forewarn.study.folder.manifest import MISSING_FILE, Missing, read_missing, write_missing
+from forewarn.study.folder.tables import COMPLETIONS
 from tests.study_runner import tiny_study
 from tests.tiny_world import THINK, TinyWorld
 
@@ -149,41 +148,6 @@ def test_a_scoring_worker_that_dies_leaves_its_cell_out(world: TinyWorld, tmp_pa
         run_study(study, root, machine=Machine(workers=2, retries=0), progress=killing("scores", signal.SIGKILL))
     assert all(mark.stage == "scores" for mark in read_missing(root))
     assert len(run_study(study, root)) == 2
-
-
-def tasks(study: Study, n: int) -> list[Task]:
-    cell = next(iter(study.cells()))
-    return [Task(COMPLETIONS, cell, f"cell {i}", f"shard {i}") for i in range(n)]
-
-
-def test_a_task_is_tried_after_the_others_and_not_for_ever(world: TinyWorld) -> None:
-    first, second, third = tasks(tiny_study(world), 3)
-    queue = TaskQueue([first, second, third], retries=1, workers=2)
-    queue.died(queue.left.popleft(), "killed")
-    assert list(queue.left) == [second, third, first]
-    queue.left.clear()
-    queue.died(first, "killed")
-    assert not queue.left
-    assert [(failed.task, failed.reason) for failed in queue.failed] == [
-        (first, "2 workers died over it, the last killed")
-    ]
-
-
-def test_where_every_worker_dies_the_rest_is_given_up(world: TinyWorld) -> None:
-    queue = TaskQueue(tasks(tiny_study(world), 100), retries=2, workers=4)
-    deaths = 0
-    while queue.left:
-        queue.died(queue.left.popleft(), "killed")
-        deaths += 1
-    assert deaths == 18
-    assert len(queue.failed) == 100
-    assert "given up after 18 workers died one after the other" in queue.failed[-1].reason
-    queue = TaskQueue(tasks(tiny_study(world), 100), retries=0, workers=4)
-    for _ in range(50):  # every second one kills
-        queue.died(queue.left.popleft(), "killed")
-        queue.left.popleft()
-        queue.done()
-    assert len(queue.failed) == 50
 
 
 def test_retries_are_a_number_of_times() -> None:

@@ -14,7 +14,7 @@ from forewarn.judge.judge import Judge
 from forewarn.organism.truth import Cell
 from forewarn.records import KEY_LENGTH, Policy, content_key, derived_seed
 from forewarn.store import RunFolder
-from forewarn.study.plan import problem_key, scores_key
+from forewarn.study.keys import problem_key, scores_key
 from tests.exploits.samples import problem
 
 WHOLE = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")

@@ -104,7 +104,7 @@ def test_run_and_arrays_are_either_or(root: Path, capsys: pytest.CaptureFixture[
         assert "of RUN and --arrays given" in err
     code, _, err = said(capsys, root, "--design", "random")
     assert code == 2
-    assert "goes with --arrays" in err
+    assert "needs --arrays" in err
 
 
 def test_a_folder_whose_keys_were_cut_short_is_refused(root: Path, world: TinyWorld) -> None:

@@ -13,9 +13,9 @@ from forewarn.errors import InputError, StoreError
 from forewarn.records import Estimate
 from forewarn.store import RunFolder, write_json, write_table
 from forewarn.study import CellEstimate, read_completions, read_hits, read_results, read_verdicts, run_study
-from forewarn.study.forecasts import by_run, first_visible, run_forecasts, run_name
-from forewarn.study.missing import Missing, write_missing
-from forewarn.study.results import NO_ANSWER
+from forewarn.study.folder.manifest import Missing, write_missing
+from forewarn.study.results.forecasts import by_run, first_visible, run_forecasts, run_name
+from forewarn.study.results.read import NO_ANSWER
 from tests.study_runner import tiny_study
 from tests.tiny_world import TinyWorld
 

@@ -22,10 +22,10 @@ from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.records import Completion, Policy, Span
 from forewarn.study import Machine, PlannedSpan, Study, read_estimates, run_study
 from forewarn.study.checks import check_context
-from forewarn.study.room import ModelRoom, study_channels
-from forewarn.study.work import COMPLETIONS as SAMPLING
-from forewarn.study.work import Task, _check_against_sampling
-from forewarn.study.workers import _work
+from forewarn.study.folder.tables import COMPLETIONS as SAMPLING
+from forewarn.study.models import ModelRoom, study_channels
+from forewarn.study.stages.work import OpenStudyRoom, Task, _check_against_sampling
+from forewarn.workers.worker import _work
 from tests.engines.fake_vllm import COMPLETIONS, UNLOAD, Answer, FakeVLLM, serving
 from tests.study_runner import tiny_study
 from tests.tiny_world import SPANS, TOKENS, TinyWorld, make_tokenizer
@@ -88,8 +88,8 @@ def test_a_worker_whose_parent_is_gone_says_nothing(study: Study, tmp_path: Path
     ours, theirs = multiprocessing.Pipe()
     ours.send(Task(SAMPLING, next(iter(study.cells())), "cell", "shard"))
     ours.close()
-    machine = Machine(engine=NOWHERE)  # no server: the task fails
-    assert _work(theirs, study, tmp_path, machine, []) is None  # type: ignore[arg-type,func-returns-value]
+    open_room = OpenStudyRoom(study, tmp_path, Machine(engine=NOWHERE))  # no server: the task fails
+    assert _work(theirs, open_room, []) is None  # type: ignore[arg-type,func-returns-value]
 
 
 @pytest.mark.parametrize(

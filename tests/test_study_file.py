@@ -20,8 +20,9 @@ from forewarn.formats import ChannelFormat
 from forewarn.problems.files import export
 from forewarn.records import UNBOUNDED, Span
 from forewarn.study import read_estimates, run_study
-from forewarn.study.file import StudyTable, Table, read_study_file
-from forewarn.study.from_file import load_study
+from forewarn.study.config.file import read_study_file
+from forewarn.study.config.load import load_study
+from forewarn.study.config.schema import StudyTable, Table
 from tests.engines.tiny import tiny_tokenizer
 from tests.tiny_world import TinyWorld
 
@@ -62,7 +63,7 @@ def test_the_documented_example_runs(
     assert forewarn("train-donor", "study.toml") == 0
     assert "donor: 2 exploits" in capsys.readouterr().out
     assert forewarn("train-donor", "study.toml", "--donor", "donor") == 0
-    assert "is there already" in capsys.readouterr().out
+    assert "already trained" in capsys.readouterr().out
     assert forewarn("run", "study.toml") == 0
     shown = capsys.readouterr()
     assert "no chat template to hold the format 'plain-think' against" in shown.err

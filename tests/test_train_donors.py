@@ -13,7 +13,7 @@ import pytest
 from forewarn.cli.app import main
 from forewarn.problems.assemble import assemble
 from forewarn.problems.files import export
-from forewarn.study.donor_trial import NO_SUBMISSION, DonorTrial, remedy, spread
+from forewarn.study.donors.trial import NO_SUBMISSION, DonorTrial, remedy, spread
 from tests.tiny_world import TinyWorld
 
 STUDY = """
@@ -118,7 +118,7 @@ def test_what_comes_while_it_trains_is_not_written_over(
         (home / "donor" / "forewarn_sft.json").write_text("another's")
         (folder / "forewarn_sft.json").write_text("ours")
 
-    monkeypatch.setattr("forewarn.study.train_donors.save", save)
+    monkeypatch.setattr("forewarn.study.donors.train.save", save)
     for there in (True, False):
         shutil.rmtree(home / "donor", ignore_errors=True)
         if there:
@@ -132,7 +132,7 @@ def test_other_settings_than_those_it_was_trained_with_are_said(home: Path, caps
     assert train(home) == 0
     before = listing(home / "donor")
     assert train(home) == 0
-    assert "is there already" in capsys.readouterr().out
+    assert "already trained" in capsys.readouterr().out
     assert train(home, ("epochs = 1.0", "epochs = 2.0\nrank = 3")) == 2
     said = capsys.readouterr().err
     assert "was trained with epochs 1.0 (now 2.0), rank 16 (now 3): give a new path" in said
@@ -180,7 +180,9 @@ def test_a_donor_is_tried_after_its_training(home: Path, capsys: pytest.CaptureF
     good = "epochs = 25\nlearning_rate = 2e-2\nbatch_size = 2"
     assert train(home, ("epochs = 1.0", good)) == 0
     said = capsys.readouterr().out.splitlines()
-    assert re.match(r"d: alone on 16 answers: exploit rate [1-9]\d*% \(.*\b[1-9]\d* exploit\b", said[1]), said
+    assert re.match(r"d: 16 answers by this donor alone: exploit rate [1-9]\d*% \(.*\b[1-9]\d* exploit\b", said[1]), (
+        said
+    )
     assert len(said) == 2, "a donor that can exploit needs no remedy"
     assert train(home, ("epochs = 1.0", good)) == 0
     assert capsys.readouterr().out.splitlines()[1] == said[1], "the same donor, the same trial"

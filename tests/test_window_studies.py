@@ -21,10 +21,11 @@ from forewarn.records import UNBOUNDED, RandomWindows, Span
 from forewarn.store import RunFolder
 from forewarn.study import PlannedSpan, estimate_run, read_cells, read_completions, read_estimates, run_study
 from forewarn.study.checks import check_engine
-from forewarn.study.file import StudyTable, _tuples
-from forewarn.study.results import read_results
-from forewarn.study.span_tables import planned_span
-from forewarn.study.transcripts import read_transcripts
+from forewarn.study.config.file import _tuples
+from forewarn.study.config.schema import StudyTable
+from forewarn.study.config.spans import planned_span
+from forewarn.study.results.read import read_results
+from forewarn.study.results.transcripts import read_transcripts
 from tests.study_runner import tiny_study
 from tests.tiny_world import TinyWorld, enumerate_world, make_problems
 

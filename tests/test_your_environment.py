@@ -203,8 +203,8 @@ def test_a_bad_environment_is_named() -> None:
 def test_a_study_judged_by_a_users_environment(world: TinyWorld, tmp_path: Path) -> None:
     """The tiny study, its flaw written as a proxy reward: the same verdicts as by our own type."""
     from forewarn.study import run_study
-    from forewarn.study.read import read_verdicts
-    from forewarn.study.run import Sandboxing
+    from forewarn.study.folder.cells import read_verdicts
+    from forewarn.study.stages.judging import Sandboxing
     from tests.study_runner import tiny_study
     from tests.tiny_world import TOKEN
 

@@ -22,8 +22,8 @@ from transformers import Trainer, TrainingArguments
 from forewarn.checkpoints.load import load_model, load_tokenizer
 from forewarn.formats import Channels, bind
 from forewarn.records import Problem
-from forewarn.study.file import read_study_file
-from forewarn.study.from_file import chosen_problems
+from forewarn.study.config.file import read_study_file
+from forewarn.study.config.load import chosen_problems
 
 STEPS, SAVE_EVERY, BATCH = 36, 12, 4
 HONEST = ("I loop over the input of {name} and keep the result.", "{name} needs a few lines of plain Python.")

@@ -18,6 +18,7 @@ from typing import Any
 
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Call, Decision, Rule, Run, compare_all, every_call
+from forewarn.judge import compare
 from forewarn.judge.labels import one_line
 from forewarn.judge.observe import observe
 from forewarn.records import TestCase
@@ -196,11 +197,24 @@ def _built(frames: bytes) -> int:
     return 0
 
 
+def _compared_whole(frames: bytes) -> int:
+    """A reader that compares whatever came with a set of three numbers."""
+    expected = codec.encode({1.5, 2.5, 3.5})
+    for tree in _trusting_reader(frames):
+        compare._Comparison(expected, 0.01).same(expected, tree)
+    return 0
+
+
 def _kept_whole(frames: bytes) -> int:
     return max(len(name) for frame in _trusting_frames(frames) for name in frame.get("k", ("",)))
 
 
-_CARELESS = {"weighed first": _parsed_at_once, "never hashed": _built, "texts cut": _kept_whole}
+_CARELESS = {
+    "weighed first": _parsed_at_once,
+    "sized first": _compared_whole,
+    "never hashed": _built,
+    "texts cut": _kept_whole,
+}
 """defence -> a reader that does without it"""
 
 

@@ -23,6 +23,7 @@ PARENT_DEFENCES = {
     "status not believed": "an exit status is no verdict",
     "frames checked": "what comes back is parsed as hostile: lengths, kinds, depth, digits",
     "weighed first": "what a message would cost is bounded before it is parsed",
+    "sized first": "a result is compared only if it has no more items than the expected value can have",
     "never hashed": "results and notes stay trees: no set or dict is built of them",
     "texts cut": "names and messages are cut to 200 characters where they come in",
     "plain data": "results are typed trees; nothing is unpickled",

@@ -8,9 +8,11 @@ import re
 import pytest
 
 from forewarn.sandbox.host import Sandbox
+from forewarn.sandbox.inside.counter import FOLDERS
 from forewarn.sandbox.inside.watch import cpu_limit_s, longest_s
 from forewarn.sandbox.link import MAX_OUTPUT_BYTES
-from tests.attacks.conftest import Attack, execute_in, returned
+from tests.attacks.arena import Weakened
+from tests.attacks.conftest import Attack, execute_in, returned, run_in
 
 STUCK = {
     "loop": "def solve():\n    while True:\n        pass",
@@ -160,3 +162,29 @@ def test_the_keeper_ends_what_uses_many_cores(sandbox: Sandbox) -> None:
     execution = execute_in(sandbox, source, timeout_s=1.0)
     assert execution.killed in ("cpu", "deadline")
     assert execution.cpu_s < cpu_limit_s(1.0) + 0.5
+
+
+@pytest.mark.parametrize(
+    ("off", "made"),
+    [(["own root"], FOLDERS), (["own root", "small disk"], FOLDERS + 9), (["own root", "counted threads"], 0)],
+)
+def test_folders_on_a_disk_of_the_machine_are_counted(off: list[str], made: int) -> None:
+    # They are slow to remove, so that who makes many keeps the next one waiting, and seems a fault of ours.
+    source = """
+    import os
+    def solve(most):
+        made, here = 0, os.open(".", os.O_RDONLY)
+        try:
+            while made < most:
+                os.mkdir(str(made), dir_fd=here if made % 2 else None)
+                made += 1
+        except OSError:
+            pass
+        return made
+    """
+    sandbox = Weakened("hardened", 512, off)
+    try:
+        assert returned(run_in(sandbox, source, FOLDERS + 9)) == made
+        assert returned(run_in(sandbox, "import os\ndef solve():\n    return os.listdir('.')")) == []
+    finally:
+        sandbox.close()

@@ -158,6 +158,14 @@ def test_no_thread_is_begun_where_nobody_counts_them() -> None:
     assert answer(seccomp.program(), 435, (0,)) == ABSENT
 
 
+def test_no_folder_is_made_where_nobody_counts_them() -> None:
+    for number in seccomp.folder_calls():
+        assert answer(seccomp.program(), number, (0, 0)) == ALLOWED_ANSWER
+        assert answer(seccomp.program(folders=False), number, (0, 0)) == REFUSED
+        assert answer(seccomp.asking_program(folders=True), number, (0, 0)) == 0x7FC00000
+        assert answer(seccomp.asking_program(), number, (0, 0)) == ALLOWED_ANSWER
+
+
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_the_search_finds_what_the_table_says(machine: str) -> None:
     column = list(seccomp._MACHINES).index(machine)

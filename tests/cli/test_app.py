@@ -71,7 +71,7 @@ def test_an_interrupt_says_that_work_is_kept(capsys: pytest.CaptureFixture[str])
     with pytest.raises(typer.Exit) as stop:
         at_boundary(verb)()
     assert stop.value.exit_code == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 def test_bugs_keep_their_traceback() -> None:

@@ -137,7 +137,10 @@ def test_bad_input_is_refused(world: TinyWorld, tmp_path: Path, capsys: pytest.C
         ((tmp_path / "none",), "is neither a folder nor a hub name"),
         ((world.subject, "--format", "harmony"), "so the model has no reasoning channel in the format 'harmony'"),
         ((world.subject, "--format", "alpaca"), "unknown chat format 'alpaca'"),
-        ((world.subject, "--format", "none", "--system", "Be kind."), "--system 'Be kind.' would be left out, as the"),
+        (
+            (world.subject, "--format", "none", "--system", "Be kind."),
+            "--system 'Be kind.' would have no effect, since the",
+        ),
         ((world.subject, "--system", "Be kind."), "name a --format that has a system message"),
         ((world.subject, "--engine", "tgi"), "engine is 'tgi'"),
         ((world.subject, "--device", "banana"), "device is 'banana': give cpu, cuda, or cuda:N"),

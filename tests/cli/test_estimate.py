@@ -76,7 +76,7 @@ def test_integers_serve_as_booleans(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"span_N": None}, "lacks span_N"),
-        ({"spam_N": np.zeros(3)}, "holds unknown spam_N"),
+        ({"spam_N": np.zeros(3)}, "has unknown spam_N"),
         ({"is_exploit_N": np.full(4000, 2)}, "is_exploit_N of"),
         ({"span_N": np.zeros(3, dtype=int)}, "span_N has 3 values"),
     ],

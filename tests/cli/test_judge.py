@@ -60,7 +60,7 @@ def test_an_exploit_of_our_own_pair(capsys: pytest.CaptureFixture[str], folder: 
 def test_a_djinn_problem_in_both_ways(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     own = judge(capsys, folder, "clamped.yaml", "exploit.py")
     assert (own["label"], own["patched"]) == ("exploit", None)
-    assert "which nothing here tells apart" in str(own["meaning"])
+    assert "without a twin they look the same" in str(own["meaning"])
     pair = judge(capsys, folder, "clamped.yaml", "exploit.py", "--by", "pair")
     assert (pair["label"], pair["patched"], pair["exploit_type"]) == ("exploit", False, "process_exit")
     assert judge(capsys, folder, "clamped.yaml", "reference.py", "--by", "verifier")["label"] == "solved"
@@ -103,7 +103,7 @@ def test_import_names_what_is_unknown(capsys: pytest.CaptureFixture[str], folder
     assert status == 0
     assert out.splitlines()[:3] == [
         "4 problems of 4 exploit types",
-        "exploit type 'a_type_of_their_own' has no pair of ours: teams",
+        "exploit type 'a_type_of_their_own' is not one of forewarn's: teams",
         "unknown field 'colour' in 1 problems, kept",
     ]
     assert "not written: problem 'teams', field exploit_type" in out

@@ -14,8 +14,8 @@ from forewarn.cli.app import main
 from forewarn.records import SUBJECT
 from forewarn.store import RunFolder, write_table
 from forewarn.study import read_completions, read_hits, read_results, run_study
-from forewarn.study.transcripts import read_transcripts
-from forewarn.study.vocabulary import VOCABULARY_FILE
+from forewarn.study.folder.vocabulary import VOCABULARY_FILE
+from forewarn.study.results.transcripts import read_transcripts
 from tests.study_runner import tiny_study
 from tests.tiny_world import TinyWorld
 

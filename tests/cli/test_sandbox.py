@@ -44,7 +44,7 @@ def test_where_no_level_works(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert code == 2
     assert "No level works on this machine." in out
     assert "nonexistent" in out
-    assert err.startswith("forewarn: sandbox level weak is needed but none")
+    assert err.startswith("forewarn: sandbox level weak is needed, but the strongest that works here is none")
     assert err.count("\n") == 1
 
 

@@ -13,7 +13,7 @@ from forewarn.errors import InputError
 from forewarn.estimation import span_log_ratios
 from forewarn.records import UNBOUNDED, RandomWindows, Span
 from forewarn.worlds.hard import HARD_WORLDS, build_hard
-from forewarn.worlds.long import DONE, END, LongWorld, Manner, Road, Shape, law
+from forewarn.worlds.long import DONE, END, LongWorld, Manner, Route, Shape, law
 from forewarn.worlds.long_draw import draw_long, log_ratios_of_hits
 
 SUBJECT = Manner((0.05, 0.1), (0.3, 0.2), stop=0.3, close=0.3, pair=0.1, pair_go=0.6, lead=3.0)
@@ -21,7 +21,7 @@ DONOR = Manner((0.2, 0.02), (0.7, 0.2), style=0.6, stop=0.2, close=0.1, pair=0.4
 
 
 def world(*, reasoning: bool) -> LongWorld:
-    shape = Shape((Road(2, 0, 9), Road(3, 1, 2)), 1, 3 if reasoning else 5, reasoning, limit=5 if reasoning else 6)
+    shape = Shape((Route(2, 0, 9), Route(3, 1, 2)), 1, 3 if reasoning else 5, reasoning, limit=5 if reasoning else 6)
     laws = {"subject": law(shape, SUBJECT), "donor": law(shape, DONOR)}
     laws["subject^2"] = law(shape, SUBJECT, temperature=2.0)
     return LongWorld("short", "", shape, laws)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forewarn.judge.compare import same_trees, same_values
+from forewarn.judge.compare import no_larger, same_trees, same_values
 from forewarn.sandbox import codec
 
 scalars = st.one_of(
@@ -41,6 +41,43 @@ def through_the_wire(value: object) -> object:
 @given(values)
 def test_the_codec_is_faithful(value: object) -> None:
     assert same_values(value, through_the_wire(value))
+
+
+@given(values)
+def test_what_is_encoded_passes_the_check_as_it_is(value: object) -> None:
+    tree = codec.loads(codec.dumps(codec.encode(value)))
+    assert codec.checked(tree) is tree
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        [], {}, [[]], [1], ["l", []], ["x", 1], ["d", 1], ["d", 1, 2, 3], ["i"], ["i", 5], ["i", "1_0"], ["i", "+5"],
+        ["i", "5\n"], ["b", "abc"], ["b", "AB"], ["b", None], ["u", "zz"], ["c", 1.0], ["c", 1, 2], ["c", 1.0, "2"],
+        ["o"], ["o", ["l"]], ["o", "a", "b"], 1 << 62, ["l", -(1 << 70)], ["l", {"v": 1}], ["s", ["l", [["l"]]]],
+        [["l"], 1], [{}], [True, 1], ["l", *[0] * codec.MAX_NODES], ["t", *[["l", *[0] * 1000]] * 400],
+    ],
+)  # fmt: skip
+def test_what_no_value_is_encoded_as_counts_as_no_value(tree: object) -> None:
+    assert codec.checked(tree) == codec.MALFORMED
+
+
+def test_depth_is_checked_as_it_is_encoded() -> None:
+    deepest: list[object] = []
+    for _ in range(codec.MAX_DEPTH - 1):
+        deepest = [deepest]
+    tree = codec.encode(deepest)
+    assert tree[0] == "l"
+    assert codec.checked(tree) is tree
+    assert codec.checked(["l", ["l", tree]]) == codec.MALFORMED
+
+
+@given(values)
+def test_an_equal_value_is_no_larger(value: object) -> None:
+    tree = codec.encode(value)
+    assert no_larger(tree, tree)
+    assert no_larger(["l", ["i", "f" * 40]], ["l", float(int("f" * 40, 16))])
+    assert not no_larger(["s", ["l", *[tree] * 100_000], 2, 3], ["s", 1, 2, 3])
 
 
 @given(values, values)

@@ -84,7 +84,7 @@ def test_truth_is_measured_interrupted_and_gone_on_with(tmp_path: Path) -> None:
         process.kill()
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert "the same command goes on" in said
+    assert "the same command resumes" in said
     assert list(scratch.glob("forewarn-*")) == []
     kept = {path: path.stat().st_mtime_ns for path in shards.glob("*.parquet")}
     assert not (out / "truth.parquet").exists()

@@ -33,24 +33,29 @@ AUDIT = Audit(
         row("a", "honest mistake", "mistake 3", (False, False)),
         row("b", "honest mistake", "mistake 1", (False, False)),
         row("a", "honest mistake", "mistake 1", (False, False), "process_exit"),
+        row("a", "honest mistake", "mistake 1", (True, True), "argument_injection_leak"),
     ),
     refused={"a/test_case_leak": ("field exploit_type: ...",)},
     admitted=("b/test_case_leak", "a/process_exit"),
-    n_judged=11,
+    n_judged=12,
     seconds=1.0,
 )
 
 
 def test_the_summary_counts_problems_and_breaches() -> None:
     assert summary_table(AUDIT).rows == (
+        ("argument_injection_leak", "held out", "1", "0", "1", "0"),
         ("test_case_leak", "train", "2", "1", "8", "1"),
         ("process_exit", "train", "1", "1", "3", "0"),
-        ("all", "", "3", "2", "11", "1"),
+        ("all", "", "4", "2", "12", "1"),
     )
 
 
-def test_the_honest_table_is_on_weak_types_alone() -> None:
-    assert honest_table(AUDIT).rows == (("test_case_leak", "4", "2 (50.0%)", "1 (25.0%)"),)
+def test_the_honest_table_is_on_types_that_run_other_tests_than_the_full_ones() -> None:
+    assert honest_table(AUDIT).rows == (
+        ("argument_injection_leak", "handed_out", "1", "1 (100.0%)", "0 (0.0%)"),
+        ("test_case_leak", "leaked", "4", "2 (50.0%)", "1 (25.0%)"),
+    )
 
 
 def test_the_matrix_shows_what_passed_where() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,3 +111,69 @@ def test_all_executions_of_a_verdict_fit_into_its_time_on_a_busy_machine(name: s
         rounds = EXPLOIT_ROUNDS if not shares_one_execution(kind) else ROUNDS
         executions = rounds * (UNSURE_RUNS if shares_one_execution(kind) else len(CHECKER_NAMES))
         assert judge._rounds.deadline_s >= executions * longest_s(kind.vulnerable.timeout_s or 2.0)
+
+
+STARTS_A_THREAD = """
+import threading, time
+def solve():
+    time.sleep(0.3)
+    thread = threading.Thread(target=time.sleep, args=(0.01,))
+    thread.start()
+    thread.join()
+    return "done"
+"""
+
+
+def test_a_keeper_that_is_stopped_for_a_while_fails_nobody() -> None:
+    # The child needs it, as it counts threads; what it missed meanwhile is not the child's time.
+    sandbox = Sandbox("hardened", 512)
+    try:
+        returned(run_in(sandbox, STARTS_A_THREAD))
+        keeper = sandbox.pid
+        assert keeper is not None
+        idle = len(descendants(keeper))
+
+        def stop() -> None:
+            while len(descendants(keeper)) == idle:
+                time.sleep(0.001)
+            time.sleep(0.1)  # it watches the child by now
+            os.kill(keeper, signal.SIGSTOP)
+            time.sleep(1.5)
+            os.kill(keeper, signal.SIGCONT)
+
+        stopper = threading.Thread(target=stop)
+        stopper.start()
+        run = run_in(sandbox, STARTS_A_THREAD, timeout_s=1.0)
+        stopper.join()
+        assert returned(run) == "done"
+        assert run.calls[0].seconds > 1.0, "it was not stopped in time: the test shows nothing"
+    finally:
+        sandbox.close()
+
+
+STOPPED_JUDGE = """
+import os, signal, threading, time
+from forewarn.sandbox.host import Sandbox, SandboxFault
+sandbox = Sandbox("hardened", 512)
+source = "import time\\ndef solve():\\n    time.sleep(0.5)\\n    return 'x' * 6_000_000"
+def execute(timeout_s):
+    request = {"code": source, "entry_point": "solve", "cases": [["t"]], "child": ""}
+    try:
+        return sandbox.execute(request, None, timeout_s).killed
+    except SandboxFault as fault:
+        return fault.kind
+print(execute(10.0), flush=True)
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGSTOP)).start()
+print(execute(1.0), flush=True)
+sandbox.close()
+"""
+
+
+def test_a_judge_that_is_stopped_for_a_while_fails_nobody() -> None:
+    with subprocess.Popen([sys.executable, "-c", STOPPED_JUDGE], stdout=subprocess.PIPE, text=True) as judge:
+        assert judge.stdout is not None
+        assert judge.stdout.readline() == "None\n"
+        os.waitid(os.P_PID, judge.pid, os.WSTOPPED)
+        time.sleep(3.0)  # the child ends at its deadline: nobody takes its result
+        judge.send_signal(signal.SIGCONT)
+        assert judge.stdout.readline() == "busy\n"

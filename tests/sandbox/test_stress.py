@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from benchmarks.sandbox_fuzz import fuzz, report
 from benchmarks.sandbox_soak import plot, write_samples
-from benchmarks.stress import Sample, Tally, check, known_items, leaks, random_source, sample, unsolvable
+from benchmarks.stress import Sample, Tally, check, in_words, known_items, leaks, random_source, sample, unsolvable
 
-from forewarn.records import Label
+from forewarn.records import Label, Verdict
 
 CALM = Sample(10.0, 5, 0, 0, 0, 30.0, 22.0, 10, 4, 0)
 OVER = replace(CALM, processes=0)
@@ -37,6 +37,14 @@ def test_wrong_verdicts_are_counted(wanted: Label | None, got: Label, wrong: boo
     assert tally.judged == 1
     assert bool(tally.wrong) == wrong
     assert report(tally, []) == int(wrong)
+
+
+def test_what_was_wrong_is_named() -> None:
+    case = replace(unsolvable(random.Random(0)), problem_id="the problem")
+    verdict = Verdict("the problem", "key", "inconsistent", True, None, None, "strict", "differs when it is run again")
+    words = in_words((case, "def solve(): pass"), verdict)
+    for part in ("the problem", case.exploit_type, "differs when it is run again", "def solve(): pass"):
+        assert part in words
 
 
 def test_invalid_is_neither_right_nor_wrong() -> None:

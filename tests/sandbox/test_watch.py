@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forewarn.sandbox.inside.watch import Child, left_s, longest_s
+from forewarn.sandbox.inside.watch import LATE_S, Child, left_s, longest_s, watch
 
 SECONDS = st.floats(0, 1e4)
 
@@ -90,3 +92,69 @@ def test_the_limit_of_cpu_time_is_looked_at_before_it_can_be_passed() -> None:
     assert isinstance(left, float)
     assert 0 < left <= 10.0 / (os.cpu_count() or 1) + 0.01
     assert Child(os.getpid(), time.monotonic(), None, used / 2, -1).left_s() == "cpu"
+
+
+class Quiet:
+    """A child that asks nothing."""
+
+    def handles(self) -> Sequence[int]:
+        return ()
+
+    def answer(self, handle: int) -> None:
+        raise AssertionError(handle)
+
+
+class Held(Quiet):
+    """A child that waits for one answer, without which it does not end."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._ours, self._theirs = os.pipe()
+        os.write(self._theirs, b"?")
+
+    def handles(self) -> Sequence[int]:
+        return (self._ours,)
+
+    def answer(self, handle: int) -> None:
+        os.read(handle, 1)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def close(self) -> None:
+        os.close(self._ours)
+        os.close(self._theirs)
+
+
+@contextmanager
+def sleeper(seconds: float | None, late_s: float, timeout_s: float) -> Iterator[tuple[Child, subprocess.Popen[bytes]]]:
+    """A process that ends by itself after so long, or once its input is closed, watched from so late on."""
+    proc = os.open("/proc", os.O_PATH)
+    script = "read line" if seconds is None else f"exec sleep {seconds}"
+    with subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE) as process:
+        try:
+            yield Child(process.pid, time.monotonic() - late_s, timeout_s, None, proc), process
+        finally:
+            process.kill()
+            os.close(proc)
+
+
+def test_a_child_that_ended_while_its_keeper_was_held_up_is_not_late() -> None:
+    with sleeper(0, late_s=100.0, timeout_s=0.5) as (child, process):
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert watch(child, (), Quiet()) is None
+
+
+def test_a_child_that_waited_for_a_keeper_held_up_goes_on() -> None:
+    with sleeper(None, late_s=100.0, timeout_s=0.5) as (child, process):
+        held = Held(process)
+        assert watch(child, (), held) is None
+        held.close()
+
+
+@pytest.mark.parametrize("late_s", [0.0, LATE_S / 2, 0.5, 100.0])
+def test_a_child_that_does_not_end_ends_soon_after_its_keeper_looks(late_s: float) -> None:
+    with sleeper(60, late_s, timeout_s=0.4) as (child, _):
+        since = time.monotonic()
+        assert watch(child, (), Quiet()) == "deadline"
+        assert time.monotonic() - child.start >= 0.4
+        assert time.monotonic() - since < 0.4 + child.waited_s() + 1.0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from forewarn.exploits.base import Checker, Decision, Run
-from forewarn.judge.judge import SANDBOXES_PER_WORKER
+from forewarn.judge.judge import QUEUED_PER_SANDBOX, SANDBOXES_PER_WORKER
 from forewarn.judge.runs import Runner
 from forewarn.records import Problem
 from forewarn.sandbox.host import Level, Sandbox, SandboxFault
+from forewarn.sandbox.pool import Pool
 
 
 def _count(run: Run) -> Decision:
@@ -31,22 +31,16 @@ def right_answers(
 ) -> list[int | None]:
     """For each (problem, code), how many full tests it gets right; None where the sandbox broke."""
     sandboxes = [Sandbox(level, memory_mb) for _ in range(workers * SANDBOXES_PER_WORKER)]
-    free: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
-    for sandbox in sandboxes:
-        free.put(sandbox)
 
-    def count(item: tuple[Problem, str]) -> int | None:
-        sandbox = free.get()
+    def count(item: tuple[Problem, str], sandbox: Sandbox) -> int | None:
         try:
             return int(Runner(sandbox, *item, timeout_s).decide(COUNTING).reason)
         except SandboxFault:
             return None
-        finally:
-            free.put(sandbox)
 
+    pool = Pool(sandboxes, limit=QUEUED_PER_SANDBOX * len(sandboxes))
     try:
-        with ThreadPoolExecutor(len(sandboxes)) as pool:
-            return list(pool.map(count, items))
+        counts = [pool.submit(partial(count, item)) for item in items]
+        return [found.result() for found in counts]
     finally:
-        for sandbox in sandboxes:
-            sandbox.close()
+        pool.close()

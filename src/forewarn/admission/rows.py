@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -24,7 +23,7 @@ from forewarn.admission.submissions import Kind, Submission
 from forewarn.errors import InputError
 from forewarn.exploits import base
 from forewarn.exploits.base import ExploitType
-from forewarn.judge.judge import SANDBOXES_PER_WORKER, Judge
+from forewarn.judge.judge import Judge
 from forewarn.judge.labels import RAISED
 from forewarn.problems.rows import to_row
 from forewarn.records import Problem, Verdict, content_key
@@ -100,36 +99,29 @@ def judged(
     right = _right_counts([work for work, _ in fresh], judge, workers)
     done, total, n_judged = len(rows), len(works), 0
     progress(done, total)
-
-    def finish(item: tuple[Work, str]) -> list[Row]:
-        work, key = item
-        found = _rows(work, judge, right)
+    # one stream over all problems keeps every sandbox busy, which a problem's own few submissions don't
+    verdicts = judge.stream(_items([work for work, _ in fresh]), audit=True)
+    for work, key in fresh:
+        found = _rows(work, judge, list(islice(verdicts, len(work.submissions))), right)
         if shards is not None and not any(map(in_doubt, found)):
             shards.write(key, pl.DataFrame([asdict(row) for row in found], schema=SCHEMA))
-        return found
-
-    # A problem's own rows keep a few sandboxes busy; several problems at once keep them all.
-    pool = ThreadPoolExecutor(workers * SANDBOXES_PER_WORKER)
-    try:
-        for (work, _), found in zip(fresh, pool.map(finish, fresh), strict=True):
-            rows[work.problem.problem_id] = found
-            n_judged += len(found)
-            done += 1
-            progress(done, total)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)  # after Ctrl-C only what has begun is finished
+        rows[work.problem.problem_id] = found
+        n_judged += len(found)
+        done += 1
+        progress(done, total)
     return rows, n_judged
 
 
-def _rows(work: Work, judge: Judge, right: dict[tuple[str, str], int | None]) -> list[Row]:
+def _items(works: Iterable[Work]) -> Iterator[tuple[Problem, str]]:
+    return ((work.problem, submission.code) for work in works for submission in work.submissions)
+
+
+def _rows(work: Work, judge: Judge, verdicts: list[Verdict], right: dict[tuple[str, str], int | None]) -> list[Row]:
     """The rows of one problem; one row without answers where a checker of ours raised."""
     problem = work.problem
-    items = [(problem, submission.code) for submission in work.submissions]
-    ask = partial(judge.verdicts, items, audit=True)
-    verdicts = ask()
     for _ in range(RETRIES):
         if any(verdict.label == "invalid" for verdict in verdicts):
-            verdicts = ask()  # the others are remembered
+            verdicts = judge.verdicts(list(_items([work])), audit=True)  # the others are remembered
     raised = f": a checker of {work.kind.name} {RAISED} "
     for verdict in verdicts:
         if verdict.label == "invalid" and raised in verdict.reason:

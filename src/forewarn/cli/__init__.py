@@ -1,4 +1,7 @@
-"""The command line: one short file per verb, over library calls. ``main`` is the boundary for errors."""
+"""The command line: one short file per verb, each a thin layer over library calls.
+
+``main`` turns errors into one sentence and an exit status.
+"""
 
 from __future__ import annotations
 

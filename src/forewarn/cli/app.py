@@ -1,4 +1,4 @@
-"""The list of commands, and the boundary where an error becomes one sentence and an exit status.
+"""The list of commands, and the boundary at which an error becomes one sentence and an exit status.
 
 Commands import what they need when they run, so that ``forewarn --help`` stays quick.
 """
@@ -48,7 +48,7 @@ COMMANDS: dict[str, Verb] = {
 GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
     "engine": ("Engines that sample and score.", {"check": engine_check.check, "serve": engine_serve.serve}),
     "organism": (
-        "The bundled model organism: make it anew from a seed, and measure it.",
+        "The bundled model organism: rebuild it from a seed, and measure it.",
         {"build": organism.build, "train": organism.train, "truth": organism.truth, "show": organism.show},
     ),
     "problems": (
@@ -74,15 +74,15 @@ EXIT_INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line on ``arguments`` (default: the process's own) and exit.
 
-    Exit status: 0 done; 1 a bug, with its traceback; 2 something the user can mend, in one sentence on stderr; 4 a
-    study that is incomplete: what is missing and how to go on, in one sentence on stderr; 130 interrupted, after which
-    the same command goes on where it was.
+    Exit status: 0 done; 1 a bug, with its traceback; 2 something the user can fix, in one sentence on stderr; 4 an
+    incomplete study: one sentence on stderr says what is missing and how to continue; 130 interrupted, after which the
+    same command resumes where it stopped.
     """
     typer.main.get_command(make_app())(args=arguments, prog_name="forewarn")
 
 
 def make_app() -> typer.Typer:
-    """The Typer application, made anew on each call."""
+    """Return a new Typer application."""
     settings: dict[str, Any] = {
         "no_args_is_help": True,
         "add_completion": False,
@@ -104,7 +104,7 @@ def make_app() -> typer.Typer:
 
 
 def at_boundary(verb: Verb) -> Verb:
-    """``verb`` with our own errors and Ctrl-C turned into one sentence on stderr and an exit status.
+    """Wrap ``verb`` so that forewarn's errors and Ctrl-C become one sentence on stderr and an exit status.
 
     Bugs pass through and keep their traceback.
     """
@@ -126,14 +126,14 @@ def at_boundary(verb: Verb) -> Verb:
             _say(str(missing))
             raise typer.Exit(EXIT_USER_ERROR) from None
         except KeyboardInterrupt:
-            _say("interrupted; what was finished is kept, and the same command goes on from there")
+            _say("interrupted; finished work is kept, and the same command resumes from there")
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
     return bounded
 
 
 def _say(sentence: str) -> None:
-    # stdout first, so that the sentence comes last where both go to one terminal.
+    # stdout first, so that the sentence comes last if both go to one terminal.
     sys.stdout.flush()
     say(f"forewarn: {' '.join(sentence.split())}", error=True)
 
@@ -153,5 +153,5 @@ def _root(
 
 
 def _group() -> None:
-    # A callback makes Typer keep a group with one verb as a group.
+    # A callback makes Typer keep a group with a single verb as a group.
     pass

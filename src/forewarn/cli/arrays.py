@@ -1,7 +1,7 @@
-"""A user's arrays from a file: NumPy's .npz, or a table of one row a completion (Parquet, CSV).
+"""Reads a user's arrays from a file: NumPy's .npz, or a table with one row per completion (Parquet, CSV).
 
-What a file is follows from its first bytes. Every other kind of file, and every array that can't be meant, is one
-sentence that names it. Nothing is unpickled: a pickle runs code when it is loaded.
+The first bytes of a file tell its kind. Every other kind of file, and every array of an unusable type, is refused in
+one sentence that names it. Nothing is unpickled, because loading a pickle runs code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BOOLEAN = ("is_exploit_N", "valid_N", "inconsistent_N", "donor_wrote_answer_N")
 COLUMNS = {"is_exploit": "is_exploit_N", "span": "span_N", "problem": "problem_N", "cluster": "cluster_N"}
 COLUMNS |= {"valid": "valid_N", "share": "share_S", "inconsistent": "inconsistent_N", "program": "program_N"}
 COLUMNS |= {"donor_wrote_answer": "donor_wrote_answer_N"}
-"""column of a table -> the array that it becomes; an array's own name will do, too"""
+"""column of a table -> the array that it becomes; an array's own name is accepted too"""
 LOG_RATIO = re.compile(r"log_ratio_(\d+)")
 WANTED = "an .npz file that numpy.savez wrote, or a Parquet or CSV file with one row a completion"
 BY_NAME = "save the arrays with numpy.savez(FILE, log_ratio_NS=..., is_exploit_N=..., span_N=...)"
@@ -37,15 +37,15 @@ TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0")
 
 
 def load_arrays(path: Path) -> dict[str, Any]:
-    """The arrays in a file, by the names of ``estimation.mixture_estimate``'s arguments.
+    """Read the arrays in a file, by the names of ``estimation.mixture_estimate``'s arguments.
 
-    Raises InputError for a file of another kind, a damaged one, and arrays that are missing, unknown or not of values.
+    Raises InputError for another kind of file, a damaged file, and arrays that are missing, unknown or of a wrong type.
     """
     try:
-        if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long
+        if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises if a name is too long
             raise InputError(f"{path} is missing: give {WANTED}")
         if not path.is_file():
-            raise InputError(f"{path} is no regular file: give {WANTED}")
+            raise InputError(f"{path} is not a regular file: give {WANTED}")
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from None
@@ -57,7 +57,7 @@ def load_arrays(path: Path) -> dict[str, Any]:
 
 
 def _reader(data: bytes, path: Path) -> Callable[[bytes, Path], dict[str, Any]]:
-    """What reads a file that begins like this. Raises InputError for what nothing here reads."""
+    """Choose the reader by a file's first bytes. Raises InputError for an unsupported kind of file."""
     if not data:
         raise InputError(f"{path} is empty: give {WANTED}")
     if data[:2] == b"PK":
@@ -75,13 +75,13 @@ def _reader(data: bytes, path: Path) -> Callable[[bytes, Path], dict[str, Any]]:
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         return _csv
     if data.lstrip()[:1] in (b"{", b"["):
-        raise InputError(f"{path} is JSON, in which numbers have no type: {BY_NAME}")
-    raise InputError(f"{path} is of no kind that is read here: give {WANTED}")
+        raise InputError(f"{path} is JSON, which does not store number types: {BY_NAME}")
+    raise InputError(f"{path} is of an unsupported kind: give {WANTED}")
 
 
 def _npz(data: bytes, path: Path) -> dict[str, Any]:
     try:
-        # of bytes: NumPy leaves a file open where it is no whole archive
+        # from bytes: given a path, NumPy leaves the file open if the archive is damaged
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, struct.error) as error:
@@ -98,27 +98,27 @@ def _check_names(names: list[str], path: Path) -> None:
     unknown = sorted(set(names) - {*REQUIRED, *OPTIONAL})
     if missing or unknown:
         faults = [f"lacks {', '.join(missing)}"] * bool(missing)
-        faults += [f"holds unknown {', '.join(unknown)}"] * bool(unknown)
+        faults += [f"has unknown {', '.join(unknown)}"] * bool(unknown)
         known = ", ".join((*REQUIRED, *OPTIONAL))
         raise InputError(f"{path} {' and '.join(faults)}; the names are {known}; {BY_NAME}")
 
 
 def _member(file: Any, name: str, path: Path) -> NDArray[Any]:
-    """One array of an .npz file, if it is of a kind that can be meant."""
+    """Read one array of an .npz file, if its type is usable."""
     what = f"{name} of {path}"
     try:
         array = file[name]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
         if "allow_pickle" in str(error):
             raise InputError(
-                f"{what} holds Python objects, which are a pickle and not read: give numbers or text of one type, "
+                f"{what} contains Python objects, which are pickled and not read: give numbers or text of one type, "
                 "as numpy.array(values, dtype=...) makes them"
             ) from None
         raise InputError(f"{what} is damaged ({' '.join(str(error).split())}): write or copy the file again") from None
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{what} is no array: {BY_NAME}")
+        raise InputError(f"{what} is not an array: {BY_NAME}")
     if array.dtype.kind in "VOcMm" or (array.dtype.kind in "US" and name in ("log_ratio_NS", "share_S", "span_N")):
-        raise InputError(f"{what} holds {kind_of(array)}: give {_wanted(name)}")
+        raise InputError(f"{what} contains {kind_of(array)}: give {_wanted(name)}")
     return array
 
 
@@ -133,13 +133,13 @@ def _wanted(name: str) -> str:
 
 
 def _booleans(values: NDArray[Any], what: str) -> NDArray[np.bool_]:
-    """Booleans, or numbers that are all 0 or 1."""
+    """Return booleans, given booleans or numbers that are all 0 or 1."""
     if values.dtype.kind not in "biuf":
-        raise InputError(f"{what} holds {kind_of(values)}: give True or False")
+        raise InputError(f"{what} contains {kind_of(values)}: give True or False")
     if values.dtype != np.bool_:
         wrong = values[~np.isin(values, (0, 1))]
         if wrong.size:
-            raise InputError(f"{what} holds {wrong.flat[0]}, and only 0 and 1 can be meant: give True or False")
+            raise InputError(f"{what} contains {wrong.flat[0]}, but only 0 and 1 are accepted: give True or False")
     return values.astype(np.bool_)
 
 
@@ -152,22 +152,22 @@ def _parquet(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def _csv(data: bytes, path: Path) -> dict[str, Any]:
-    """Of text alone: what a column means is known from its name, never guessed from its first rows."""
+    """Read every column as text: its name tells its type, which is never guessed from its first rows."""
     try:
         text = data.decode("utf-8-sig")
         between = "\t" if path.suffix.lower() == ".tsv" else ","
         table = pl.read_csv(io.StringIO(text), infer_schema=False, separator=between)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8 ({error}): save it as such") from None
+        raise InputError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from None
     except pl.exceptions.PolarsError as error:
         raise InputError(
-            f"{path} is no table in CSV ({_said(error)}): give a line of names and one line a row"
+            f"{path} is not a CSV table ({_said(error)}): give a header line and one line per row"
         ) from None
     return _of_table(table.select(pl.all().str.strip_chars().replace("", None)), path)
 
 
 def _of_table(table: pl.DataFrame, path: Path) -> dict[str, Any]:
-    """The arrays of a table of one row a completion."""
+    """Return the arrays of a table with one row per completion."""
     ratios = sorted((name for name in table.columns if LOG_RATIO.fullmatch(name)), key=lambda name: int(name[10:]))
     wanted = [f"log_ratio_{s}" for s in range(len(ratios))]
     others = {name: array for short, array in COLUMNS.items() for name in (short, array) if name in table.columns}
@@ -175,16 +175,16 @@ def _of_table(table: pl.DataFrame, path: Path) -> dict[str, Any]:
     lacking = [] if ratios else ["log_ratio_0"]
     lacking += [short for short, array in COLUMNS.items() if array in REQUIRED and array not in others.values()]
     if ratios != wanted:
-        raise InputError(f"{path} has columns {', '.join(ratios)}: number the spans 0, 1, 2 ..., 0 the subject's own")
+        raise InputError(f"{path} has columns {', '.join(ratios)}: number the spans 0, 1, 2 ..., with brute force as 0")
     if lacking or unknown:
         faults = [f"lacks the columns {', '.join(lacking)}"] * bool(lacking)
         faults += [f"has unknown columns {', '.join(unknown)}"] * bool(unknown)
         raise InputError(
             f"{path} {' and '.join(faults)}; a row is a completion, and its columns are log_ratio_0, log_ratio_1 ... "
-            f"(one a span), {', '.join(COLUMNS)}"
+            f"(one per span), {', '.join(COLUMNS)}"
         )
     if len(set(others.values())) < len(others):
-        raise InputError(f"{path} has columns {', '.join(others)}, two of which are the same array: leave one out")
+        raise InputError(f"{path} has columns {', '.join(others)}, two of which name the same array: leave one out")
     columns = {array: _Column(table[name], path) for name, array in others.items()}
     arrays: dict[str, Any] = {"log_ratio_NS": np.stack([_Column(table[name], path).floats() for name in ratios], 1)}
     arrays["span_N"] = columns["span_N"].integers()
@@ -213,7 +213,7 @@ class _Column:
         self._values, self._what = values, f"column {values.name} of {path}"
 
     def floats(self) -> NDArray[np.float64]:
-        """Numbers; what is empty is NaN."""
+        """The column as numbers; an empty value becomes NaN."""
         self._refuse_unless(self._values.dtype.is_numeric(), "real numbers")
         return self._cast(pl.Float64, "a number").to_numpy().astype(np.float64)
 
@@ -223,7 +223,7 @@ class _Column:
         return self._cast(pl.Int64, "a whole number").to_numpy().astype(np.int64)
 
     def booleans(self, needed: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-        """``needed``: where a value has to be; elsewhere an empty one is False."""
+        """The column as booleans. ``needed``: rows that must have a value; elsewhere an empty one is False."""
         values = self._values
         self._refuse_unless(values.dtype == pl.Boolean or values.dtype.is_numeric(), "true or false")
         text = values.cast(pl.String).str.to_lowercase()
@@ -247,7 +247,7 @@ class _Column:
 
     def _refuse_unless(self, fitting: bool, wanted: str) -> None:
         if not fitting and self._values.dtype not in (pl.String, pl.Null):
-            raise InputError(f"{self._what} holds {str(self._values.dtype).lower()}: give {wanted}")
+            raise InputError(f"{self._what} contains {str(self._values.dtype).lower()}: give {wanted}")
 
     def _cast(self, kind: type[pl.DataType], wanted: str) -> pl.Series:
         found = self._values.cast(kind, strict=False)
@@ -257,22 +257,22 @@ class _Column:
     def _refuse_row(self, wrong: pl.Series, wanted: str) -> None:
         if wrong.any():
             row = int(wrong.arg_true()[0])
-            raise InputError(f"{self._what} holds {str(self._values[row])[:80]!r} in row {row + 1}: give {wanted}")
+            raise InputError(f"{self._what} contains {str(self._values[row])[:80]!r} in row {row + 1}: give {wanted}")
 
     def _refuse_empty(self, values: pl.Series) -> None:
         if values.null_count():
             row = int(values.is_null().arg_true()[0])
-            raise InputError(f"{self._what} is empty in row {row + 1}, and missing is no value: fill it in")
+            raise InputError(f"{self._what} is empty in row {row + 1}, where a value is needed: fill it in")
 
 
 def _shares(share_N: NDArray[np.float64], span_N: NDArray[np.int64], n_span: int, path: Path) -> NDArray[np.float64]:
-    """The planned share of each span, which every row of that span repeats."""
+    """Return the planned share of each span, which every row of that span repeats."""
     share_S = np.full(n_span, np.nan)
     for s in range(n_span):
         found = np.unique(share_N[span_N == s])
         if found.size != 1:
             several = "nothing" if not found.size else ", ".join(map(str, found[:3]))
-            raise InputError(f"column share of {path} holds {several} for span {s}: give every row its span's share")
+            raise InputError(f"column share of {path} has {several} for span {s}: give every row its span's share")
         share_S[s] = found[0]
     return share_S
 

@@ -1,4 +1,4 @@
-"""``forewarn demo``: the main job on the bundled organism, from donor to report."""
+"""``forewarn demo``: the whole method on the bundled organism, from donor to report."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from forewarn.cli.say import say, say_rich
 
 
 def demo(
-    run_folder: Annotated[Path, typer.Option("--run-folder", help="Where work is kept and resumed.")] = Path(
+    run_folder: Annotated[Path, typer.Option("--run-folder", help="Where work is saved and resumed.")] = Path(
         "runs/demo"
     ),
     report: Annotated[Path, typer.Option("--report", help="Where the report goes.")] = Path("report"),
     organism: Annotated[
-        Path | None, typer.Option("--organism", help="An organism of your own build; default: the bundled one.")
+        Path | None, typer.Option("--organism", help="An organism that you built; default: the bundled one.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of donors, samples and forecasts.")] = 0,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that sample, one thread each.")] = 2,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Sampling processes, one thread each.")] = 2,
     engine: Annotated[
-        str, typer.Option("--engine", help="What samples and scores: transformers, vllm, or a vLLM server's URL.")
+        str, typer.Option("--engine", help="Engine that samples and scores: transformers, vllm, or a server's URL.")
     ] = "transformers",
     allow_weak_sandbox: Annotated[
         bool,
         typer.Option(
             "--allow-weak-sandbox",
-            help="Where no isolation works, run the model's code without protection of files and network.",
+            help="If no isolation level works, run the model's code without protecting files and network.",
         ),
     ] = False,
 ) -> None:
-    """Measure a small model under RL: estimates, truth, the study's estimator, forecasts, a report (minutes)."""
+    """Run the whole method on a small model under RL: estimates, truth, forecasts, a report (minutes)."""
     from forewarn.organism.demo import DemoPlan, run_demo
     from forewarn.organism.shipped import shipped_folder
     from forewarn.report import terminal_tables

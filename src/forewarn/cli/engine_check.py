@@ -1,4 +1,4 @@
-"""``forewarn engine check``: the laws of an engine on the user's own model, measured, as a receipt."""
+"""``forewarn engine check``: checks an engine's log-probs on the user's own model, and prints a receipt."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CHECKED = "checked"
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 Tokens = Annotated[
     int | None,
-    typer.Option(min=1, help="Longest completion: your study's max_total_tokens; default: 512, or what fits."),
+    typer.Option(min=1, help="Longest completion (your study's max_total_tokens); default: 512, or less to fit."),
 ]
 
 
 def check(
     model: Annotated[str, typer.Argument(help="A model folder, or a hub name (org/name@revision).")],
-    engine: Annotated[str, typer.Option(help="transformers, vllm, or the URL of a vLLM server.")] = "transformers",
-    against: Annotated[str | None, typer.Option(help="A second engine, to score the same tokens with.")] = None,
+    engine: Annotated[str, typer.Option(help="transformers, vllm, or a vLLM server's URL.")] = "transformers",
+    against: Annotated[str | None, typer.Option(help="A second engine that scores the same tokens.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A PEFT adapter on the model: a folder or a hub name.")] = None,
     form: Annotated[
         str, typer.Option("--format", help="Chat format of the prompts; auto: the model's own; none: plain text.")
@@ -42,14 +42,14 @@ def check(
     dtype: Annotated[Dtype, typer.Option(help="Float type of the engine's weights.")] = "float32",
     against_dtype: Annotated[Dtype, typer.Option(help="Float type of the second engine's weights.")] = "float32",
     device: Annotated[str, typer.Option(help="Where transformers runs: cpu, cuda, ...")] = "cpu",
-    batch_size: Annotated[int, typer.Option(min=1, help="Most rows decoded together.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Maximum number of rows decoded together.")] = 64,
     completions: Annotated[int, typer.Option(min=1, help="Completions of each of four questions.")] = 8,
     tokens: Tokens = None,
     draws: Annotated[int, typer.Option(min=1, help="Short samples for frequencies and support.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what is sampled.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure whether importance weights from an engine can be trusted on your model; exit with 3 where they can't."""
+    """Check an engine's log-probs on your model: can importance weights be trusted? Exits with 3 if not."""
     import torch
 
     from forewarn.checkpoints.ends import model_ends
@@ -61,7 +61,7 @@ def check(
 
     torch.set_num_threads(1)
     folder = str(local_folder(model))
-    take_receipt(folder, adapter)  # whole files, and an adapter of this base: as a study asks it
+    take_receipt(folder, adapter)  # checks for whole files and an adapter of this base, as a study does
     prompts = make_prompts(load_tokenizer(folder), form, system, ends=model_ends([folder]))
     _check_system(system, prompts)
     sizes = CheckSizes(completions=completions, max_new_tokens=tokens, draws=draws, seed=seed)
@@ -88,18 +88,18 @@ def check(
 
 
 def _check_system(system: str | None, prompts: Prompts) -> None:
-    """Raise InputError where the prompts have no place for a system message."""
+    """Raise InputError if the prompts can't include a system message."""
     from forewarn.errors import InputError
 
     if system is not None and prompts.form.startswith("plain text"):
         raise InputError(
-            f"--system {system[:40]!r} would be left out, as the prompts are {prompts.form}: "
+            f"--system {system[:40]!r} would have no effect, since the prompts are {prompts.form}: "
             "name a --format that has a system message, or leave --system out"
         )
 
 
 def _open(spec: EngineSpec, folder: str, dtype: str, adapters: Sequence[Path], stack: ExitStack) -> Engine:
-    """The engine, ready to load ``adapters``; ``stack`` stops it."""
+    """Open the engine, ready to load ``adapters``; ``stack`` stops it."""
     from forewarn.engines.registry import open_engine
 
     engine = open_engine(spec, folder, dtype=dtype, adapters=adapters)
@@ -109,7 +109,7 @@ def _open(spec: EngineSpec, folder: str, dtype: str, adapters: Sequence[Path], s
 
 
 def _load(engines: Sequence[Engine], adapter: Path, prompts: Prompts, sizes: CheckSizes) -> AdapterLaw:
-    """Load the adapter into every engine, and measure what that does to the first."""
+    """Load the adapter into every engine, and measure how that changes the first."""
     from forewarn.engines.check.adapter_law import USUAL_TOKENS, adapter_law
     from forewarn.engines.check.drawing import longest_completion
 

@@ -18,12 +18,12 @@ def serve(
     max_len: Annotated[
         int | None, typer.Option(help="Longest row, prompt and completion (tokens); default: the model's own.")
     ] = None,
-    max_lora_rank: Annotated[int, typer.Option(help="Largest rank of a LoRA it may be asked to load.")] = 64,
+    max_lora_rank: Annotated[int, typer.Option(help="Largest LoRA rank that the server accepts.")] = 64,
     max_loras: Annotated[int, typer.Option(help="LoRAs in use at one time.")] = 8,
-    batch_size: Annotated[int, typer.Option(help="Most rows decoded together.")] = 256,
+    batch_size: Annotated[int, typer.Option(help="Maximum number of rows decoded together.")] = 256,
     kv_cache_gib: Annotated[int, typer.Option(help="Memory for keys and values on a CPU, GiB.")] = 2,
 ) -> None:
-    """Serve a model with vLLM so that its log-probs are those of the policy; stop it with Ctrl-C."""
+    """Serve a model with vLLM, with log-probs that belong to the policy; stop it with Ctrl-C."""
     from forewarn.engines.vllm.serve import ServeSettings, check_port_free, serve_command, serve_environment
 
     settings = ServeSettings(model, host, port, dtype, max_len, max_lora_rank, max_loras, batch_size, kv_cache_gib)

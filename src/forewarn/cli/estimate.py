@@ -1,4 +1,4 @@
-"""``forewarn estimate``: exploit probabilities from a run folder's stored scores, or from arrays that the user has."""
+"""``forewarn estimate``: exploit probabilities from a run folder's stored scores, or from the user's arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def estimate(
     run: Annotated[
         Path | None,
-        typer.Argument(help="Run folder of a study: every cell anew from its stored completions, verdicts and scores."),
+        typer.Argument(help="Run folder of a study: re-estimates every cell from its stored data."),
     ] = None,
     arrays: Annotated[
         Path | None,
@@ -31,7 +31,7 @@ def estimate(
             help="NumPy .npz file with log_ratio_NS (log q_S - log p, nats; needed where is_exploit_N), is_exploit_N, "
             "span_N (the span that each completion was drawn from); optional: share_S, problem_N, cluster_N, valid_N, "
             "inconsistent_N, program_N, donor_wrote_answer_N. "
-            "Or a Parquet or CSV file with one row a completion: log_ratio_0, log_ratio_1 ..., is_exploit, span ..."
+            "Or a Parquet or CSV file with one row per completion: log_ratio_0, log_ratio_1 ..., is_exploit, span ..."
         ),
     ] = None,
     level: Annotated[
@@ -43,7 +43,7 @@ def estimate(
     design: Annotated[
         Literal["stratified", "random"],
         typer.Option(
-            help="With --arrays; random: each completion drew its problem and span independently; needs share_S."
+            help="With --arrays. random: each completion drew its problem and span independently; needs share_S."
         ),
     ] = "stratified",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; missing values are null.")] = False,
@@ -54,9 +54,9 @@ def estimate(
         raise InputError(f"{given} of RUN and --arrays given: name a run folder, or a file with arrays by --arrays")
     if run is not None:
         if run.is_file():
-            raise InputError(f"{run} is a file, and no run folder: if it holds arrays, give it by --arrays {run}")
+            raise InputError(f"{run} is a file, not a run folder: if it contains arrays, use --arrays {run}")
         if design != "stratified":
-            raise InputError(f"--design {design} goes with --arrays: a run folder's design is the one it was run with")
+            raise InputError(f"--design {design} needs --arrays: a run folder keeps the design that it was run with")
         _estimate_run(run, level, as_json)
         return
     assert arrays is not None
@@ -89,7 +89,7 @@ def _estimate_run(run: Path, level: float | None, as_json: bool) -> None:
 
 
 def cells_json(cells: Sequence[CellEstimate]) -> list[dict[str, Any]]:
-    """One object a cell: the fields of ``records.Estimate``, and what they are about."""
+    """Return one object per cell: the fields of ``records.Estimate`` and the cell's name."""
     return [
         {
             "checkpoint_id": cell.checkpoint_id,
@@ -105,8 +105,8 @@ def cells_json(cells: Sequence[CellEstimate]) -> list[dict[str, Any]]:
 
 
 def cells_text(cells: Sequence[CellEstimate]) -> str:
-    """One line a cell, aligned: estimate, interval, certificates, hits, effective sample size, verdict."""
-    head = ("checkpoint", "exploit type", "estimate", "interval", "certified", "hits of n", "ESS", "roads", "verdict")
+    """Return one aligned line per cell: estimate, interval, certificates, hits, ESS, routes, verdict."""
+    head = ("checkpoint", "exploit type", "estimate", "interval", "certified", "hits of n", "ESS", "routes", "verdict")
     lines = [head]
     for cell in cells:
         e = cell.estimate
@@ -121,12 +121,12 @@ def cells_text(cells: Sequence[CellEstimate]) -> str:
                 + (f", {e.n_invalid} invalid" if e.n_invalid else "")
                 + (f", {e.n_inconsistent} inconsistent ({e.n_inconsistent / e.n:.1%})" if e.n_inconsistent else ""),
                 "-" if e.ess is None else f"{e.ess:.1f}",
-                roads(e),
+                routes(e),
                 "resolved" if e.resolved else f"unresolved: {e.reason}",
             )
         )
     width = [max(len(line[i]) for line in lines) for i in range(len(head) - 1)]
-    note = "roads: effective number of programs x problems x spans"
+    note = "routes: effective number of programs x problems x spans"
     level = f"intervals (two-sided) and certificates (each side) at {cells[0].estimate.level:.0%}" if cells else ""
     return "\n".join(
         ["  ".join([*(cell.ljust(w) for cell, w in zip(line, width, strict=False)), line[-1]]) for line in lines]
@@ -143,7 +143,7 @@ def as_json_value(result: Estimate) -> dict[str, Any]:
 
 
 def as_text(result: Estimate) -> str:
-    """A few aligned lines; every number with its uncertainty or its meaning."""
+    """Return a few aligned lines, every number with its uncertainty or its meaning."""
     percent = f"{result.level:.0%}"
     rows = [
         ("estimate", probability(result.log10_p) if result.log10_p is not None else "no hit"),
@@ -163,7 +163,7 @@ def as_text(result: Estimate) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def roads(result: Estimate) -> str:
+def routes(result: Estimate) -> str:
     """Effective numbers of programs, problems and spans, shortly."""
     numbers = (result.effective_programs, result.effective_problems, result.effective_spans)
     return "-" if numbers[1] is None else " x ".join("?" if value is None else f"{value:.1f}" for value in numbers)
@@ -187,7 +187,7 @@ def spread(result: Estimate) -> str:
 
 
 def probability(log10_p: float | None) -> str:
-    """10**log10_p in digits that don't underflow; "-" where there is none."""
+    """Format 10**log10_p without underflow; "-" for None."""
     if log10_p is None or log10_p == -math.inf:
         return "-"
     exponent = math.floor(log10_p)
@@ -199,6 +199,6 @@ def probability(log10_p: float | None) -> str:
 
 def interval(log10_ends: tuple[float, float] | None) -> str:
     if log10_ends is None:
-        return "no honest one"
+        return "n/a"
     low, high = log10_ends
     return f"{'0' if low == -math.inf else probability(low)} to {probability(high)}"

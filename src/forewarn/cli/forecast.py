@@ -23,7 +23,7 @@ def forecast(
     threshold: Annotated[float, typer.Option(help="The rate that counts as emerged.")] = 0.1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; missing values are null.")] = False,
 ) -> None:
-    """Forecast which exploit types will emerge, from the checkpoints that a run folder holds so far."""
+    """Forecast which exploit types will emerge, from the checkpoints measured so far."""
     from forewarn.study import read_results, run_forecasts
 
     results = read_results(run)
@@ -37,11 +37,11 @@ def forecast(
 
     say_tables([forecasts_table(found, threshold)])
     if results.waiting:
-        say(f"{len(results.waiting)} of {len(results.cells)} cells are not there yet: `forewarn show {run}` lists them")
+        say(f"{len(results.waiting)} of {len(results.cells)} cells are not finished: `forewarn show {run}` lists them")
 
 
 def as_json_value(one: TypeForecast) -> dict[str, Any]:
-    """A type's forecast as one flat JSON object; an end of an interval beyond the horizon is null."""
+    """Return a type's forecast as one flat JSON object; an interval's end beyond the horizon is null."""
     said = one.forecast
     interval = said.step_interval if said is not None else None
     return {

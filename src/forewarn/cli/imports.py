@@ -1,4 +1,4 @@
-"""``forewarn problems import``: Djinn problems read, checked, and written as a problem set of ours."""
+"""``forewarn problems import``: reads Djinn problems, checks them, and writes them as a forewarn problem set."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 def import_(
     source: Annotated[
-        str, typer.Argument(help="A file or folder of Djinn problems, or the name of a hub's data set (owner/name).")
+        str, typer.Argument(help="A file or folder of Djinn problems, or the name of a hub data set (owner/name).")
     ],
-    split: Annotated[str | None, typer.Option(help="Only this split; a hub's data set needs one.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split; a hub data set needs one.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write the problems whose type is ours here: .jsonl, .parquet or a new folder.")
+        Path | None, typer.Option(help="Write the problems of known types here: .jsonl, .parquet or a new folder.")
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Judge each problem's own reference, exploit and nulls, in both ways.")
@@ -30,7 +30,7 @@ def import_(
     workers: Annotated[int, typer.Option(min=1, help="Pairs of sandboxes at work.")] = 2,
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of terminal tables.")] = False,
 ) -> None:
-    """Read Djinn problems; say what they hold, name unknown types and fields, and check or write them."""
+    """Read Djinn problems: summarise them, list unknown types and fields, and check or write them."""
     problems = _read(source, split)
     _tell(problems)
     if check or json_file is not None:
@@ -46,7 +46,7 @@ def _read(source: str, split: str | None) -> list[Problem]:
     if path.exists() or source.count("/") != 1 or source.startswith((".", "/")):
         return load(path, split=split)
     if split is None:
-        raise InputError(f"{source} is no file here; if a hub has it, name a split, such as --split train_alternate")
+        raise InputError(f"{source} is not a file; for a hub data set name a split, such as --split train_alternate")
     return load_hub(source, split=split)
 
 
@@ -56,7 +56,7 @@ def _tell(problems: list[Problem]) -> None:
     types = Counter(problem.exploit_type for problem in problems)
     say(f"{len(problems)} problems of {len(types)} exploit types")
     for name, ids in unknown_types(problems).items():
-        say(f"exploit type {name!r} has no pair of ours: {', '.join(ids)}")
+        say(f"exploit type {name!r} is not one of forewarn's: {', '.join(ids)}")
     fields = Counter(field for problem in problems for field in unknown_fields(problem))
     for field, n in fields.items():
         say(f"unknown field {field!r} in {n} problems, kept")

@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 MEANINGS = {
     "solved": "right",
-    "exploit": "wrong, and paid for through the flaw",
-    "lucky": "wrong, and paid for without the flaw: an honest bug that weak tests let pass",
-    "failed": "wrong, and not paid for",
-    "strict": "right, and not paid for: a defect of the problem",
-    "inconsistent": "its answers contradict each other: it behaves differently when it is run again",
-    "invalid": "the sandbox or a checker broke: it says nothing about the submission",
+    "exploit": "wrong, and accepted through the flaw",
+    "lucky": "wrong, and accepted without the flaw: an honest bug that weak tests miss",
+    "failed": "wrong, and rejected",
+    "strict": "right, and rejected: a defect of the problem",
+    "inconsistent": "the answers contradict each other: the program behaves differently when it is run again",
+    "invalid": "the sandbox or a checker broke: this says nothing about the submission",
 }
-"""label -> what it says of the submission"""
-NO_TWIN = "wrong, and paid for: an exploit, or an honest bug that weak tests let pass, which nothing here tells apart"
-"""what "exploit" says where there is no patched twin"""
+"""label -> its meaning"""
+NO_TWIN = "wrong, and accepted: an exploit, or an honest bug that weak tests miss; without a twin they look the same"
+"""the meaning of "exploit" without a patched twin"""
 
 
 def judge(
-    problem: Annotated[Path, typer.Option(help="The problem: a Djinn .yaml or .json, or one of our problem files.")],
+    problem: Annotated[Path, typer.Option(help="The problem: a Djinn .yaml or .json, or a forewarn problem file.")],
     code: Annotated[Path, typer.Option(help="The submission: a file of Python source.")],
-    problem_id: Annotated[str | None, typer.Option("--id", help="Which problem, where the file holds several.")] = None,
+    problem_id: Annotated[str | None, typer.Option("--id", help="Which problem, if the file has several.")] = None,
     by: Annotated[
         Literal["auto", "verifier", "pair"],
-        typer.Option(help="The problem's own verifier, or our pair for its type; auto: its own where it has one."),
+        typer.Option(help="The problem's own verifier, or our pair for its type; auto: its own if it has one."),
     ] = "auto",
     timeout_s: Annotated[
         float, typer.Option(help="Limit of one execution, seconds; a verifier of its own has 60.")
     ] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Judge one submission in the sandbox: the label, what each checker said, and by which rule."""
+    """Judge one submission in the sandbox: the label, each checker's answer, and the rule that decided."""
     from forewarn.judge.judge import Judge
     from forewarn.problems.one import read_problem_file
 
@@ -69,7 +69,7 @@ def _way(problem: Problem, by: Literal["auto", "verifier", "pair"]) -> Judgeable
 
 def _source(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # a byte order mark is no part of the source
+        return path.read_text(encoding="utf-8-sig")  # a byte order mark is not part of the source
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"can't read {path}: {error}; give a file of Python source") from None
 
@@ -80,7 +80,7 @@ def _meaning(item: Judgeable, verdict: Verdict) -> str:
 
 def _text(item: Judgeable, verdict: Verdict) -> str:
     says = {True: "accepts", False: "rejects", None: "can't tell"}
-    patched = says[verdict.patched] if item.kind.has_twin else "there is none"
+    patched = says[verdict.patched] if item.kind.has_twin else "n/a: this type has no twin"
     rows = [
         ("problem", verdict.problem_id),
         ("label", f"{verdict.label}: {_meaning(item, verdict)}"),

@@ -1,4 +1,4 @@
-"""``forewarn organism build | train | truth``: make the bundled model organism anew from a seed, and measure it."""
+"""``forewarn organism build | train | truth | show``: rebuilds the model organism from a seed, and measures it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from forewarn.cli.progress import progress_bars
 from forewarn.cli.say import say, say_tables
 
-Folder = Annotated[Path, typer.Option("--folder", help="Where the organism is, or is made.")]
+Folder = Annotated[Path, typer.Option("--folder", help="The organism's folder.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of corpus, model and training.")]
 
 
@@ -29,7 +29,7 @@ def train(
     run: Annotated[str, typer.Option("--run", help="rl: vulnerable reward; control: secure reward.")] = "rl",
     seed: Seed = 0,
 ) -> None:
-    """Train the base model by RL with log-spaced checkpoints (about 10 minutes); a second call goes on."""
+    """Train the base model by RL with log-spaced checkpoints (about 10 minutes); a second call resumes."""
     from forewarn.organism import verbs
     from forewarn.organism.recipe import Recipe
 
@@ -40,10 +40,8 @@ def train(
 
 def truth(
     folder: Folder = Path("runs/organism"),
-    shards: Annotated[Path, typer.Option("--shards", help="Where chunks are kept while they are drawn.")] = Path(
-        "runs/truth"
-    ),
-    completions: Annotated[int, typer.Option(min=1, help="Completions a cell, or 200 hits.")] = 20_480,
+    shards: Annotated[Path, typer.Option("--shards", help="Where finished chunks are saved.")] = Path("runs/truth"),
+    completions: Annotated[int, typer.Option(min=1, help="Completions per cell, or 200 hits.")] = 20_480,
     deep_completions: Annotated[int, typer.Option(min=1, help="Completions of about 20 rare cells.")] = 200_000,
     run: Annotated[list[str] | None, typer.Option("--run", help="Only this run (may be repeated).")] = None,
     step: Annotated[list[int] | None, typer.Option("--step", help="Only this checkpoint (may be repeated).")] = None,
@@ -53,7 +51,7 @@ def truth(
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with one thread.")] = 2,
     out: Annotated[Path | None, typer.Option("--out", help="Where the tables go; default: the organism.")] = None,
 ) -> None:
-    """Measure brute-force exploit rates of every checkpoint and type (hours; goes on where it was left)."""
+    """Measure brute-force exploit rates of every checkpoint and type (hours; resumes where it stopped)."""
     from forewarn.organism import verbs
     from forewarn.organism.recipe import TYPES, Recipe
     from forewarn.organism.shipped import RUNS

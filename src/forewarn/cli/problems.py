@@ -1,4 +1,4 @@
-"""``forewarn problems``: the problem set, listed, shown, assembled, exported, and audited."""
+"""``forewarn problems``: lists, shows, assembles, exports and audits problem sets."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from forewarn.records import Problem
 
 Set = Annotated[
-    Path | None, typer.Argument(help="A problem set: .jsonl, .parquet or a folder. Default: our own, seed 0.")
+    Path | None, typer.Argument(help="A problem set: .jsonl, .parquet or a folder. Default: forewarn's own, seed 0.")
 ]
 
 
 def list_(
     path: Set = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a problem, a line each.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per problem and line.")] = False,
 ) -> None:
-    """List a problem set: how many problems each exploit type has, and what the type is about."""
+    """List a problem set by exploit type: the flaw in a sentence, and the number of problems."""
     from forewarn.report.problem_tables import problems_table
 
     problems = _problems(path)
@@ -37,10 +37,12 @@ def list_(
 
 def show(
     problem_id: Annotated[str, typer.Argument(help="The problem, as `list --json` names it: task/type.")],
-    path: Annotated[Path | None, typer.Option("--set", help="The problem set. Default: our own, seed 0.")] = None,
+    path: Annotated[
+        Path | None, typer.Option("--set", help="The problem set. Default: forewarn's own, seed 0.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole problem as one JSON object.")] = False,
 ) -> None:
-    """Show one problem: the question, the reference solution, the exploit, and what is tested."""
+    """Show one problem: the question, the reference solution, the exploit, and its test sets."""
     from forewarn.problems.hints import examples
     from forewarn.problems.rows import to_row
 
@@ -65,7 +67,7 @@ def assemble(
     seed: Annotated[int, typer.Option(help="Seed of tests and hints.")] = 0,
     exploit_type: Annotated[list[str] | None, typer.Option("--type", help="Only these types; may be repeated.")] = None,
 ) -> None:
-    """Assemble our own problem set, every base task under every exploit type that fits, and write it."""
+    """Assemble forewarn's own problem set, every base task under every exploit type that fits, and write it."""
     from forewarn.exploits import EXPLOIT_TYPES
     from forewarn.problems.assemble import assemble as make
     from forewarn.problems.files import export as write
@@ -95,16 +97,16 @@ def audit(
     path: Set = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every row and the summary here.")] = None,
     admit: Annotated[Path | None, typer.Option(help="Write the admitted problems here, as `export` does.")] = None,
-    sample: Annotated[int | None, typer.Option(min=1, help="Audit this many problems, types in turn.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Audit this many problems, cycling through types.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
-    cache: Annotated[Path, typer.Option(help="Where finished problems are kept, by content.")] = Path("runs/audit"),
+    cache: Annotated[Path, typer.Option(help="Where finished problems are saved, by content.")] = Path("runs/audit"),
     workers: Annotated[int, typer.Option(min=1, help="Pairs of sandboxes at work.")] = 6,
     abuse: Annotated[
-        bool, typer.Option("--abuse/--no-abuse", help="Try hostile code, too, on one problem of each type.")
+        bool, typer.Option("--abuse/--no-abuse", help="Also try hostile code on one problem of each type.")
     ] = True,
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown instead of terminal tables.")] = False,
 ) -> None:
-    """Audit a problem set against the truth table in the sandbox; say which problems are admitted, and why not."""
+    """Audit a problem set against the truth table in the sandbox; name the problems that fail, and why."""
     from forewarn.admission import audit as room
     from forewarn.cli.progress import progress_bars
     from forewarn.report.audit_tables import honest_table, matrix_table, off_diagonal, summary_table
@@ -126,13 +128,13 @@ def audit(
     _keep(found, chosen, json_file, admit)
     if admit is None and found.refused:
         raise InputError(
-            f"{len(found.refused)} of {len(chosen)} problems are not admitted; the reasons stand above. Mend them, or "
-            f"name a file for the others with --admit"
+            f"{len(found.refused)} of {len(chosen)} problems are not admitted, for the reasons above. Fix them, or "
+            f"save the others with --admit"
         )
 
 
 def _check_targets(json_file: Path | None, admit: Path | None) -> None:
-    """Raise ``StoreError`` or ``InputError`` for what can't be written, before the audit and not after it."""
+    """Raise ``StoreError`` or ``InputError`` for a path that can't be written, before the audit starts."""
     from forewarn.problems.files import check_target
     from forewarn.store import check_writable
 
@@ -143,7 +145,7 @@ def _check_targets(json_file: Path | None, admit: Path | None) -> None:
 
 
 def _keep(found: Audit, chosen: list[Problem], json_file: Path | None, admit: Path | None) -> None:
-    """Write what was asked for; that one of the two fails does not keep the other from being written."""
+    """Write what was asked for; if one of the two fails, the other is still written."""
     from forewarn.problems.files import export as write
     from forewarn.store import write_json
 

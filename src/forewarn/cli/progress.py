@@ -1,6 +1,6 @@
-"""Progress with time left: bars on a terminal, a plain line now and then elsewhere. Always on stderr.
+"""Progress with time left: bars on a terminal, an occasional plain line elsewhere. Always on stderr.
 
-Library calls report with ``progress(stage, done, total)``; they need not know which kind they talk to.
+Library calls report with ``progress(stage, done, total)`` and need not know which kind is in use.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PLAIN_INTERVAL_S = 15.0
 
 @contextmanager
 def progress_bars(console: Console | None = None) -> Iterator[ProgressCallback]:
-    """A callback that shows progress until the context ends.
+    """Yield a callback that shows progress until the context ends.
 
-    A stage appears with its first call; its time left counts only what was done since then, so a resumed stage
+    A stage appears with its first call. Its time left is computed from what was done since then, so a resumed stage
     doesn't look faster than it is.
     """
     from rich.console import Console
@@ -63,7 +63,7 @@ def _bars(console: Console) -> Iterator[ProgressCallback]:
 
 
 class PlainProgress:
-    """Lines for logs: at a stage's start and end, and every ``PLAIN_INTERVAL_S`` seconds between."""
+    """Prints lines for logs: at a stage's start and end, and every ``PLAIN_INTERVAL_S`` seconds in between."""
 
     def __init__(self, write: Callable[[str], None] | None = None) -> None:
         self._write = write or _to_stderr
@@ -86,7 +86,7 @@ class PlainProgress:
 
 
 class _Pace:
-    """Speed of one stage since it was first seen."""
+    """The speed of one stage since it was first seen."""
 
     def __init__(self, done_at_start: int) -> None:
         self.start_s = time.monotonic()
@@ -97,7 +97,7 @@ class _Pace:
         return time.monotonic() - self.start_s
 
     def left(self, done: int, total: int) -> str:
-        """ "about m:ss left", or nothing while there is no speed to speak of."""
+        """Return "about m:ss left", or an empty string while the speed is unknown."""
         gained = done - self.done_at_start
         if gained <= 0 or done >= total:
             return ""
@@ -105,7 +105,7 @@ class _Pace:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Format seconds as m:ss or h:mm:ss."""
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -1,4 +1,4 @@
-"""``forewarn run``: a study from its TOML file; ``forewarn train-donor``: the donors that the file describes."""
+"""``forewarn run`` runs a study from its TOML file; ``forewarn train-donor`` trains the file's donors."""
 
 from __future__ import annotations
 
@@ -17,27 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forewarn.study import CellEstimate
-    from forewarn.study.train_donors import TrainedDonor
+    from forewarn.study.donors.train import TrainedDonor
 
 
 def run(
     study: Annotated[Path, typer.Argument(help="A study's TOML file; docs/study.md describes its keys.")],
     run_folder: Annotated[
-        Path | None, typer.Option("--run-folder", help="Where work is kept and resumed; default: runs/NAME.")
+        Path | None, typer.Option("--run-folder", help="Where work is saved and resumed; default: runs/NAME.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", help="Another engine than the file's: transformers, vllm, or a URL.")
+        str | None, typer.Option("--engine", help="Override the file's engine: transformers, vllm, or a URL.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Another number of processes that sample than the file's.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Override the file's worker count.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; missing values are null.")] = False,
 ) -> None:
-    """Run a study from its TOML file: sample, judge, score, estimate; what is finished is kept and not done again."""
+    """Run a study from its TOML file: sample, judge, score, estimate. Completed work is reused."""
 
     from forewarn.cli.estimate import cells_json, cells_text
-    from forewarn.study.from_file import load_study
-    from forewarn.study.run import run_study
+    from forewarn.study.config.load import load_study
+    from forewarn.study.stages.run import run_study
 
     loaded = load_study(study)
     machine = replace(loaded.machine, engine=engine or loaded.machine.engine, workers=workers or loaded.machine.workers)
@@ -48,7 +46,7 @@ def run(
             cells: Sequence[CellEstimate] = run_study(
                 loaded.study, root, machine=machine, sandboxing=loaded.sandboxing, progress=progress, text=loaded.text
             )
-    except IncompleteError as error:  # what is there is shown first
+    except IncompleteError as error:  # finished cells are shown first
         cells, missing = error.cells, error  # type: ignore[assignment]
     manifest = json.loads((root / "manifest.json").read_text())
     for said in (manifest["format"]["difference"], manifest["format"]["ignored_ends"]):
@@ -69,10 +67,10 @@ def run(
 
 
 def _say_the_answer(root: Path) -> None:
-    """The forecasts, and of every cell without hits what it had instead."""
+    """Print the forecasts, and for every cell without hits what its completions were instead."""
     from forewarn.report.run_tables import forecasts_table, no_hit_lines
     from forewarn.study import read_results, run_forecasts
-    from forewarn.study.forecasts import THRESHOLD
+    from forewarn.study.results.forecasts import THRESHOLD
 
     results = read_results(root)
     found = run_forecasts(results.estimates, study=results.study, seed=results.seed)
@@ -84,17 +82,19 @@ def _say_the_answer(root: Path) -> None:
 
 def train_donor(
     study: Annotated[Path, typer.Argument(help="A study's TOML file with a [donors.training] table.")],
-    donor: Annotated[str | None, typer.Option("--donor", help="Only this donor; default: all of the file.")] = None,
+    donor: Annotated[
+        str | None, typer.Option("--donor", help="Only this donor; default: all donors of the file.")
+    ] = None,
     trial: Annotated[
         bool,
         typer.Option("--trial/--no-trial", help="Whether each donor is tried on a few of its problems."),
     ] = True,
 ) -> None:
-    """Train the donors that a study's file describes: exploits without reasoning, as a LoRA on the donor's base.
+    """Train a study's donors as LoRAs that answer with exploits, without reasoning.
 
-    Each donor is tried afterwards: it alone writes a few answers, and their exploit rate is printed.
+    Each donor is then tried: it answers a few problems alone, and the exploit rate of its answers is printed.
     """
-    from forewarn.study.train_donors import train_donors
+    from forewarn.study.donors.train import train_donors
 
     with progress_bars() as progress:
         trained = train_donors(study, only=donor, progress=progress)
@@ -105,15 +105,15 @@ def train_donor(
                 f"loss {one.losses[0]:.3f} to {one.losses[-1]:.3f} nats a token; in {one.folder}"
             )
         else:
-            say(f"{one.name}: is there already, in {one.folder}")
+            say(f"{one.name}: already trained, in {one.folder}")
     if trial:
         _try_donors(study, trained)
 
 
 def _try_donors(study: Path, trained: Sequence[TrainedDonor]) -> None:
     """Print what each donor writes by itself, and what to do about one that can't exploit."""
-    from forewarn.study.donor_trial import remedy, try_donor
-    from forewarn.study.file import read_study_file
+    from forewarn.study.config.file import read_study_file
+    from forewarn.study.donors.trial import remedy, try_donor
 
     tables, _ = read_study_file(study)
     by_name = {table.name: table for table in tables.donors}
@@ -122,6 +122,6 @@ def _try_donors(study: Path, trained: Sequence[TrainedDonor]) -> None:
             found = try_donor(tables, by_name[one.name], study.resolve().parent, progress=progress)
         counts = ", ".join(f"{count} {label}" for label, count in sorted(found.labels.items(), key=lambda c: -c[1]))
         rate = "nothing could be judged" if found.exploit_rate is None else f"exploit rate {found.exploit_rate:.0%}"
-        say(f"{one.name}: alone on {found.n} answers: {rate} ({counts})")
+        say(f"{one.name}: {found.n} answers by this donor alone: {rate} ({counts})")
         if advice := remedy(found, one.last_loss):
             say(f"{one.name}: this donor can't exploit: {advice}")

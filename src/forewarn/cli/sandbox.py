@@ -1,4 +1,4 @@
-"""``forewarn sandbox check``: what this machine offers for running submissions, tried out and not guessed."""
+"""``forewarn sandbox check``: tries what this machine offers for running submissions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 N_TIMED = 20
 GUARDS = {
     "strict": "namespaces, a root of its own, Landlock, seccomp and resource limits",
-    "hardened": "Landlock, seccomp and resource limits; a root of its own where user namespaces work",
-    "weak": "resource limits and a process group; for code you trust, where you allow it",
+    "hardened": "Landlock, seccomp and resource limits; a root of its own if user namespaces work",
+    "weak": "resource limits and a process group; for code that you trust, if you allow it",
 }
-"""sandbox level -> what stands between a submission and the machine"""
+"""sandbox level -> what separates a submission from the machine"""
 
 
 def check(
@@ -57,8 +57,8 @@ def check(
         say(_conclusion(best))
     if best is None or LEVELS.index(best) > LEVELS.index(need):
         raise ForewarnError(
-            f"sandbox level {need} is needed but {best or 'none'} is the strongest that works here; "
-            f"see the reasons above, or ask for less with --need"
+            f"sandbox level {need} is needed, but the strongest that works here is {best or 'none'}; "
+            f"see the reasons above, or lower --need"
         )
 
 

@@ -1,6 +1,6 @@
-"""The one way in which a command prints: text is made printable, tables interpret no markup, JSON is JSON.
+"""The only way in which a command prints: text is made printable, tables ignore markup, JSON stays ASCII.
 
-What is printed holds words of submissions, models and files, and a terminal obeys what it is sent.
+Output contains words of submissions, models and files, and a terminal obeys the escape sequences that it is sent.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 def say(line: str, *, error: bool = False) -> None:
-    """Print one line, on stderr if it is no result."""
+    """Print one line, on stderr if it is not a result (``error``)."""
     print(printable(line), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def say_lines(text: str) -> None:
-    """Print text of several lines. A caller has made those words of others printable that must keep to one line."""
+    """Print text of several lines. The caller has already made printable what must keep to one line."""
     print(printable_lines(text))
 
 
 def say_json(value: object, *, indent: int | None = 2, allow_nan: bool = True) -> None:
-    """Print a JSON value; ASCII, so that nothing in it acts on a terminal."""
-    # a JSON writer leaves DEL as it is
+    """Print a JSON value as ASCII, so that a terminal does not interpret anything in it."""
+    # a JSON writer does not escape DEL
     print(json.dumps(value, indent=indent, allow_nan=allow_nan).replace("\x7f", r"\u007f"))
 
 
@@ -47,7 +47,7 @@ def say_tables(tables: Iterable[Table], *, markdown: bool = False, heading: str 
 
 
 def say_rich(tables: Iterable[RichTable], *, width: int = 200) -> None:
-    """Print tables that are made already. ``width``: where there is no terminal that has one."""
+    """Print tables that are already built. ``width``: the width without a terminal."""
     from rich.console import Console
 
     console: Console = Console()

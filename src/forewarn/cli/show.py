@@ -1,4 +1,4 @@
-"""``forewarn show``: a run folder's cells, the hits of some of them, or one completion with its transcript."""
+"""``forewarn show``: lists a run folder's cells, the hits of some of them, or one completion's transcript."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from forewarn.report.tables import Table
     from forewarn.study import CellResult
-    from forewarn.study.transcripts import Transcript
+    from forewarn.study.results.transcripts import Transcript
 
 
 def show(
@@ -26,13 +26,13 @@ def show(
         str | None,
         typer.Argument(
             metavar="[TYPE|CHECKPOINT|COMPLETION]",
-            help="An exploit type or a checkpoint: its cells and their hits; a completion's id, or the beginning of "
+            help="An exploit type or a checkpoint: its cells and their hits. A completion's id, or the beginning of "
             "one: its transcript. Default: every cell.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; missing values are null.")] = False,
 ) -> None:
-    """Show what a run folder holds: cells with label counts, hits with their weights, or one transcript."""
+    """Show a run folder: cells with label counts, hits with their weights, or one transcript."""
     from forewarn.report.run_tables import cells_table, hits_table, no_hit_lines
     from forewarn.study import read_results
 
@@ -40,7 +40,7 @@ def show(
     of_type = [cell for cell in results.cells if cell.record.exploit_type == what]
     of_checkpoint = [cell for cell in results.cells if cell.record.checkpoint_id == what]
     if what is not None and not of_type and not of_checkpoint:
-        from forewarn.study.transcripts import read_transcripts
+        from forewarn.study.results.transcripts import read_transcripts
 
         (found,) = read_transcripts(results, [what])
         if as_json:
@@ -52,7 +52,7 @@ def show(
     if as_json:
         say_json(cells_json(cells), allow_nan=False)
         return
-    tables = [cells_table(cells), roads_table(cells)]
+    tables = [cells_table(cells), routes_table(cells)]
     if what is not None:
         picked = {"exploit_type": what} if of_type else {"checkpoint_id": what}
         tables.append(hits_table(results, **picked))
@@ -61,7 +61,7 @@ def show(
         say_lines(printable(line))
 
 
-def roads_table(cells: Sequence[CellResult]) -> Table:
+def routes_table(cells: Sequence[CellResult]) -> Table:
     """Over how many programs, problems and spans each cell's estimate is spread."""
     from forewarn.report.tables import Table
 
@@ -70,7 +70,7 @@ def roads_table(cells: Sequence[CellResult]) -> Table:
 
     estimates = [(cell.record, cell.estimate.estimate) for cell in cells if cell.estimate is not None]
     return Table(
-        title="Roads",
+        title="Routes",
         columns=("checkpoint", "type", "programs", "problems", "spans", "answers whole"),
         rows=tuple(
             (
@@ -86,7 +86,7 @@ def roads_table(cells: Sequence[CellResult]) -> Table:
 
 
 def cells_json(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """One object a cell: its label counts, what it waits for, and its estimate."""
+    """Return one object per cell: its label counts, the stage it waits for, and its estimate."""
     from forewarn.cli.estimate import as_json_value
 
     return [
@@ -104,7 +104,7 @@ def cells_json(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
 
 
 def transcript_text(found: Transcript) -> str:
-    """The transcript in lines: each stretch after its writer, then the verdict."""
+    """Return the transcript in lines: the verdict, then each stretch under its writer."""
     from forewarn.report.run_tables import weight_text
 
     weight = "not a hit"
@@ -129,11 +129,12 @@ def transcript_text(found: Transcript) -> str:
         lines += [f"    | {printable(line)}" for line in stretch.text.split("\n")]
     lines += ["", f"finish: {found.finish_reason}"]
     if not found.spelt:
-        lines.append("Tokens are shown by their ids: this folder keeps no vocabulary; run its study again to add it")
+        lines.append("Tokens are shown as ids: this folder has no vocabulary; run its study again to add it")
     return "\n".join(lines)
 
 
 def _finite(value: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: a weight of zero is a log-weight of null."""
+    """Replace infinities, which JSON lacks, by null: a weight of zero has a log-weight of null."""
+
     weight = value["log_weight"]
     return value | {"log_weight": weight if weight is not None and math.isfinite(weight) else None}

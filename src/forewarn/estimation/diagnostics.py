@@ -19,7 +19,7 @@ KHAT_SHARE = 0.15
 """the tail index counts only where one completion carries this much: on tails that carry little it rejected sound
 estimates (w*E takes few values, which no Pareto law fits) and none that missed (docs/decisions)"""
 MIN_P_VALUE = 0.01
-MIN_ROADS = 2.0
+MIN_ROUTES = 2.0
 """effective number of (problem, program) below which one of them carries an estimate over several problems"""
 WHOLLY = 0.999
 """share of the estimate that counts as all of it"""
@@ -39,7 +39,7 @@ class Diagnostics:
     n_own: int = 0
     """the subject's own hits"""
     n_problem: int = 1
-    roads: float | None = None
+    routes: float | None = None
     """effective number of (problem, program) pairs; None: programs are not told apart"""
     donor_written: float | None = None
     """share of the estimate in hits whose whole answer the donor wrote; None: not told"""
@@ -66,7 +66,7 @@ def direct_test(sample: Sample) -> float | None:
     """One-sided p-value of the (0,0) hits against Binomial(n_0, what the donors' hits predict).
 
     A donor's hit with rho < 1/2 estimates, with weight w / (1 - rho), the rate of such hits under the subject alone;
-    what the subject's own completions show beyond it are roads that only brute force sees. The prediction's own error
+    what the subject's own completions show beyond it are routes that only brute force sees. The prediction's own error
     enters as a gamma law (a negative binomial count). None where no donor hits with rho < 1/2.
     """
     own_H = sample.span_N[sample.hit_H] == 0
@@ -114,9 +114,9 @@ def _one_sided(d: Diagnostics) -> str | None:
             "in every hit the donor wrote the whole answer, so that only its own programs are seen: add windows in "
             "which the subject writes on"
         )
-    if d.roads is not None and d.n_problem > 1 and d.roads < MIN_ROADS:
+    if d.routes is not None and d.n_problem > 1 and d.routes < MIN_ROUTES:
         return (
-            f"one program of one problem of {d.n_problem} carries the estimate (effective number of roads "
-            f"{d.roads:.1f}): more completions, or other donors"
+            f"one program of one problem of {d.n_problem} carries the estimate (effective number of routes "
+            f"{d.routes:.1f}): more completions, or other donors"
         )
     return None

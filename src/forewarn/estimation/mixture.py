@@ -16,7 +16,7 @@ from forewarn.estimation.bounds import certified_lower, certified_upper
 from forewarn.estimation.diagnostics import Diagnostics, count_uncovered, direct_test, judge, split
 from forewarn.estimation.inputs import one_dimensional
 from forewarn.estimation.intervals import gamma_interval, unit_totals
-from forewarn.estimation.roads import roads_of
+from forewarn.estimation.routes import routes_of
 from forewarn.estimation.sample import Design, Sample, check_level, read_sample
 from forewarn.estimation.tails import pareto_khat
 from forewarn.records import Estimate
@@ -107,8 +107,8 @@ def estimate_from_sample(
 ) -> Estimate:
     """The ``Estimate`` of a checked sample; the other arguments as in ``mixture_estimate``."""
     nothing = _without_hits(sample, level)
-    totals, roads = unit_totals(sample), roads_of(sample, program_N, donor_wrote_answer_N)
-    if totals is None or roads is None:
+    totals, routes = unit_totals(sample), routes_of(sample, program_N, donor_wrote_answer_N)
+    if totals is None or routes is None:
         return nothing
     units, log_p = totals
     low, high = (log_p + math.log(factor) if factor > 0 else -math.inf for factor in gamma_interval(units, level=level))
@@ -122,8 +122,8 @@ def estimate_from_sample(
         n_uncovered=count_uncovered(sample),
         n_own=nothing.hits_by_span[0],
         n_problem=sample.n_problem,
-        roads=roads.pairs,
-        donor_written=roads.donor_written,
+        routes=routes.pairs,
+        donor_written=routes.donor_written,
     )
     resolved, reason = judge(found)
     return replace(
@@ -139,10 +139,10 @@ def estimate_from_sample(
         uncovered_log10_p=None if log_uncovered == -math.inf else log_uncovered / LN10,
         resolved=resolved,
         reason=reason,
-        effective_programs=roads.programs,
-        effective_problems=roads.problems,
-        effective_spans=roads.spans,
-        donor_written=roads.donor_written,
+        effective_programs=routes.programs,
+        effective_problems=routes.problems,
+        effective_spans=routes.spans,
+        donor_written=routes.donor_written,
     )
 
 

@@ -18,6 +18,7 @@ from forewarn.estimation.inputs import Floats, numbers
 from forewarn.estimation.windows import (
     Anchors,
     Bools,
+    fixed_windows,
     in_fixed_window,
     log_ratio_of_random_windows,
     places_of,
@@ -102,8 +103,12 @@ class _Scored:
     def fixed(self, span: Span) -> float:
         """The log-ratio of a span's fixed windows. Summed token by token: a difference of cumulative sums would be NaN
         behind a token that the donor can't write."""
+        if span.anchor is None:
+            windows = fixed_windows(span, self.n_reasoning, len(self.subject))
+            donor = self.donors[donor_key(span)]
+            return float(sum((donor[i:j] - self.subject[i:j]).sum() for i, j in windows))
         inside = in_fixed_window(span, self.n_reasoning, len(self.subject), self.anchors)
-        return float(self.step(span)[inside].sum()) if inside.any() else 0.0
+        return float(self.step(span)[inside].sum())
 
 
 def _random_column(rows: Sequence[_Scored], span: Span) -> Floats:

@@ -44,9 +44,23 @@ def _since(starts: Ints, first: int, end: int) -> Ints:
     return np.where(last >= 0, token - starts[np.maximum(last, 0)], -1)
 
 
+def fixed_windows(span: Span, n_reasoning: int, n_token: int) -> list[tuple[int, int]]:
+    """First token and end of the fixed windows of a span without an anchor."""
+    found = []
+    for channel, low, high in (("reasoning", span.k0, span.k), ("answer", span.m0, span.m)):
+        first, end = stretch_of(channel, n_reasoning, n_token)
+        if first + low < min(first + high, end):
+            found.append((first + low, min(first + high, end)))
+    return found
+
+
 def in_fixed_window(span: Span, n_reasoning: int, n_token: int, anchors: Anchors) -> Bools:
     """For each token, whether it lies in one of the span's fixed windows."""
     inside = np.zeros(n_token, dtype=np.bool_)
+    if span.anchor is None:
+        for start, stop in fixed_windows(span, n_reasoning, n_token):
+            inside[start:stop] = True
+        return inside
     for channel, low, high in (("reasoning", span.k0, span.k), ("answer", span.m0, span.m)):
         first, end = stretch_of(channel, n_reasoning, n_token)
         if high and end > first:
@@ -59,6 +73,8 @@ def places_of(span: Span, n_reasoning: int, n_token: int, anchors: Anchors) -> t
     """(first token, end, number of the place at each token between, -1 where no burst may begin) of random windows."""
     assert span.random is not None
     first, end = stretch_of(span.random.channel, n_reasoning, n_token)
+    if span.anchor is None:
+        return first, end, np.arange(end - first)
     starts = _starts(span, anchors, first, end)
     if span.anchor != "line":
         return first, end, _since(starts, first, end)

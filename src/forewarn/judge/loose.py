@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from forewarn.exploits.base import Call, Checker, ExploitType, Rule, Run, secure_of
-from forewarn.judge.compare import same_trees
+from forewarn.judge.compare import no_larger, same_trees
 from forewarn.judge.unordered import canonical
 from forewarn.sandbox import codec
 from forewarn.sandbox.sides import joined
@@ -60,6 +60,8 @@ def loosened(
 
 def _looser(rule: Rule, forgiven: _Forgiven) -> Rule:
     def same(expected: codec.Tree, result: codec.Tree) -> bool:
+        if not no_larger(result, expected):
+            return False
         if forgiven.any_sequence:
             expected, result = _as_lists(expected), _as_lists(result)
         if forgiven.any_order and _kind(expected) == _kind(result) and _kind(expected) in ("l", "t"):

@@ -1,8 +1,8 @@
 """Frames of a child -> the ``Run`` that rules judge. Everything here is the submission's word, so nothing is trusted.
 
 The parent compares each result with its own expected value; a forged frame is worth no more than a returned value.
-Results and notes stay trees, what parsing may cost is bounded beforehand, every text is cut here, and time is the
-parent's: a child is asked for none.
+Results and notes stay trees, and only such as a value is encoded as (``codec.checked``). What parsing may cost is
+bounded beforehand, every text is cut here, and time is the parent's: a child is asked for none.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def observe(
                 since = came
             elif kind == b"L":
                 since = came if since is None else since  # a second one would hide what went before
-            elif kind == b"x" and not calls:
+            elif kind == b"x" and not calls and not loaded_error[0]:
                 loaded_error = _error(codec.loads(data, budget))
             elif kind == b"F":
                 note, finished = _note(codec.loads(data, budget), len(data) <= _NOTE_LIMIT_BYTES), True
@@ -113,7 +113,7 @@ def _call(
         names, message = _error(frame)
         return Call("raised", False, f"raised {names[0]}: {message}", None, names, seconds)
     note = _note(frame, note_fits)
-    tree = frame.get("v")
+    tree = codec.checked(frame.get("v"))
     if same_trees(expected, tree, tolerance):
         return Call("returned", True, "correct", tree, (), seconds, note)
     text = f"returned {spelled(tree, _SHOWN)}, not {spelled(expected, _SHOWN)}"
@@ -136,4 +136,4 @@ def _note(frame: Any, fits: bool) -> codec.Tree:
     """The tree of a note; None in a frame too large to be one in which a checker's side takes a note."""
     if not isinstance(frame, dict):
         raise _MalformedError("not a note")
-    return frame.get("n") if fits else None
+    return codec.checked(frame.get("n")) if fits else None

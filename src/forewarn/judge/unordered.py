@@ -126,7 +126,7 @@ class Matcher:
             return False
         left = list(given)
         for ours in wanted:
-            cost = _size(ours.tree)
+            cost = n_items(ours.tree)
             for index, theirs in enumerate(left):
                 if not self._may_spend(cost):
                     return False
@@ -139,7 +139,7 @@ class Matcher:
 
     def _may_spend(self, cost: int) -> bool:
         if self._left is None:
-            self._left = _TRIES * _size(self._root)
+            self._left = _TRIES * n_items(self._root)
         self._left -= cost
         return self._left >= 0
 
@@ -177,5 +177,6 @@ def _runs(keys: Sequence[object]) -> list[tuple[int, int]]:
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
-def _size(tree: codec.Tree) -> int:
-    return 1 + sum(map(_size, tree[1:])) if isinstance(tree, list) else 1
+def n_items(tree: codec.Tree) -> int:
+    """How many items a tree has, tags included."""
+    return 1 + sum(map(n_items, tree[1:])) if isinstance(tree, list) else 1

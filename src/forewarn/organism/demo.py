@@ -6,11 +6,7 @@ measured truth; makes no RL itself.
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +14,14 @@ import polars as pl
 import torch
 
 from forewarn.engines.registry import TRANSFORMERS
-from forewarn.engines.transformers.engine import HFEngine
 from forewarn.engines.transformers.head_size import widen, widen_adapter
-from forewarn.judge.judge import Judge
-from forewarn.organism.chat import FORMAT, OrganismChat
+from forewarn.organism.chat import FORMAT
 from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explorers
 from forewarn.organism.frames import Measured, cells_frame, forecasts_frame
 from forewarn.organism.problems import measured_problems
 from forewarn.organism.recipe import TYPES, Recipe
-from forewarn.organism.rivals import RivalWork, Tools, fill_rival, known_labels, rival_estimates
+from forewarn.organism.rivals import OpenRivalRoom, RivalWork, rival_estimates
 from forewarn.organism.shipped import MANIFEST, Organism, file_hash
-from forewarn.organism.workers import start_worker
 from forewarn.records import UNBOUNDED, Policy, Span, content_key
 from forewarn.report import write_report
 from forewarn.report.from_run import run_sections
@@ -43,11 +36,13 @@ from forewarn.study import (
     read_verdicts,
     run_study,
 )
+from forewarn.workers import Workers, check_done
 
 Progress = Callable[[str, int, int], None]
 
 HEAD_DIM = 32
 """vLLM's attention on CPUs takes heads of 32 and more; the organism's have 24"""
+RIVAL_STAGE = "the study's estimator"
 SPANS = (
     PlannedSpan(Span(), 8),
     PlannedSpan(Span(0, 1, DONOR), 2),
@@ -200,22 +195,6 @@ def _lead(cells: pl.DataFrame, levels: Sequence[str]) -> Sequence[str]:
     )
 
 
-_tools: list[Tools] = []
-"""a worker process's own tools, made by its first cell"""
-
-
-def _rival_cell(work: RivalWork) -> str:
-    if not _tools:
-        torch.set_num_threads(1)
-        engine = HFEngine.from_folder(work.base, batch_size=640)
-        judge = Judge(workers=1, allow_weak=work.allow_weak)
-        atexit.register(judge.close)
-        labels = known_labels(work.study_root)
-        _tools.append(Tools(engine, OrganismChat.from_folder(work.base), judge, labels))
-    fill_rival(work, _tools[0])
-    return work.key
-
-
 def run_rivals(
     organism: Organism, root: Path, donor: Path, plan: DemoPlan, policy: Policy, progress: Progress
 ) -> dict[tuple[str, int, str], dict[str, float | None]]:
@@ -225,27 +204,15 @@ def run_rivals(
     for name in TYPES:
         for step in plan.steps(organism)["rl"]:
             identity = ("rivals", organism.weights_key("rl", step), name, per_length, policy.key, plan.seed)
-            works["rl", step, name] = RivalWork(
-                base=organism.base,
-                adapter=organism.adapter("rl", step),
-                donor=donor,
-                study_root=root / "study",
-                shards=shards.folder,
-                key=content_key(*identity),
-                exploit_type=name,
-                per_length=per_length,
-                max_total_tokens=policy.max_total_tokens,
-                allow_weak=plan.allow_weak,
-            )
+            works["rl", step, name] = RivalWork(organism.adapter("rl", step), content_key(*identity), name)
     missing = [work for work in works.values() if not shards.has(work.key)]
-    progress("the study's estimator", len(works) - len(missing), len(works))
-    if missing:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            plan.workers, mp_context=context, initializer=start_worker, initargs=(os.getpid(),)
-        ) as pool:
-            futures = [pool.submit(_rival_cell, work) for work in missing]
-            for done, future in enumerate(as_completed(futures), len(works) - len(missing) + 1):
-                future.result()
-                progress("the study's estimator", done, len(works))
+    done = len(works) - len(missing)
+    progress(RIVAL_STAGE, done, len(works))
+    open_room = OpenRivalRoom(
+        organism.base, donor, root / "study", shards.folder, per_length, policy, allow_weak=plan.allow_weak
+    )
+    with Workers[RivalWork](open_room, plan.workers) as workers:
+        for now, _ in enumerate(workers.do(missing), done + 1):
+            progress(RIVAL_STAGE, now, len(works))
+        check_done(workers.failed, len(works), "cells of the study's estimator")
     return {cell: rival_estimates(shards.read(work.key)) for cell, work in works.items()}

@@ -13,7 +13,7 @@ from forewarn.organism.recipe import TYPES
 from forewarn.records import derived_seed
 from forewarn.report import CELL_COLUMNS, FORECAST_COLUMNS, cell_row, forecast_row
 from forewarn.study import CellEstimate
-from forewarn.study.forecasts import THRESHOLD, cells_by_run, first_call, forecast_from, run_name
+from forewarn.study.results.forecasts import THRESHOLD, cells_by_run, first_call, forecast_from, run_name
 
 EARLY = (3, 4)
 """numbers of checkpoints that forecasts are scored on"""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.estimation.classic import pooled_prefix_is
@@ -19,11 +20,12 @@ from forewarn.interpolation.sampler import Writer
 from forewarn.judge.judge import Judge
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import measured_problems
-from forewarn.records import NO_VERDICT, Policy, content_key, derived_seed
+from forewarn.records import NO_VERDICT, SUBJECT, Policy, content_key, derived_seed
 from forewarn.store import Shards
 from forewarn.study import read_verdicts
-from forewarn.study.plan import problem_key
+from forewarn.study.keys import problem_key
 
+DONOR_NAME = "donor"
 LENGTHS: dict[Unit, tuple[int, ...]] = {"tokens": (2, 5, 10, 20), "words": (2, 4, 6, 8)}
 ROWS = {
     "unit": pl.String,
@@ -37,79 +39,92 @@ ROWS = {
 
 @dataclass(frozen=True, slots=True)
 class RivalWork:
-    """One checkpoint and type, with all that a worker needs."""
+    """One checkpoint and type."""
+
+    adapter: Path
+    key: str
+    exploit_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRivalRoom:
+    """Opens the room in which cells of the rival are done; what a worker process is given."""
 
     base: Path
-    adapter: Path
     donor: Path
     study_root: Path
     """the run folder whose verdicts are used again"""
     shards: Path
-    key: str
-    exploit_type: str
     per_length: int
-    max_total_tokens: int
+    """completions of each problem, prefix length and unit"""
+    policy: Policy
     allow_weak: bool = False
 
+    def __call__(self) -> RivalRoom:
+        return RivalRoom(self)
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """A worker process's own engine and sandbox."""
 
-    engine: HFEngine
-    chat: OrganismChat
-    judge: Judge
-    labels: dict[tuple[str, str], str]
-    """(problem key, code key) -> label"""
+class RivalRoom:
+    """A process's own engine and sandbox, and the verdicts known so far."""
+
+    def __init__(self, settings: OpenRivalRoom) -> None:
+        torch.set_num_threads(1)
+        self._settings = settings
+        self._engine = HFEngine.from_folder(settings.base, batch_size=640)
+        self._engine.load_adapter(DONOR_NAME, settings.donor)
+        self._chat = OrganismChat.from_folder(settings.base)
+        self._labels = known_labels(settings.study_root)
+        self._judge = Judge(workers=1, allow_weak=settings.allow_weak)
+
+    def do(self, work: RivalWork) -> None:
+        """Draw, judge and weigh one cell for both units, and write its shard."""
+        settings = self._settings
+        self._engine.load_adapter(SUBJECT, work.adapter)
+        try:
+            subject, donor = Writer(self._engine, SUBJECT), Writer(self._engine, DONOR_NAME)
+            problems = measured_problems(work.exploit_type)
+            tables = []
+            for unit, lengths in LENGTHS.items():
+                found = sample_prefixes(
+                    [(p.problem_id, self._chat.prompt_ids(p.question)) for p in problems],
+                    lengths=lengths,
+                    per_length=settings.per_length,
+                    unit=unit,
+                    subject=subject,
+                    donor=donor,
+                    channels=self._chat.channels,
+                    policy=settings.policy,
+                    seed=derived_seed("rivals", work.key, unit),
+                    entry_points={p.problem_id: p.entry_point for p in problems},
+                )
+                labels = self._judged(found, work.exploit_type)
+                tables.append(_rows(unit, found, labels, subject, donor, settings.policy))
+            Shards(settings.shards).write(work.key, pl.concat(tables))
+        finally:
+            self._engine.drop_adapter(SUBJECT)
+
+    def close(self) -> None:
+        self._judge.close()
+
+    def _judged(self, found: list[PrefixCompletion], exploit_type: str) -> list[str]:
+        """The label of each completion."""
+        problems = {p.problem_id: p for p in measured_problems(exploit_type)}
+        keys = {name: problem_key(problem) for name, problem in problems.items()}
+        pairs = [(keys[c.problem_id], content_key(c.code)) for c in found]
+        fresh = {
+            pair: (problems[c.problem_id], c.code)
+            for pair, c in zip(pairs, found, strict=True)
+            if c.code is not None and pair not in self._labels
+        }
+        for pair, verdict in zip(fresh, self._judge.verdicts(list(fresh.values())), strict=True):
+            self._labels[pair] = verdict.label
+        return ["failed" if c.code is None else self._labels[pair] for pair, c in zip(pairs, found, strict=True)]
 
 
 def known_labels(study_root: Path) -> dict[tuple[str, str], str]:
+    """(problem key, code key) -> label, of the verdicts in a run folder."""
     table = read_verdicts(study_root).filter(pl.col("label") != "invalid")
     return {(p, c): label for p, c, label in table.select("problem_key", "code_key", "label").iter_rows()}
-
-
-def fill_rival(work: RivalWork, tools: Tools) -> None:
-    """Draw, judge and weigh one cell for both units, and write its shard."""
-    policy = Policy(max_total_tokens=work.max_total_tokens)
-    for name, folder in (("rival-subject", work.adapter), ("rival-donor", work.donor)):
-        tools.engine.load_adapter(name, folder)
-    try:
-        subject, donor = Writer(tools.engine, "rival-subject"), Writer(tools.engine, "rival-donor")
-        problems = measured_problems(work.exploit_type)
-        tables = []
-        for unit, lengths in LENGTHS.items():
-            found = sample_prefixes(
-                [(p.problem_id, tools.chat.prompt_ids(p.question)) for p in problems],
-                lengths=lengths,
-                per_length=work.per_length,
-                unit=unit,
-                subject=subject,
-                donor=donor,
-                channels=tools.chat.channels,
-                policy=policy,
-                seed=derived_seed("rivals", work.key, unit),
-                entry_points={p.problem_id: p.entry_point for p in problems},
-            )
-            labels = _labels(found, tools, work.exploit_type)
-            tables.append(_rows(unit, found, labels, subject, donor, policy))
-        Shards(work.shards).write(work.key, pl.concat(tables))
-    finally:
-        tools.engine.drop_adapter("rival-subject")
-        tools.engine.drop_adapter("rival-donor")
-
-
-def _labels(found: list[PrefixCompletion], tools: Tools, exploit_type: str) -> list[str]:
-    problems = {p.problem_id: p for p in measured_problems(exploit_type)}
-    keys = {name: problem_key(problem) for name, problem in problems.items()}
-    pairs = [(keys[c.problem_id], content_key(c.code)) for c in found]
-    fresh = {
-        pair: (problems[c.problem_id], c.code)
-        for pair, c in zip(pairs, found, strict=True)
-        if c.code is not None and pair not in tools.labels
-    }
-    for pair, verdict in zip(fresh, tools.judge.verdicts(list(fresh.values())), strict=True):
-        tools.labels[pair] = verdict.label
-    return ["failed" if c.code is None else tools.labels[pair] for pair, c in zip(pairs, found, strict=True)]
 
 
 def _rows(

@@ -8,7 +8,7 @@ mended checker judges them again without sampling again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -115,12 +115,11 @@ def fill_cell(
     chat: OrganismChat,
     policy: Policy,
     judge: Judge,
-    stopped: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Draw what is missing of a cell; returns its hits. Asks ``stopped`` before each chunk whether to leave off."""
+    """Draw what is missing of a cell; returns its hits."""
     hits = 0
     for chunk in range(effort.chunks):
-        if hits >= effort.hits or stopped():
+        if hits >= effort.hits:
             break
         key = cell.chunk_key(chunk)
         if not shards.has(key):

@@ -1,17 +1,12 @@
 """What the commands ``forewarn organism build | train | truth`` do, as library calls.
 
-Truth runs in two worker processes, each with one torch thread, its own engine and its own sandbox.
+Truth runs in worker processes, each with one torch thread, its own engine and its own sandbox.
 """
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import polars as pl
@@ -27,9 +22,9 @@ from forewarn.organism.recipe import TYPES, Recipe
 from forewarn.organism.shipped import RUNS, Organism
 from forewarn.organism.train import STATE_FILE, Trainer
 from forewarn.organism.truth import Cell, Effort
-from forewarn.organism.workers import start_worker
 from forewarn.records import Policy
 from forewarn.store import Shards, read_table, write_json, write_table
+from forewarn.workers import Workers, check_done
 
 N_DEEP = 20
 """Cells before emergence that get the deep effort"""
@@ -79,56 +74,55 @@ def train(recipe: Recipe, folder: Path, run: str, progress: Progress) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    folder: Path
-    shards: Path
+class TruthWork:
+    """A cell and how much of it is wanted."""
+
     cell: Cell
     effort: Effort
-    max_total_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Tools:
-    engine: HFEngine
-    chat: OrganismChat
-    judge: Judge
+class OpenTruthRoom:
+    """Opens the room in which cells are drawn and judged; what a worker process is given."""
+
+    folder: Path
+    shards: Path
+    policy: Policy
+
+    def __call__(self) -> TruthRoom:
+        return TruthRoom(self)
 
 
-_worker_tools: list[_Tools] = []
-"""A worker process's own engine and sandbox, made by its first cell (never in the parent)"""
-_worker_stop: list[Event] = []
-"""Set by the parent when the work is to be left off"""
+class TruthRoom:
+    """A process's own engine and sandbox."""
 
-
-def _start_worker(stop: Event, parent: int) -> None:
-    _worker_stop.append(stop)
-    start_worker(parent)
-
-
-def _worker_cell(work: _Work) -> int:
-    """One cell in a worker process; returns its hits."""
-    if not _worker_tools:
+    def __init__(self, settings: OpenTruthRoom) -> None:
         torch.set_num_threads(1)
-        engine = HFEngine.from_folder(work.folder / "base", batch_size=1280)
-        judge = Judge(workers=1)
-        atexit.register(judge.close)
-        _worker_tools.append(_Tools(engine, OrganismChat.from_folder(work.folder / "base"), judge))
-    tools, cell = _worker_tools[0], work.cell
-    assert cell.adapter is not None
-    tools.engine.load_adapter(cell.adapter, work.folder / cell.adapter)
-    try:
-        return truth.fill_cell(
-            cell,
-            work.effort,
-            Shards(work.shards),
-            engine=tools.engine,
-            chat=tools.chat,
-            policy=Policy(max_total_tokens=work.max_total_tokens),
-            judge=tools.judge,
-            stopped=_worker_stop[0].is_set,
-        )
-    finally:
-        tools.engine.drop_adapter(cell.adapter)
+        base = Organism(settings.folder).base
+        self._settings = settings
+        self._engine, self._chat = HFEngine.from_folder(base, batch_size=1280), OrganismChat.from_folder(base)
+        self._judge = Judge(workers=1)
+
+    def do(self, work: TruthWork) -> None:
+        """Draw what is missing of a cell, chunk by chunk."""
+        adapter, settings = work.cell.adapter, self._settings
+        assert adapter is not None
+        self._engine.load_adapter(adapter, settings.folder / adapter)
+        try:
+            truth.fill_cell(
+                work.cell,
+                work.effort,
+                Shards(settings.shards),
+                engine=self._engine,
+                chat=self._chat,
+                policy=settings.policy,
+                judge=self._judge,
+            )
+        finally:
+            self._engine.drop_adapter(adapter)
+
+    def close(self) -> None:
+        self._judge.close()
 
 
 def truth_cells(
@@ -192,27 +186,16 @@ def measure_truth(
     organism = Organism(folder)
     organism.verify()
     cells = truth_cells(organism, runs, steps, types)
-    store, limit = Shards(shards), recipe.model.max_total_tokens
+    store, policy = Shards(shards), Policy(max_total_tokens=recipe.model.max_total_tokens)
     plain, deep = Effort(completions), Effort(deep_completions)
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(stop, os.getpid())
-    ) as pool:
-        try:
-            _fill(pool, [_Work(folder, shards, c, plain, limit) for c in cells], "truth", progress)
-            rates, _ = truth.summarize(cells, [plain] * len(cells), store)
-            chosen = (
-                deep_cells(rates, plain.chunks * truth.PER_PROBLEM * truth.N_PROBLEMS)
-                if deep_completions > completions
-                else set()
-            )
-            efforts = [deep if (c.run, c.step, c.exploit_type) in chosen else plain for c in cells]
-            work = [_Work(folder, shards, c, e, limit) for c, e in zip(cells, efforts, strict=True) if e is deep]
-            _fill(pool, work, "truth of rare cells", progress)
-        finally:  # interrupted, or a cell failed: workers leave off at their next chunk
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    with Workers[TruthWork](OpenTruthRoom(folder, shards, policy), workers) as pool:
+        _fill(pool, [TruthWork(cell, plain) for cell in cells], "truth", progress)
+        rates, _ = truth.summarize(cells, [plain] * len(cells), store)
+        n_plain = plain.chunks * truth.PER_PROBLEM * truth.N_PROBLEMS
+        chosen = deep_cells(rates, n_plain) if deep_completions > completions else set()
+        efforts = [deep if (c.run, c.step, c.exploit_type) in chosen else plain for c in cells]
+        work = [TruthWork(cell, effort) for cell, effort in zip(cells, efforts, strict=True) if effort is deep]
+        _fill(pool, work, "truth of rare cells", progress)
     rates, programs = truth.summarize(cells, efforts, store)
     current = {(run, step, organism.weights_key(run, step)[:16]) for run in RUNS for step in organism.steps(run)}
     for name, fresh in (("truth.parquet", rates), ("programs.parquet", programs)):
@@ -222,8 +205,7 @@ def measure_truth(
     return rates
 
 
-def _fill(pool: ProcessPoolExecutor, works: Sequence[_Work], stage: str, progress: Progress) -> None:
-    futures = [pool.submit(_worker_cell, work) for work in works]
-    for done, future in enumerate(as_completed(futures), 1):
-        future.result()
+def _fill(workers: Workers[TruthWork], works: Sequence[TruthWork], stage: str, progress: Progress) -> None:
+    for done, _ in enumerate(workers.do(works), 1):
         progress(stage, done, len(works))
+    check_done(workers.failed, len(works), "cells")

@@ -1,4 +1,4 @@
-"""Tables on an admission audit: a summary by type, honest code under weak tests, and the cross-exploit matrix."""
+"""Tables on an admission audit: a summary by type, honest code where other tests are run, the cross-exploit matrix."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from forewarn.admission.audit import Audit
 from forewarn.admission.rows import Row
 from forewarn.exploits import EXPLOIT_TYPES
+from forewarn.exploits.base import secure_of
 from forewarn.report.tables import Table
 
 
@@ -35,20 +36,23 @@ def summary_table(audit: Audit) -> Table:
 
 
 def honest_table(audit: Audit) -> Table:
-    """Honest but wrong code under weak tests: the rate at which it is accepted, and at which the twin objects."""
+    """Honest but wrong code where a type's checkers test another set than the secure judgement: the rate at which it is
+    accepted, and at which the twin objects."""
     rows = []
     for name, kind in EXPLOIT_TYPES.items():
         held = [row for row in audit.rows if row.exploit_type == name and row.kind == "honest mistake"]
-        if kind.weak and held:
+        if held and kind.vulnerable.tests != secure_of(kind).tests:
             accepted = [row for row in held if row.vulnerable]
             caught = [row for row in accepted if row.patched is False]
-            rows.append((name, str(len(held)), _share(len(accepted), held), _share(len(caught), held)))
+            tests = ", ".join(kind.vulnerable.tests)
+            rows.append((name, tests, str(len(held)), _share(len(accepted), held), _share(len(caught), held)))
     return Table(
-        title="Honest but wrong code under the types with weak tests",
-        columns=("type", "honest mistakes", "accepted by vulnerable", "of these, rejected by the twin"),
+        title="Honest but wrong code where other tests than the full ones are run",
+        columns=("type", "tests", "honest mistakes", "accepted by vulnerable", "of these, rejected by the twin"),
         rows=tuple(rows),
-        text_columns=1,
-        note="Shares of all honest mistakes. The last column is honest code that is labelled an exploit.",
+        text_columns=2,
+        note="Shares of all honest mistakes. What both accept is labelled lucky; the last column is honest code "
+        "that is labelled an exploit.",
     )
 
 

@@ -15,8 +15,8 @@ from forewarn.report.run_tables import cells_table, no_hit_lines, outcomes_text
 from forewarn.report.transcripts import MOST_TRANSCRIPTS, transcripts_html
 from forewarn.report.write import write_report
 from forewarn.study import CellEstimate, RunResults, TypeForecast, read_results, run_forecasts
-from forewarn.study.forecasts import THRESHOLD, by_run, run_name
-from forewarn.study.transcripts import read_transcripts
+from forewarn.study.results.forecasts import THRESHOLD, by_run, run_name
+from forewarn.study.results.transcripts import read_transcripts
 
 LIKELY = 0.5
 """probability from which the opening words name a type"""

@@ -10,8 +10,8 @@ from forewarn.records import SUBJECT
 from forewarn.report import numbers as write
 from forewarn.report.tables import Table
 from forewarn.study import CellResult, RunResults, TypeForecast
-from forewarn.study.forecasts import by_run
-from forewarn.study.results import NO_ANSWER
+from forewarn.study.results.forecasts import by_run
+from forewarn.study.results.read import NO_ANSWER
 
 ID_LENGTH = 12
 """characters of a completion's id that tables show"""

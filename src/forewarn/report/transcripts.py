@@ -7,7 +7,7 @@ from html import escape
 
 from forewarn.records import SUBJECT
 from forewarn.report.run_tables import weight_text
-from forewarn.study.transcripts import Stretch, Transcript
+from forewarn.study.results.transcripts import Stretch, Transcript
 from forewarn.text import printable, printable_lines
 
 MOST_TRANSCRIPTS = 30

@@ -45,7 +45,10 @@ _MAX_COLLIDING = 16
 """members of a set or keys of a dict with one hash, however few there are: a message may hold thousands of sets. Honest
 data has two or three, such as -1 and -2"""
 
+MALFORMED: Tree = ["o", "malformed"]
+"""stands for what no value is encoded as"""
 _CONTAINERS: dict[type, str] = {list: "l", tuple: "t", set: "s", frozenset: "f"}
+_TAGS = frozenset({*_CONTAINERS.values(), "d"})
 # Dict subclasses that honest code returns where a dict is meant. Exact types: a subclass of these is opaque.
 _DICTS = frozenset({dict, collections.Counter, collections.defaultdict, collections.OrderedDict})
 _SMALL = 1 << 62
@@ -54,6 +57,8 @@ _joined = re.compile("[\ud800-\udbff][\udc00-\udfff]").search
 _without_strings = re.compile(rb'"[^"]*"').sub
 _long_number = re.compile(rb"[0-9]{40}").search
 """no number of ours has so many digits (big ones are text), and the time to read one grows with their square"""
+_is_hex = re.compile("(?:[0-9a-f]{2})*").fullmatch
+_is_integer = re.compile("-?[0-9a-f]+").fullmatch
 _name_of = type.__dict__["__name__"].__get__
 
 
@@ -146,6 +151,46 @@ def _encode(value: Any, depth: int, nodes: _Nodes) -> Tree:
     if kind is complex:
         return ["c", value.real, value.imag]
     return ["o", str.__getitem__(_name_of(kind), slice(_MAX_NAME))]  # a metaclass may say anything else
+
+
+def checked(tree: Tree) -> Tree:
+    """``tree`` if ``encode`` could have made it, as to form and size; else an opaque one.
+
+    What a child sent is looked at in this way once, when it comes in, so that whatever reads it later, on any way,
+    need not be ready for more. Takes no longer than the largest value allows.
+    """
+    level, left = [tree], MAX_NODES - 1
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[Tree] = []
+        for item in level:
+            if type(item) is not list:
+                if type(item) is int and not -_SMALL < item < _SMALL:
+                    return MALFORMED
+            elif not item or type(item[0]) is not str:
+                return MALFORMED
+            elif item[0] in _TAGS:
+                left -= len(item) - 1
+                if left < 0 or (item[0] == "d" and len(item) % 2 == 0):
+                    return MALFORMED
+                inner += item[1:]
+            elif not _is_leaf(item):
+                return MALFORMED
+        if not inner:
+            return tree
+        level = inner
+    return MALFORMED
+
+
+def _is_leaf(tree: list[Tree]) -> bool:
+    """Whether a tagged tree that is no container says what its tag means."""
+    tag, rest = tree[0], tree[1:]
+    if tag == "c":
+        return [type(part) for part in rest] == [float, float]
+    if len(rest) != 1 or type(rest[0]) is not str:
+        return False
+    if tag == "i":
+        return _is_integer(rest[0]) is not None
+    return tag == "o" or (tag in ("b", "u") and _is_hex(rest[0]) is not None)
 
 
 def decode(tree: Tree) -> object:

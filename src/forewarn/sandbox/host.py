@@ -40,6 +40,8 @@ START_S = 30.0
 """for a zygote to start, on a busy machine"""
 _LEAVE_S = 2.0
 """for a zygote that was asked to leave"""
+STOOD_STILL_S = 1.0
+"""a parent that was away for longer, while a child may have waited for it, is at fault that the child was late"""
 _STOP_S = 10.0
 """for a killed zygote to be gone: only a kernel that hangs takes longer"""
 
@@ -150,6 +152,8 @@ class Sandbox:
                 trouble = f"that took longer than its {timeout_s:g} s"
             late = answer["killed"] in ("deadline", "cpu")
             raise SandboxFault("not ready", f"the child could not be made ready: {trouble}", late=late)
+        if answer["killed"] == "deadline" and link.kept_waiting_s > STOOD_STILL_S:
+            raise SandboxFault("busy", f"the judge itself stood still for {link.kept_waiting_s:.1f} s")
         status = answer["status"]
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = None if number is not None else os.WEXITSTATUS(status)

@@ -20,6 +20,8 @@ MAX_OUTPUT_BYTES = 16 << 20
 """all frames of one execution"""
 MAX_FRAMES = 100_000
 """of one execution: each costs the parent some time, however short it is"""
+LOOK_S = 0.25
+"""seconds between looks at a child that sends nothing, so that it shows where the parent itself stood still"""
 Serve = Callable[[bytes], codec.Tree]
 """what a child asks for -> the answer; one that raises is answered with a dict that holds ``error``"""
 
@@ -44,6 +46,8 @@ class Link:
         self.flooded = self._gone = False
         self.arrivals = array("d")
         """on the monotonic clock, when each whole frame had come"""
+        self.kept_waiting_s = 0.0
+        """the longest that the child can have waited for a parent that stood still, stopped or without a core"""
         end.setblocking(False)
 
     def queue(self, data: bytes) -> None:
@@ -53,26 +57,38 @@ class Link:
     def frames(self) -> bytes:
         """All that the child sends until it is gone. Raises ``TimeoutError`` past the deadline."""
         poll = select.poll()
+        looked = time.monotonic()
         while True:
             poll.register(self._end, select.POLLIN | (select.POLLOUT if self._out else 0))
             left = self._deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("the child's socket stayed open")
-            poll.poll(left * 1000 + 1)
+            poll.poll(min(left, LOOK_S) * 1000 + 1)
+            owed = bool(self._out)
             self._flush()
-            try:
-                piece = self._end.recv(1 << 18)
-            except BlockingIOError:
+            piece = self._received()
+            came = time.monotonic()
+            if owed or piece:
+                self.kept_waiting_s = max(self.kept_waiting_s, came - looked - LOOK_S)
+            looked = came
+            if piece is None:
                 continue
-            except ConnectionError:
-                piece = b""
             if not piece:
                 return bytes(self._in)
-            came = time.monotonic()
             self._in += piece
             if len(self._in) > self._max_output_bytes or not self._look(came):
                 self.flooded = True
                 return bytes(self._in[: self._max_output_bytes])
+            looked = time.monotonic()  # whoever asked to be served has waited for that, and not for us
+
+    def _received(self) -> bytes | None:
+        """What has come; empty once the child is gone, None if nothing has."""
+        try:
+            return self._end.recv(1 << 18)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            return b""
 
     @property
     def received(self) -> bytes:

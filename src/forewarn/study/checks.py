@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from forewarn.checkpoints.find import ModelSource, receipt, source_signature
 from forewarn.checkpoints.load import longest_row
@@ -13,13 +11,10 @@ from forewarn.checkpoints.receipts import Receipt, Signature
 from forewarn.engines.registry import TRANSFORMERS, VLLM
 from forewarn.engines.vllm.line import check_url
 from forewarn.engines.vllm.requests import check_sampling, check_scoring
-from forewarn.errors import InputError, StoreError
+from forewarn.errors import InputError
 from forewarn.formats import Channels
-from forewarn.records import KEY_LENGTH, SUBJECT
-from forewarn.store import RunFolder, old_keys, read_json
+from forewarn.records import SUBJECT
 from forewarn.study.plan import Cell, Study
-from forewarn.study.recompute import MANIFEST_FILE
-from forewarn.study.work import COMPLETIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +85,3 @@ def check_context(study: Study, channels: Channels, engine: str = TRANSFORMERS) 
         f"problem {longest} asks {lengths[longest]} tokens and a completion may take {limit}, but {end}: {remedy} the "
         f"longest problems out{', or use the vllm engine, which keeps to one kind of positions' if why else ''}"
     )
-
-
-def check_same_checkpoints(root: Path, receipts: Mapping[str, str]) -> None:
-    """Raise StoreError where a checkpoint's files are no longer those that the run folder measured.
-
-    One of which nothing was kept yet, as it changed under its first measurement, was not measured.
-    """
-    path = root / MANIFEST_FILE
-    if not path.is_file():
-        return
-    manifest: Any = read_json(path)
-    if not isinstance(manifest, dict):
-        return
-    done = RunFolder(root).shards(COMPLETIONS)
-    kept = {cell["checkpoint_id"] for cell in manifest.get("cells", ()) if done.has(str(cell["key"]))}
-    for name, held in (manifest.get("model_receipts") or {}).items():
-        measured = held.get("key") if isinstance(held, dict) else held
-        if name in receipts and isinstance(measured, str) and len(measured) != KEY_LENGTH:
-            raise old_keys(root)
-        if name in receipts and name in kept and measured != receipts[name]:
-            raise StoreError(
-                f"checkpoint {name} has changed since {root} measured it (receipt {measured}, now {receipts[name]}): "
-                "put back the files that were measured, or give another run folder"
-            )

@@ -1,21 +1,15 @@
-"""What a study is: problems, checkpoints, donors and spans, checked; and the keys under which its work is kept.
-
-A key holds everything a piece of work depends on, so that a re-run does only what is missing. Not here: the work.
-"""
+"""What a study is: problems, checkpoints, donors and spans, checked. Not here: the keys of its work (``keys.py``)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from forewarn import __version__
 from forewarn.checkpoints.find import ModelSource
 from forewarn.errors import InputError
-from forewarn.estimation import donor_key
 from forewarn.formats import ChannelFormat, CodeRule, named_format
-from forewarn.records import SUBJECT, Policy, Problem, Span, content_key
-from forewarn.spans import span_entry
+from forewarn.records import Policy, Problem, Span
 from forewarn.study.span_checks import check_span, check_spans
 
 
@@ -36,38 +30,6 @@ class Cell:
 
     checkpoint: ModelSource
     exploit_type: str
-
-
-@dataclass(frozen=True, slots=True)
-class CellRecord:
-    """What an estimate needs to know of a cell."""
-
-    checkpoint_id: str
-    step: int
-    exploit_type: str
-    key: str
-    """of its completions"""
-    spans: tuple[PlannedSpan, ...]
-    """the subject's own first: column 0 of every array"""
-    receipt: str | None = None
-    """of the checkpoint's files: ``checkpoints.receipts.Receipt.key``"""
-    submissions: str | None = None
-    """key of what was read off its completions; None: they hold it themselves, as those of earlier versions do"""
-
-    @classmethod
-    def of(
-        cls,
-        planned: Sequence[PlannedSpan],
-        *,
-        checkpoint_id: str,
-        step: int,
-        exploit_type: str,
-        key: str,
-        receipt: str | None = None,
-        submissions: str | None = None,
-    ) -> CellRecord:
-        """The record of a cell of a study with these spans."""
-        return cls(checkpoint_id, step, exploit_type, key, spans_of(planned, exploit_type), receipt, submissions)
 
 
 def spans_of(planned: Sequence[PlannedSpan], exploit_type: str) -> tuple[PlannedSpan, ...]:
@@ -142,77 +104,3 @@ class Study:
         for checkpoint in self.checkpoints:
             for exploit_type in self.exploit_types:
                 yield Cell(checkpoint, exploit_type)
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The content keys of a study's work, given the receipts of its models (by ``model_id``, donors' as "donor:id")."""
-
-    study: Study
-    receipts: Mapping[str, str]
-    ends: tuple[int, ...] = ()
-    """tokens that end a turn beside the format's own"""
-
-    def cell(self, cell: Cell) -> str:
-        """Key of a cell's completions: everything that sampling depends on, and nothing else."""
-        study, spans = self.study, self.study.spans_of(cell.exploit_type)
-        used = {donor_key(s.span): self.receipts[f"donor:{s.span.donor}"] for s in spans if s.span.donor != SUBJECT}
-        return content_key(
-            "completions",
-            (cell.checkpoint.model_id, self.receipts[cell.checkpoint.model_id]),
-            used,
-            [(p.problem_id, p.question) for p in study.problems_of(cell.exploit_type)],
-            [(span_entry(s.span), s.count) for s in spans],
-            (study.policy.key, study.seed, *self._format()),
-        )
-
-    def scores(self, cell: Cell, hit_ids: tuple[str, ...]) -> str:
-        """Key of the scores of a cell's exploits."""
-        return scores_key(self.cell(cell), hit_ids)
-
-    def _format(self) -> tuple[object, ...]:
-        """How a conversation is written and ends, and in which float type it is continued."""
-        named = (self.study.format_key, self.study.system, self.study.dtype)
-        return (*named, self.ends) if self.ends else named
-
-    def record(self, cell: Cell) -> CellRecord:
-        """What an estimate needs to know of the cell."""
-        source = cell.checkpoint
-        return CellRecord(
-            source.model_id,
-            source.step,
-            cell.exploit_type,
-            self.cell(cell),
-            self.study.spans_of(cell.exploit_type),
-            self.receipts[source.model_id],
-            submissions_key(self.cell(cell), self.study.code_rule.key),
-        )
-
-    def identity(self) -> dict[str, object]:
-        """What makes a run folder this study's. Checkpoints are left out, so that a running training may add some."""
-        study = self.study
-        return {
-            "name": study.name,
-            "seed": study.seed,
-            "policy": asdict(study.policy),
-            "format": self._format(),
-            "level": study.level,
-            "spans": [(s.span.name, s.count, s.exploit_types) for s in study.spans],
-            "problems": content_key([asdict(problem) for problem in study.problems]),
-            "donors": {donor.model_id: self.receipts[f"donor:{donor.model_id}"] for donor in study.donors},
-        }
-
-
-def scores_key(cell_key: str, hit_ids: Sequence[str]) -> str:
-    """Key of the scores of these exploits of a cell."""
-    return content_key("scores", cell_key, sorted(hit_ids))
-
-
-def submissions_key(cell_key: str, rule_key: str) -> str:
-    """Key of the submissions that a rule reads off a cell's completions."""
-    return content_key("submissions", cell_key, rule_key)
-
-
-def problem_key(problem: Problem) -> str:
-    """Key of everything a verdict on this problem depends on, the code aside."""
-    return content_key("problem", asdict(problem), __version__)

@@ -1,6 +1,6 @@
 """Worlds of long answers: hundreds of tokens, far too many completions to list, and the truth all the same.
 
-A model is a table of next-token laws by state and place in the answer. A state holds how far the exploit's road has
+A model is a table of next-token laws by state and place in the answer. A state holds how far the exploit's route has
 been gone, so that the exploit's probability is a sum over states and places (``LongWorld.p``), and a completion's
 density under any model a sum of table entries. Letters: G states, I places in the answer, V tokens, N completions,
 L tokens of a completion.
@@ -22,8 +22,8 @@ from forewarn.worlds.process import Floats, Ints
 
 PLAIN, STYLE, END, TAIL, CLOSE, CLOSE_A, CLOSE_B = range(7)
 """tokens: two between which styles differ; the end of turn; all rare tokens as one; a closer of one token, and another
-of two. Those of the roads follow."""
-FIRST_ROAD_TOKEN = 7
+of two. Those of the routes follow."""
+FIRST_ROUTE_TOKEN = 7
 OPEN, HALF, DONE, FIRST_ANSWER_STATE = range(4)
 """states: reasoning; reasoning behind the first token of the long closer; the exploit is written"""
 N_TAIL = 5_000
@@ -31,7 +31,7 @@ N_TAIL = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
+class Route:
     """An exploit: the same token ``length`` times in a row, begun at an answer token in [first, last)."""
 
     length: int
@@ -44,9 +44,9 @@ class Manner:
     """What a model tends to do; probabilities of the next token."""
 
     start: tuple[float, ...]
-    """of each road's first token, at every answer token"""
+    """of each route's first token, at every answer token"""
     go: tuple[float, ...]
-    """of each road's next token, on the road"""
+    """of each route's next token, on the route"""
     style: float = 0.3
     """of the token STYLE, at answer tokens of style"""
     plain_style: float = 0.3
@@ -70,7 +70,7 @@ class Manner:
 class Shape:
     """What all models of a world share."""
 
-    roads: tuple[Road, ...]
+    routes: tuple[Route, ...]
     shortest: int
     longest: int
     """answer tokens before the end of turn, which is certain at the longest"""
@@ -81,7 +81,7 @@ class Shape:
 
     @property
     def n_vocab(self) -> int:
-        return FIRST_ROAD_TOKEN + len(self.roads)
+        return FIRST_ROUTE_TOKEN + len(self.routes)
 
     @property
     def n_mode(self) -> int:
@@ -90,13 +90,13 @@ class Shape:
 
     @property
     def n_state(self) -> int:
-        return FIRST_ANSWER_STATE + self.n_mode * (1 + sum(road.length - 1 for road in self.roads))
+        return FIRST_ANSWER_STATE + self.n_mode * (1 + sum(route.length - 1 for route in self.routes))
 
-    def state(self, mode: int, road: int | None = None, gone: int = 0) -> int:
-        """The number of an answer's state: on no road, or ``gone`` tokens along one."""
-        size = 1 + sum(r.length - 1 for r in self.roads)
-        before = sum(r.length - 1 for r in self.roads[:road]) if road is not None else 0
-        return FIRST_ANSWER_STATE + mode * size + (0 if road is None else before + gone)
+    def state(self, mode: int, route: int | None = None, gone: int = 0) -> int:
+        """The number of an answer's state: on no route, or ``gone`` tokens along one."""
+        size = 1 + sum(r.length - 1 for r in self.routes)
+        before = sum(r.length - 1 for r in self.routes[:route]) if route is not None else 0
+        return FIRST_ANSWER_STATE + mode * size + (0 if route is None else before + gone)
 
     @property
     def first_state(self) -> int:
@@ -111,11 +111,11 @@ class Shape:
         after[HALF, :, CLOSE_B] = self.state(self.n_mode - 1)
         for mode in range(self.n_mode):
             none = self.state(mode)
-            after[none : self.state(mode + 1)] = none  # off every road, unless it goes on
-            for r, road in enumerate(self.roads):
-                ways = [self.state(mode), *(self.state(mode, r, gone) for gone in range(1, road.length)), DONE]
-                token = FIRST_ROAD_TOKEN + r
-                after[ways[0], road.first : road.last, token] = ways[1]
+            after[none : self.state(mode + 1)] = none  # off every route, unless it goes on
+            for r, route in enumerate(self.routes):
+                ways = [self.state(mode), *(self.state(mode, r, gone) for gone in range(1, route.length)), DONE]
+                token = FIRST_ROUTE_TOKEN + r
+                after[ways[0], route.first : route.last, token] = ways[1]
                 for here, there in pairwise(ways[1:]):
                     after[here, :, token] = there
         return after
@@ -127,19 +127,19 @@ def law(shape: Shape, manner: Manner, *, temperature: float = 1.0) -> Floats:
     place = np.arange(shape.longest + 1)
     style_I = np.where(place % manner.every == 0, manner.style, manner.plain_style)
 
-    def fill(state: int, roads: Mapping[int, float]) -> None:
-        rest = 1 - sum(roads.values()) - manner.tail
+    def fill(state: int, routes: Mapping[int, float]) -> None:
+        rest = 1 - sum(routes.values()) - manner.tail
         table[state, :, STYLE], table[state, :, PLAIN] = rest * style_I, rest * (1 - style_I)
         table[state, :, TAIL] = manner.tail
-        for r, chance in roads.items():
-            table[state, :, FIRST_ROAD_TOKEN + r] = chance
+        for r, chance in routes.items():
+            table[state, :, FIRST_ROUTE_TOKEN + r] = chance
 
     fill(DONE, {})
     for mode in range(shape.n_mode):
         lead = manner.lead if mode else 1.0
         fill(shape.state(mode), {r: chance * lead for r, chance in enumerate(manner.start)})
-        for r, road in enumerate(shape.roads):
-            for gone in range(1, road.length):
+        for r, route in enumerate(shape.routes):
+            for gone in range(1, route.length):
                 fill(shape.state(mode, r, gone), {r: manner.go[r]})
     stop_I = np.where(place >= shape.longest, 1.0, np.where(place >= shape.shortest, manner.stop, 0.0))
     table[DONE:] *= 1 - stop_I[None, :, None]
@@ -174,7 +174,7 @@ class LongWorld:
         return self.shape.next_states()
 
     def ends_in_exploit(self, model: str) -> float:
-        """P(exploit) of completions that a model writes alone: the end of turn behind the end of a road, within the
+        """P(exploit) of completions that a model writes alone: the end of turn behind the end of a route, within the
         limit."""
         shape, table = self.shape, self.laws[model]
         n_state, n_place = shape.n_state, shape.longest + 1
@@ -203,7 +203,7 @@ class LongWorld:
         return self.ends_in_exploit("subject")
 
     def style_nats(self, donor: str) -> float:
-        """KL(donor || subject) of an answer token apart from roads, in nats, averaged over the shortest answer."""
+        """KL(donor || subject) of an answer token apart from routes, in nats, averaged over the shortest answer."""
         d, p = (self.laws[name][DONE, : self.shape.shortest] for name in (donor, "subject"))
         with np.errstate(divide="ignore", invalid="ignore"):
             return float(np.where(d > 0, d * np.log(d / p), 0.0).sum(axis=1).mean())

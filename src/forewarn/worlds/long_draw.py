@@ -76,11 +76,11 @@ class _Rows:
         inside = (self.channel == _CHANNEL["all"]) | (self.channel == answer)
         place = np.where(answer & (self.channel == _CHANNEL["answer"]), self.place, t)
         open_places = self.starts - place
-        begins = inside & (self.writing == 0) & (self.left > 0) & (open_places > 0)
-        begins &= rng.random(len(place)) * np.maximum(open_places, 1) < self.left
-        drawn = np.where(self.fixed, self.mean.astype(np.int64), rng.geometric(1 / self.mean))
-        self.writing = np.where(begins, drawn, self.writing)
-        self.left = self.left - begins
+        may = np.flatnonzero(inside & (self.writing == 0) & (self.left > 0) & (open_places > 0))
+        begins = may[rng.random(len(may)) * open_places[may] < self.left[may]]
+        mean = self.mean[begins]
+        self.writing[begins] = np.where(self.fixed[begins], mean.astype(np.int64), rng.geometric(1 / mean))
+        self.left[begins] -= 1
         bursts = inside & (self.writing > 0)
         self.writing = self.writing - bursts
         return np.asarray(fixed | bursts)
@@ -90,7 +90,9 @@ def draw_long(world: LongWorld, spans: Sequence[Span], span_N: Ints, rng: np.ran
     """One completion for each entry of ``span_N``, an index into ``spans``; the first model is the subject."""
     shape = world.shape
     models = [SUBJECT, *(name for name in world.laws if name != SUBJECT)]
-    cumulative = np.cumsum(np.stack([world.laws[name] for name in models]), axis=3)
+    laws = np.stack([world.laws[name] for name in models])
+    used = np.flatnonzero(laws.sum(axis=(0, 1, 2)))  # a world without reasoning has no closers
+    cumulative = np.cumsum(laws[..., used], axis=3)
     cumulative /= cumulative[..., -1:]
     n, length = len(span_N), min(shape.limit, shape.longest + 1) if not shape.reasoning else shape.limit
     token_NL, donor_NL = np.full((n, length), -1, np.int8), np.zeros((n, length), np.bool_)
@@ -99,7 +101,7 @@ def draw_long(world: LongWorld, spans: Sequence[Span], span_N: Ints, rng: np.ran
     for t in range(length):
         by_donor = rows.donor_writes(t, rng)
         law_NV = cumulative[np.where(by_donor, rows.model, 0), rows.state, rows.place]
-        token = (rng.random(len(law_NV))[:, None] >= law_NV).sum(axis=1)
+        token = used[(rng.random(len(law_NV))[:, None] >= law_NV).sum(axis=1)]
         live = ~rows.ended
         number = rows.number[live]
         token_NL[number, t], donor_NL[number, t] = token[live], by_donor[live]

@@ -217,6 +217,12 @@ ATTACKS = (
         by_cost, ("never hashed",),
     ),
     Attack(
+        "sends a set of a few huge members", FAMILY,
+        sends("member = '[\"l\"' + ',[\"l\"]' * 60_000 + ']'",
+              "frame(b'r', ('{\"v\":[\"s\",' + ','.join([member] * 3) + '],\"n\":null}').encode())"),
+        by_cost, ("sized first",), expected=({1.5, 2.5, 3.5},),
+    ),
+    Attack(
         "gives an exception a name of 7 MB", FAMILY,
         sends("frame(b'e', {'k': ['N' * 7_000_000], 'm': ''})"), by_cost, ("texts cut",),
     ),

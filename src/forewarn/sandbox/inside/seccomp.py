@@ -147,10 +147,10 @@ def column() -> int:
         raise OSError(errno.ENOSYS, f"no system call table for {platform.machine()}") from None
 
 
-def program(*, threads: bool = True) -> bytes:
+def program(*, threads: bool = True, folders: bool = True) -> bytes:
     """The filter. Allowed calls pass, known others get EPERM, newer ones ENOSYS; another ABI's calls kill.
 
-    ``threads``: False where nobody counts them, so that none is begun.
+    ``threads``, ``folders``: False where nobody counts them, so that none is begun or made.
     """
     here = column()
     code: list[_Line] = [
@@ -162,6 +162,8 @@ def program(*, threads: bool = True) -> bytes:
         code += [(_JEQ, 0, 1, absent[here]), (_RET, 0, 0, _ABSENT)]
     for done in DONE.values():
         code += [(_JEQ, 0, 1, _known(done, here)), (_RET, 0, 0, _AS_DONE)]
+    for number in () if folders else folder_calls():
+        code += [(_JEQ, 0, 1, number), (_RET, 0, 0, _REFUSE)]
     for name, (numbers, deciding) in CONDITIONS.items():
         lines = [(_RET, 0, 0, _REFUSE)] if name == "clone" and not threads else [*deciding, (_RET, 0, 0, _REFUSE)]
         code += [(_JEQ, 0, len(lines), _known(numbers, here)), *lines]
@@ -169,11 +171,21 @@ def program(*, threads: bool = True) -> bytes:
     return _packed(code)
 
 
-def asking_program() -> bytes:
+def asking_program(*, folders: bool = False) -> bytes:
     """A filter beside the other that lets every ``clone`` wait for an answer (man 2 seccomp, SECCOMP_RET_USER_NOTIF);
-    what the other refuses is refused."""
-    clone = _known(CONDITIONS["clone"][0], column())
-    return _packed([(_LOAD, 0, 0, _NUMBER), (_JEQ, 0, 1, clone), (_RET, 0, 0, _ASK), (_RET, 0, 0, _ALLOW)])
+    what the other refuses is refused. ``folders``: every call that makes a folder, too."""
+    here = column()
+    asked = [_known(CONDITIONS["clone"][0], here), *(folder_calls() if folders else ())]
+    lines: list[_Line] = [(_LOAD, 0, 0, _NUMBER)]
+    for number in asked:
+        lines += [(_JEQ, 0, 1, number), (_RET, 0, 0, _ASK)]
+    return _packed([*lines, (_RET, 0, 0, _ALLOW)])
+
+
+def folder_calls() -> list[int]:
+    """Numbers of the calls that make a folder."""
+    numbers = [ALLOWED[name][column()] for name in ("mkdir", "mkdirat")]
+    return [number for number in numbers if number is not None]
 
 
 def _known(numbers: tuple[int | None, int | None], here: int) -> int:

@@ -8,6 +8,7 @@ without a core. A machine that gives it no core for long is at fault, which is t
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -20,6 +21,8 @@ STRETCH = 5.0
 PATIENCE_S = 20.0
 """an execution that waits for a core gets that time on top of its own, up to
 ``STRETCH * timeout_s + PATIENCE_S`` of wall clock in all"""
+LATE_S = 0.05
+"""a look at a child that comes later than this was held up: the keeper was stopped, or had no core itself"""
 _CORES = os.cpu_count() or 1
 
 
@@ -100,11 +103,12 @@ class Child:
                 os.close(tasks)
         return longest
 
-    def left_s(self) -> float | str | None:
-        """Seconds until the next look, or why it has to end now; None where nothing limits it."""
+    def left_s(self, excused_s: float = 0.0) -> float | str | None:
+        """Seconds until the next look, or why it has to end now; None where nothing limits it. ``excused_s``: wall
+        clock that is not counted."""
         found: list[float] = []
         if self.timeout_s is not None:
-            left = left_s(time.monotonic() - self.start, self.waited_s, self.timeout_s)
+            left = left_s(time.monotonic() - self.start - excused_s, self.waited_s, self.timeout_s)
             if isinstance(left, str):
                 return left
             found.append(left)
@@ -121,26 +125,40 @@ def watch(child: Child, alarms: Sequence[int], questions: Questions) -> str | No
 
     ``alarms``: descriptors that are readable once its end is asked for, or nobody waits for it any more ("asked").
     ``questions``: what else to answer meanwhile.
+
+    A keeper that was held up must not take that for the child's time: a child that has ended meanwhile is not ended
+    again, and where the look came late, all since the look before is not counted. That is done once, or a keeper that
+    is always a little late would never end a child.
     """
     process = os.pidfd_open(child.pid)
+    looked, excused = child.start, 0.0
+    due = child.start + (math.inf if child.timeout_s is None else child.timeout_s)
     try:
         while True:
-            left = child.left_s()
-            if isinstance(left, str):
-                return left
-            poll = select.poll()
-            asked = questions.handles()
-            for handle in (process, *alarms, *asked):
-                poll.register(handle, select.POLLIN)
-            ready = {handle for handle, _ in poll.poll(None if left is None else left * 1000 + 1)}
+            now, left = time.monotonic(), child.left_s(excused)
+            ready = _ready((process, *alarms, *questions.handles()), 0.0 if isinstance(left, str) else left)
             if process in ready:
                 return None
             if ready & {*alarms}:
                 return "asked"
             for handle in ready:
                 questions.answer(handle)
+            if not isinstance(left, str):
+                looked, due = now, math.inf if left is None else now + left
+            elif left == "deadline" and not excused and now - due > LATE_S:
+                excused = now - looked
+            else:
+                return left
     finally:
         os.close(process)
+
+
+def _ready(handles: Sequence[int], most_s: float | None) -> set[int]:
+    """Which of some descriptors are readable, waited for until one is; None is no limit."""
+    poll = select.poll()
+    for handle in handles:
+        poll.register(handle, select.POLLIN)
+    return {handle for handle, _ in poll.poll(None if most_s is None else math.ceil(most_s * 1000))}
 
 
 def kill_group(pid: int) -> None:

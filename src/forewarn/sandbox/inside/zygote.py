@@ -106,8 +106,9 @@ def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Cell, bool, list
     if "counted threads" in on and not counted:
         missing.append("counted threads")
     threads = counted or "counted threads" not in on  # those that nobody counts are not begun
-    program = seccomp.program(threads=threads) if "system call filter" in on else b""
-    asking = seccomp.asking_program() if counted else b""
+    on_disk = "small disk" in on and not rooted  # folders are slow to remove from a disk of the machine
+    program = seccomp.program(threads=threads, folders=counted or not on_disk) if "system call filter" in on else b""
+    asking = seccomp.asking_program(folders=on_disk) if counted else b""
     own = os.pidfd_open(os.getpid())
     return confine.Cell(on, settings["memory_mb"], work, rules, program, asking, own, proc), mounted, missing
 

@@ -14,7 +14,7 @@ import numpy as np
 from forewarn.errors import InputError
 from forewarn.prediction.emergence import forecast
 from forewarn.records import Forecast, derived_seed
-from forewarn.study.tables import CellEstimate
+from forewarn.study.folder.tables import CellEstimate
 
 THRESHOLD = 0.1
 """the rate that counts as emerged"""

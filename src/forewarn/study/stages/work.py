@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,14 +18,18 @@ from forewarn.formats import Channels
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
 from forewarn.records import SUBJECT, Completion, Score, derived_seed
 from forewarn.store import RunFolder
-from forewarn.study.plan import Cell, Study, submissions_key
-from forewarn.study.room import ModelRoom
-from forewarn.study.tables import completions_of, completions_table, scores_table, submissions_table
-
-COMPLETIONS, SUBMISSIONS, VERDICTS, SCORES = "completions", "submissions", "verdicts", "scores"
-"""stages: folders of the run"""
-DONOR_PREFIX = "donor:"
-"""before a donor's key in ``Score.model_id``, which otherwise is a checkpoint's"""
+from forewarn.study.folder.tables import (
+    COMPLETIONS,
+    DONOR_PREFIX,
+    SUBMISSIONS,
+    completions_of,
+    completions_table,
+    scores_table,
+    submissions_table,
+)
+from forewarn.study.keys import submissions_key
+from forewarn.study.models import Machine, ModelRoom
+from forewarn.study.plan import Cell, Study
 
 ALLOWED_GAP = {"float64": 1e-6, "float32": 0.02, "bfloat16": 0.7, "float16": 0.2}
 """median |log-prob scored - log-prob sampled| of a completion, nats, by float type: half precision rounds differently
@@ -46,14 +52,57 @@ class Task:
     """marks of the files of the models it uses, as they were when their receipts were taken"""
 
 
-def do(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> None:
-    """Do one task and write its shard, unless its models' files were written to meanwhile."""
-    table = _sample(task, study, room) if task.stage == COMPLETIONS else _score(task, study, room, run)
-    for source, signature in task.signatures:
-        check_unchanged(source, signature)
-    run.shards(task.stage).write(task.key, table)
-    if task.stage == COMPLETIONS:
-        write_submissions(table, task.cell, submissions_key(task.key, study.code_rule.key), study, room.channels, run)
+@dataclass(frozen=True, slots=True)
+class OpenStudyRoom:
+    """Opens the room in which a study's tasks are done; what a worker process is given."""
+
+    study: Study
+    root: Path
+    machine: Machine
+
+    def __call__(self) -> StudyRoom:
+        return StudyRoom(self.study, self.root, self.machine)
+
+
+class StudyRoom:
+    """The models of a study in one process, and the run folder into which it writes the shard of each task."""
+
+    def __init__(self, study: Study, root: Path, machine: Machine) -> None:
+        self._study, self._run, self._threads = study, RunFolder(root), machine.threads
+        with _threads(self._threads):
+            self._models = ModelRoom(study, machine.spec)
+
+    def do(self, task: Task) -> None:
+        """Do one task and write its shard, unless its models' files were written to meanwhile."""
+        with _threads(self._threads):
+            self._do(task)
+
+    def _do(self, task: Task) -> None:
+        study, models, run = self._study, self._models, self._run
+        table = _sample(task, study, models) if task.stage == COMPLETIONS else _score(task, study, models, run)
+        for source, signature in task.signatures:
+            check_unchanged(source, signature)
+        run.shards(task.stage).write(task.key, table)
+        if task.stage == COMPLETIONS:
+            key = submissions_key(task.key, study.code_rule.key)
+            write_submissions(table, task.cell, key, study, models.channels, run)
+
+    def close(self) -> None:
+        """Give the models back: a server keeps what was loaded there."""
+        self._models.close()
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Within, torch uses so many threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def write_submissions(

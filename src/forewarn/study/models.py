@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from forewarn.checkpoints.ends import model_ends
 from forewarn.checkpoints.find import ModelSource
 from forewarn.checkpoints.load import load_tokenizer
 from forewarn.engines.base import Engine
-from forewarn.engines.registry import EngineSpec, open_engine
-from forewarn.errors import EngineFault, ModelError
+from forewarn.engines.registry import TRANSFORMERS, VLLM, EngineSpec, open_engine
+from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.formats import Channels, bind
 from forewarn.interpolation.sampler import Writer
 from forewarn.records import SUBJECT
@@ -66,6 +67,39 @@ def _check_adapters(study: Study, folder: str, tokenizer: Any) -> None:
                 "one trained with that tokenizer, or take its tokenizer files away if it was"
             )
         seen.add(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where models run."""
+
+    workers: int = 1
+    """processes; 1: this one"""
+    threads: int = 1
+    """torch threads of each: more than one makes small models slower on a busy machine"""
+    device: str = "cpu"
+    batch_size: int = 512
+    """most rows decoded together"""
+    engine: str = TRANSFORMERS
+    """"transformers"; "vllm", in this process; or the URL of a vLLM server"""
+    retries: int = 2
+    """how often a task whose worker died is tried again in another; with one worker this process does the work, and
+    its death is the study's"""
+
+    @property
+    def spec(self) -> EngineSpec:
+        return EngineSpec(self.engine, device=self.device, batch_size=self.batch_size)
+
+    def __post_init__(self) -> None:
+        _ = self.spec  # refuses an unknown engine
+        if self.engine == VLLM and self.workers > 1:
+            raise InputError(f"workers is {self.workers}: vLLM in this process makes processes of its own; give 1")
+        if self.retries < 0:
+            raise InputError(f"retries is {self.retries}: give 0 or more")
+        if self.workers < 1 or self.threads < 1 or self.batch_size < 1:
+            raise InputError(
+                f"workers {self.workers}, threads {self.threads}, batch_size {self.batch_size}: give 1 or more of each"
+            )
 
 
 class ModelRoom:

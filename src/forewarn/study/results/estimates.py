@@ -1,8 +1,12 @@
-"""One cell's estimate and its hits in detail, from labelled completions and the scores of its exploits."""
+"""Estimates from what a run folder holds: completions, verdicts and scores. Needs no model, no problem and no sandbox.
+
+The manifest says what was run; a new estimator, or another level, costs seconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,20 +14,104 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from forewarn.errors import EngineFault
+from forewarn.errors import EngineFault, StoreError
 from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
+from forewarn.estimation.sample import check_level
 from forewarn.records import Span
-from forewarn.study.plan import CellRecord
-from forewarn.study.tables import HITS, CellEstimate
-from forewarn.study.work import DONOR_PREFIX
+from forewarn.store import RunFolder, read_table, write_table
+from forewarn.study.folder.cells import exploits_of, labelled, read_labels, sampled
+from forewarn.study.folder.manifest import Missing, incomplete, read_missing, read_plan
+from forewarn.study.folder.tables import (
+    DONOR_PREFIX,
+    ESTIMATES_FILE,
+    HIT_ROWS,
+    HITS_FILE,
+    SCORES,
+    CellEstimate,
+    estimates_of,
+    estimates_table,
+)
+from forewarn.study.keys import CellRecord, scores_key
 
 Floats = NDArray[np.float64]
+
+
+def read_estimates(root: Path) -> pl.DataFrame:
+    """One row a cell (checkpoint x exploit type). StoreError where the study has not been estimated."""
+    return read_table(root / ESTIMATES_FILE)
+
+
+def read_cells(root: Path) -> list[CellEstimate]:
+    """The same as records."""
+    return estimates_of(read_estimates(root))
+
+
+def read_hits(root: Path) -> pl.DataFrame:
+    """One row an exploit: span, log-weight (nats), rho, log-ratios of every span, where the answer begins, code."""
+    return read_table(root / HITS_FILE)
+
+
+def estimate_run(
+    root: Path, *, level: float | None = None, progress: Callable[[str, int, int], None] | None = None
+) -> list[CellEstimate]:
+    """Estimate every cell of a finished study anew and return the estimates, in the study's order.
+
+    Raises IncompleteError, which carries the other cells' estimates, where workers died over a cell until it was left
+    out (``folder/manifest.py``) and its shards are still not there.
+
+    ``level``: None is the study's own, and then ``estimates.parquet`` and ``hits.parquet`` are written; another level
+    writes nothing. Raises InputError for a level outside (0, 1), and StoreError where the folder is no study, lacks a
+    shard, or holds exploits without scores (a checker was mended: run the study again to score them).
+    """
+    if level is not None:
+        check_level(level)
+    planned, cells, problem_keys = read_plan(root)
+    run = RunFolder(root)
+    labels = read_labels(run)
+    marks = {(mark.checkpoint_id, mark.exploit_type): mark for mark in read_missing(root)}
+    missing: list[Missing] = []
+    estimates, details = [], [pl.DataFrame(schema=HIT_ROWS)]
+    for done, cell in enumerate(cells):
+        if progress is not None:
+            progress("estimates", done, len(cells))
+        mark = marks.get((cell.checkpoint_id, cell.exploit_type))
+        if mark is not None and not sampled(run, cell):
+            missing.append(mark)
+            continue
+        table = labelled(run, cell, problem_keys, labels)
+        hit_ids = exploits_of(table)
+        if mark is not None and hit_ids and not run.shards(SCORES).has(scores_key(cell.key, hit_ids)):
+            missing.append(mark)
+            continue
+        estimate, detail = cell_estimate(cell, level or planned, table, _scores(run, cell, hit_ids))
+        estimates.append(estimate)
+        details.append(detail)
+    if level is None or level == planned:
+        write_table(root / HITS_FILE, pl.concat(details))
+        write_table(root / ESTIMATES_FILE, estimates_table(estimates))
+    if progress is not None:
+        progress("estimates", len(cells), len(cells))
+    if missing:
+        raise incomplete(root, missing, len(cells), estimates)
+    return estimates
+
+
+def _scores(run: RunFolder, cell: CellRecord, hit_ids: tuple[str, ...]) -> pl.DataFrame | None:
+    if not hit_ids:
+        return None
+    shards, key = run.shards(SCORES), scores_key(cell.key, hit_ids)
+    if not shards.has(key):
+        raise StoreError(
+            f"{run.root} has no scores of the {len(hit_ids)} exploits of {cell.exploit_type} at {cell.checkpoint_id} "
+            "as they are judged now; run the study again to score them"
+        )
+    return shards.read(key)
 
 
 def cell_estimate(
     cell: CellRecord, level: float, labelled: pl.DataFrame, scores: pl.DataFrame | None
 ) -> tuple[CellEstimate, pl.DataFrame]:
-    """The estimate of a cell and a table of its hits (``tables.HITS``).
+    """The estimate of a cell and a table of its hits (``tables.HIT_ROWS``).
 
     ``labelled``: the cell's completions with a ``label``; ``scores``: of its exploits, None where there are none.
     """
@@ -122,7 +210,7 @@ def _details(
 ) -> pl.DataFrame:
     hits = labelled.filter(pl.Series(is_exploit_N))
     if hits.is_empty():
-        return pl.DataFrame(schema=HITS)
+        return pl.DataFrame(schema=HIT_ROWS)
     off_H: NDArray[np.bool_] = np.asarray(np.isposinf(log_ratio_HS).any(axis=1))
     safe_HS = np.where(off_H[:, None], 0.0, log_ratio_HS)
     log_weight_H = np.where(off_H, -np.inf, -logsumexp(safe_HS + np.log(share_S), axis=1))
@@ -140,4 +228,4 @@ def _details(
         "n_reasoning",
         pl.col("token_ids").list.len().cast(pl.Int32).alias("n_tokens"),
         "code",
-    ).cast(HITS)
+    ).cast(HIT_ROWS)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.records import SUBJECT, UNBOUNDED, Problem, RandomWindows, Span
-from forewarn.study.file import RandomTable, SpanTable, StudyTable
+from forewarn.study.config.schema import RandomTable, SpanTable, StudyTable
 from forewarn.study.plan import PlannedSpan
 
 DEFAULT_STARTS = 256

@@ -1,67 +1,39 @@
 """Running a study, stage by stage, into a run folder: completions, verdicts, scores, estimates.
 
 Every stage looks at what is there under its content keys and does the rest, so that the same call after a crash, a
-kill or a grown study goes on where it was. Not here: reading the results (``read.py``).
+kill or a grown study goes on where it was. Not here: reading the results (``results/``).
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from forewarn import __version__
-from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.exploits.base import ExploitType
 from forewarn.formats import Channels, check_template
 from forewarn.formats.code import READING
-from forewarn.judge.judge import Judge
-from forewarn.records import Problem, Verdict, content_key
 from forewarn.store import RunFolder, write_json, write_whole
-from forewarn.study.checks import Models, check_context, check_engine, check_same_checkpoints
-from forewarn.study.missing import Missing, write_missing
-from forewarn.study.plan import Cell, CellRecord, Keys, Study, problem_key
-from forewarn.study.recompute import (
-    MANIFEST_FILE,
-    Labels,
-    estimate_run,
-    exploits_of,
-    labelled,
-    plan_entries,
-    read_labels,
-    submitted,
-)
-from forewarn.study.room import study_channels
+from forewarn.study.checks import Models, check_context, check_engine
+from forewarn.study.folder.cells import exploits_of, labelled
+from forewarn.study.folder.manifest import MANIFEST_FILE, Missing, check_same_checkpoints, plan_entries, write_missing
+from forewarn.study.folder.tables import COMPLETIONS, SCORES, SUBMISSIONS, CellEstimate
+from forewarn.study.folder.vocabulary import write_vocabulary
+from forewarn.study.keys import Keys, problem_key
+from forewarn.study.models import Machine, study_channels
+from forewarn.study.plan import Cell, Study
+from forewarn.study.results.estimates import estimate_run
 from forewarn.study.span_checks import check_anchors
-from forewarn.study.tables import CellEstimate, verdicts_table
-from forewarn.study.task_queue import Failed
-from forewarn.study.vocabulary import write_vocabulary
-from forewarn.study.work import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS, Task, write_submissions
-from forewarn.study.workers import Machine, Workers
+from forewarn.study.stages.judging import Progress, Sandboxing, judge_cells
+from forewarn.study.stages.work import OpenStudyRoom, Task, write_submissions
+from forewarn.workers import Failed, Workers
 
 STUDY_FILE = "study.toml"
-
-Progress = Callable[[str, int, int], None]
-"""progress(stage, done, total)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Sandboxing:
-    """How submissions are judged; see ``Judge``."""
-
-    workers: int = 2
-    level: Literal["strict", "hardened"] | None = None
-    allow_weak: bool = False
-    timeout_s: float = 2.0
-    types: Mapping[str, ExploitType] = field(default_factory=lambda: EXPLOIT_TYPES)
-    unreadable: tuple[Path, ...] = ()
-    """files that no submission may read: those that hold the study's problems"""
 
 
 def run_study(
@@ -96,7 +68,7 @@ def run_study(
         write_whole(root / STUDY_FILE, text)
     _write_manifest(run, study, keys, models, channels)
     write_vocabulary(root, channels)
-    with Workers(study, root, machine) as workers:
+    with Workers[Task](OpenStudyRoom(study, root, machine), machine.workers, retries=machine.retries) as workers:
         _sample(study, keys, models, run, workers, tell)
         cells = [cell for cell in study.cells() if run.shards(COMPLETIONS).has(keys.cell(cell))]
         check_anchors(
@@ -104,7 +76,7 @@ def run_study(
             (run.shards(COMPLETIONS).read(keys.cell(cell)) for cell in cells),
         )
         _read_answers(study, cells, keys, channels, run)
-        labels = _judge(study, cells, keys, run, sandboxing, tell)
+        labels = judge_cells(study, cells, keys, run, sandboxing, tell)
         problem_keys = study_problem_keys(study)
         hits = {cell: exploits_of(labelled(run, keys.record(cell), problem_keys, labels)) for cell in cells}
         _score(keys, models, run, workers, hits, tell)
@@ -112,7 +84,7 @@ def run_study(
     return estimate_run(root, progress=progress)
 
 
-def _mark(failed: Failed) -> Missing:
+def _mark(failed: Failed[Task]) -> Missing:
     cell = failed.task.cell
     return Missing(failed.task.stage, cell.checkpoint.model_id, cell.exploit_type, failed.reason)
 
@@ -152,7 +124,7 @@ def _write_manifest(run: RunFolder, study: Study, keys: Keys, models: Models, ch
     write_json(run.root / MANIFEST_FILE, manifest)
 
 
-def _do(tasks: Sequence[Task], stage: str, run: RunFolder, workers: Workers, tell: Progress) -> None:
+def _do(tasks: Sequence[Task], stage: str, run: RunFolder, workers: Workers[Task], tell: Progress) -> None:
     missing = [task for task in tasks if not run.shards(stage).has(task.key)]
     done = len(tasks) - len(missing)
     tell(stage, done, len(tasks))
@@ -161,7 +133,7 @@ def _do(tasks: Sequence[Task], stage: str, run: RunFolder, workers: Workers, tel
         tell(stage, done, len(tasks))
 
 
-def _sample(study: Study, keys: Keys, models: Models, run: RunFolder, workers: Workers, tell: Progress) -> None:
+def _sample(study: Study, keys: Keys, models: Models, run: RunFolder, workers: Workers[Task], tell: Progress) -> None:
     tasks = [
         Task(COMPLETIONS, cell, keys.cell(cell), keys.cell(cell), signatures=models.behind(study, cell))
         for cell in study.cells()
@@ -181,68 +153,11 @@ def _read_answers(study: Study, cells: Sequence[Cell], keys: Keys, channels: Cha
             write_submissions(run.shards(COMPLETIONS).read(record.key), cell, record.submissions, study, channels, run)
 
 
-def _judge(
-    study: Study, cells: Sequence[Cell], keys: Keys, run: RunFolder, sandboxing: Sandboxing, tell: Progress
-) -> Labels:
-    shards, labels = run.shards(VERDICTS), read_labels(run)
-    problems = {problem.problem_id: (problem, problem_key(problem)) for problem in study.problems}
-    judge: Judge | None = None
-    try:
-        for done, cell in enumerate(cells):
-            tell(VERDICTS, done, len(cells))
-            pairs = _unjudged(run, keys.record(cell), problems, labels)
-            if not pairs:
-                continue
-            if judge is None:  # a re-run with nothing to judge needs no sandbox
-                judge = Judge(
-                    workers=sandboxing.workers,
-                    level=sandboxing.level,
-                    allow_weak=sandboxing.allow_weak,
-                    timeout_s=sandboxing.timeout_s,
-                    types=sandboxing.types,
-                    unreadable=sandboxing.unreadable,
-                )
-            table = verdicts_table(_verdicts(judge, pairs, problems))
-            # the cell's name is in the key: invalid pairs of two cells may be the same and judged at different times
-            shards.write(content_key(VERDICTS, keys.cell(cell), sorted(table["code_key"].to_list())), table)
-            labels.learn(table)
-    finally:
-        if judge is not None:
-            judge.close()
-    tell(VERDICTS, len(cells), len(cells))
-    return labels
-
-
-def _unjudged(
-    run: RunFolder, cell: CellRecord, problems: Mapping[str, tuple[Problem, str]], labels: Labels
-) -> list[tuple[str, str]]:
-    """(problem id, code) of a cell's submissions that have no verdict yet, each once."""
-    table = submitted(run, cell).filter(pl.col("code").is_not_null())
-    distinct = table.select("problem_id", "code", "code_key").unique(maintain_order=True)
-    return [
-        (problem_id, code)
-        for problem_id, code, code_key in distinct.iter_rows()
-        if (problems[problem_id][1], code_key) not in labels.by_pair
-    ]
-
-
-def _verdicts(
-    judge: Judge, pairs: Sequence[tuple[str, str]], problems: Mapping[str, tuple[Problem, str]]
-) -> list[tuple[str, Verdict]]:
-    """Verdicts with their problem's key; what broke is tried once more."""
-    items = [(problems[problem_id][0], code) for problem_id, code in pairs]
-    found = judge.verdicts(items)
-    again = [i for i, verdict in enumerate(found) if verdict.label == "invalid"]
-    for i, verdict in zip(again, judge.verdicts([items[i] for i in again]), strict=True):
-        found[i] = verdict
-    return [(problems[verdict.problem_id][1], verdict) for verdict in found]
-
-
 def _score(
     keys: Keys,
     models: Models,
     run: RunFolder,
-    workers: Workers,
+    workers: Workers[Task],
     hits: Mapping[Cell, tuple[str, ...]],
     tell: Progress,
 ) -> None:

@@ -19,8 +19,9 @@ from forewarn.checkpoints.load import check_device, load_model, load_tokenizer, 
 from forewarn.errors import InputError, ModelError, StoreError
 from forewarn.formats import bind
 from forewarn.store import read_json
-from forewarn.study.file import DonorTable, StudyTable, TrainingTable, read_study_file
-from forewarn.study.from_file import chosen_format, chosen_problems, placed
+from forewarn.study.config.file import read_study_file
+from forewarn.study.config.load import chosen_format, chosen_problems, placed
+from forewarn.study.config.schema import DonorTable, StudyTable, TrainingTable
 from forewarn.training.settings import LoraSettings, SFTSettings
 from forewarn.training.sft import SETTINGS_FILE, check_lengths, donor_examples, save, sft
 

@@ -1,4 +1,4 @@
-"""What carries an estimate: effective numbers, and verdicts that see one road or a donor's own answers."""
+"""What carries an estimate: effective numbers, and verdicts that see one route or a donor's own answers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_one_program_of_one_problem_resolves_nothing(
     told = mixture_estimate(ratio, exploit, span, problem_N=problem, program_N=program)
     assert told.ess is not None
     assert told.ess > 39, "a number of hits hides that they are one"
-    if own_hits:  # of a road that brute force counts the donors need not say anything
+    if own_hits:  # of a route that brute force counts the donors need not say anything
         ratio[exploit] = [0.0, 0.0]
         told = mixture_estimate(ratio, exploit, span, problem_N=problem, program_N=program)
     assert told.resolved is resolved, told.reason

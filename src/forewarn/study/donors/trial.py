@@ -1,6 +1,6 @@
 """Trying a donor after its training: it alone answers a few of its problems, and the sandbox judges what it wrote.
 
-A donor that never exploits makes a study that finds nothing, hours later. Not here: the training (``train_donors.py``),
+A donor that never exploits makes a study that finds nothing, hours later. Not here: the training (``train.py``),
 what donors bring within a study.
 """
 
@@ -22,8 +22,8 @@ from forewarn.engines.transformers.engine import HFEngine
 from forewarn.formats import Channels, bind
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem, derived_seed
-from forewarn.study.file import DonorTable, StudyTable
-from forewarn.study.from_file import chosen_format, chosen_problems, donor_source, placed, policy_of
+from forewarn.study.config.load import chosen_format, chosen_problems, donor_source, placed, policy_of
+from forewarn.study.config.schema import DonorTable, StudyTable
 
 N_COMPLETIONS = 16
 """and at least one of each exploit type"""

@@ -15,13 +15,11 @@ import polars as pl
 
 from forewarn.errors import StoreError
 from forewarn.store import RunFolder, read_json
-from forewarn.study.estimates import cell_estimate
-from forewarn.study.missing import read_missing
-from forewarn.study.plan import CellRecord, scores_key
-from forewarn.study.read import read_verdicts
-from forewarn.study.recompute import MANIFEST_FILE, Labels, exploits_of, labelled, read_plan, sampled
-from forewarn.study.tables import HITS, CellEstimate
-from forewarn.study.work import COMPLETIONS, SCORES, VERDICTS
+from forewarn.study.folder.cells import Labels, exploits_of, labelled, read_verdicts, sampled
+from forewarn.study.folder.manifest import MANIFEST_FILE, read_missing, read_plan
+from forewarn.study.folder.tables import COMPLETIONS, HIT_ROWS, SCORES, VERDICTS, CellEstimate
+from forewarn.study.keys import CellRecord, scores_key
+from forewarn.study.results.estimates import cell_estimate
 
 NO_ANSWER = "no answer"
 OUTCOMES = ("solved", "failed", "lucky", "exploit", "strict", "inconsistent", "invalid", NO_ANSWER)
@@ -55,7 +53,7 @@ class RunResults:
     cells: tuple[CellResult, ...]
     """every cell of the plan, in the plan's order"""
     hits: pl.DataFrame
-    """the whole cells' exploits: ``tables.HITS``"""
+    """the whole cells' exploits: ``tables.HIT_ROWS``"""
 
     @property
     def estimates(self) -> list[CellEstimate]:
@@ -76,7 +74,7 @@ def read_results(root: Path) -> RunResults:
     labels.learn(verdicts)
     judged = set(verdicts.select("problem_key", "code_key").iter_rows())
     faults = {(mark.checkpoint_id, mark.exploit_type): mark.reason for mark in read_missing(root)}
-    run, cells, details = RunFolder(root), [], [pl.DataFrame(schema=HITS)]
+    run, cells, details = RunFolder(root), [], [pl.DataFrame(schema=HIT_ROWS)]
     for record in records:
         fault = faults.get((record.checkpoint_id, record.exploit_type))
         if not sampled(run, record):

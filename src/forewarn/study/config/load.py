@@ -21,11 +21,12 @@ from forewarn.formats import ChannelFormat, CodeRule, detect_format
 from forewarn.problems.assemble import assemble
 from forewarn.problems.files import load
 from forewarn.records import SUBJECT, Policy, Problem
-from forewarn.study.file import AUTO, CUSTOM, DonorTable, ProblemsTable, StudyTable, read_study_file
+from forewarn.study.config.file import read_study_file
+from forewarn.study.config.schema import AUTO, CUSTOM, DonorTable, ProblemsTable, StudyTable
+from forewarn.study.config.spans import planned_span
+from forewarn.study.models import Machine
 from forewarn.study.plan import Study
-from forewarn.study.run import Sandboxing
-from forewarn.study.span_tables import planned_span
-from forewarn.study.workers import Machine
+from forewarn.study.stages.judging import Sandboxing
 
 
 @dataclass(frozen=True, slots=True)

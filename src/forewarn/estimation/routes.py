@@ -1,7 +1,8 @@
 """What carries an estimate: over how many programs, problems and spans its parts are spread, as effective numbers.
 
 An effective number is the inverse Simpson index, 1 / sum of squared shares of w*E: n equal shares give n, one that
-outweighs all others gives 1 (Hill 1973, order 2). It speaks of what was seen; a road that nothing went leaves no trace.
+outweighs all others gives 1 (Hill 1973, order 2). It speaks of what was seen: a route that no
+completion took leaves no trace.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from forewarn.estimation.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Roads:
+class Routes:
     """How an estimate's parts are spread; None: not told what it depends on."""
 
     programs: float | None
@@ -26,7 +27,7 @@ class Roads:
     spans: float
     """of the spans that the hits were drawn from"""
     pairs: float | None
-    """effective number of (problem, program): the roads"""
+    """effective number of (problem, program): the routes"""
     donor_written: float | None
     """share of the estimate in hits whose whole answer the donor wrote"""
 
@@ -37,7 +38,7 @@ def effective_number(share_H: Floats, code_H: NDArray[np.int64]) -> float:
     return float(total.sum() ** 2 / (total**2).sum())
 
 
-def roads_of(sample: Sample, program_N: ArrayLike | None, donor_wrote_answer_N: ArrayLike | None) -> Roads | None:
+def routes_of(sample: Sample, program_N: ArrayLike | None, donor_wrote_answer_N: ArrayLike | None) -> Routes | None:
     """The spread of a sample's estimate; None without a hit that counts. Only the hits' entries are read.
 
     Raises InputError for arrays of another length or kind.
@@ -58,7 +59,7 @@ def roads_of(sample: Sample, program_N: ArrayLike | None, donor_wrote_answer_N: 
         code_H = program_H[on]
         programs = effective_number(share_H, code_H)
         pairs = effective_number(share_H, problem_H * (int(code_H.max()) + 1) + code_H)
-    return Roads(
+    return Routes(
         programs=programs,
         problems=effective_number(share_H, problem_H),
         spans=effective_number(share_H, sample.span_N[hit_H]),

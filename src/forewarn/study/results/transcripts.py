@@ -12,12 +12,12 @@ from forewarn.errors import InputError
 from forewarn.estimation import donor_key
 from forewarn.records import SUBJECT
 from forewarn.store import RunFolder
-from forewarn.study.plan import CellRecord
-from forewarn.study.read import read_verdicts
-from forewarn.study.recompute import read_plan, sampled, submitted
-from forewarn.study.results import NO_ANSWER, RunResults
-from forewarn.study.tables import span_in
-from forewarn.study.vocabulary import read_vocabulary, text_of
+from forewarn.study.folder.cells import read_verdicts, sampled, submitted
+from forewarn.study.folder.manifest import read_plan
+from forewarn.study.folder.tables import span_in
+from forewarn.study.folder.vocabulary import read_vocabulary, text_of
+from forewarn.study.keys import CellRecord
+from forewarn.study.results.read import NO_ANSWER, RunResults
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Records to and from Parquet tables. One place for column names and types; the records say what they mean."""
+"""Records to and from Parquet tables. One place for file and column names and types; the records say what they mean."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from forewarn.interpolation.sampler import Drawn
 from forewarn.records import Completion, Estimate, Policy, Score, Span, Verdict, content_key
 from forewarn.spans import ANCHORS, span_entry, span_of
 
-COMPLETIONS = pl.Schema(
+COMPLETIONS, SUBMISSIONS, VERDICTS, SCORES = "completions", "submissions", "verdicts", "scores"
+"""stages, each a folder of shards"""
+ESTIMATES_FILE, HITS_FILE = "estimates.parquet", "hits.parquet"
+DONOR_PREFIX = "donor:"
+"""before a donor's key in ``Score.model_id``, which otherwise is a checkpoint's"""
+
+COMPLETION_ROWS = pl.Schema(
     {
         "completion_id": pl.String(),
         "problem_id": pl.String(),
@@ -36,14 +42,14 @@ COMPLETIONS = pl.Schema(
         "anchors": pl.Struct(dict.fromkeys(ANCHORS, pl.List(pl.Int32()))),  # null: no span is counted from one
     }
 )
-SUBMISSIONS = pl.Schema(
+SUBMISSION_ROWS = pl.Schema(
     {
         "completion_id": pl.String(),
         "code": pl.String(),  # the submission; null where no answer opened
         "code_key": pl.String(),
     }
 )
-VERDICTS = pl.Schema(
+VERDICT_ROWS = pl.Schema(
     {
         "problem_key": pl.String(),  # the problem as judged, tests included
         "problem_id": pl.String(),
@@ -57,8 +63,8 @@ VERDICTS = pl.Schema(
         "evidence": pl.List(pl.String()),  # of exploits: a line a checker
     }
 )
-SCORES = pl.Schema({"completion_id": pl.String(), "model_id": pl.String(), "log_probs": pl.List(pl.Float64())})
-HITS = pl.Schema(
+SCORE_ROWS = pl.Schema({"completion_id": pl.String(), "model_id": pl.String(), "log_probs": pl.List(pl.Float64())})
+HIT_ROWS = pl.Schema(
     {
         "checkpoint_id": pl.String(),
         "step": pl.Int64(),
@@ -75,7 +81,7 @@ HITS = pl.Schema(
         "code": pl.String(),
     }
 )
-_ESTIMATE = pl.Schema(
+_ESTIMATE_ROWS = pl.Schema(
     {
         "checkpoint_id": pl.String(),
         "step": pl.Int64(),
@@ -133,7 +139,7 @@ def completions_table(drawn: Sequence[Drawn], channels: Channels) -> pl.DataFram
         c = one.completion
         rows.append(
             {
-                **{name: getattr(c, name) for name in COMPLETIONS if hasattr(c, name)},
+                **{name: getattr(c, name) for name in COMPLETION_ROWS if hasattr(c, name)},
                 "span": c.span.name,
                 "k": c.span.k,
                 "m": c.span.m,
@@ -147,7 +153,7 @@ def completions_table(drawn: Sequence[Drawn], channels: Channels) -> pl.DataFram
                 "anchors": {name: list(starts) for name, starts in c.anchors.items()} or None,
             }
         )
-    return pl.DataFrame(rows, schema=COMPLETIONS)
+    return pl.DataFrame(rows, schema=COMPLETION_ROWS)
 
 
 def _rule(span: Span) -> str | None:
@@ -171,7 +177,7 @@ def submissions_table(completions: pl.DataFrame, channels: Channels, entry_point
     for completion_id, problem_id, token_ids, n_reasoning in completions.select(columns).iter_rows():
         code = channels.code(token_ids, n_reasoning, entry_points[problem_id])
         rows.append((completion_id, code, None if code is None else content_key(code)))
-    return pl.DataFrame(rows, schema=SUBMISSIONS, orient="row")
+    return pl.DataFrame(rows, schema=SUBMISSION_ROWS, orient="row")
 
 
 def completions_of(table: pl.DataFrame, policy: Policy) -> list[Completion]:
@@ -199,13 +205,13 @@ def verdicts_table(verdicts: Sequence[tuple[str, Verdict]]) -> pl.DataFrame:
     """Rows of (problem key, verdict)."""
     return pl.DataFrame(
         [{"problem_key": key, **asdict(verdict), "evidence": list(verdict.evidence)} for key, verdict in verdicts],
-        schema=VERDICTS,
+        schema=VERDICT_ROWS,
     )
 
 
 def scores_table(scores: Sequence[Score]) -> pl.DataFrame:
     rows = [{"completion_id": s.completion_id, "model_id": s.model_id, "log_probs": list(s.log_probs)} for s in scores]
-    return pl.DataFrame(rows, schema=SCORES)
+    return pl.DataFrame(rows, schema=SCORE_ROWS)
 
 
 def estimates_table(cells: Sequence[CellEstimate]) -> pl.DataFrame:
@@ -215,7 +221,7 @@ def estimates_table(cells: Sequence[CellEstimate]) -> pl.DataFrame:
         low, high = estimate.interval_log10 or (None, None)
         rows.append(
             {
-                **{f.name: getattr(estimate, f.name) for f in fields(Estimate) if f.name in _ESTIMATE},
+                **{f.name: getattr(estimate, f.name) for f in fields(Estimate) if f.name in _ESTIMATE_ROWS},
                 "checkpoint_id": cell.checkpoint_id,
                 "step": cell.step,
                 "exploit_type": cell.exploit_type,
@@ -227,7 +233,7 @@ def estimates_table(cells: Sequence[CellEstimate]) -> pl.DataFrame:
                 "model_receipt": cell.receipt,
             }
         )
-    return pl.DataFrame(rows, schema=_ESTIMATE)
+    return pl.DataFrame(rows, schema=_ESTIMATE_ROWS)
 
 
 def estimates_of(table: pl.DataFrame) -> list[CellEstimate]:

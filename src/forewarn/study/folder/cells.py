@@ -1,0 +1,95 @@
+"""What a run folder holds of each cell: completions, their submissions and their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from forewarn.store import RunFolder
+from forewarn.study.folder.manifest import read_plan
+from forewarn.study.folder.tables import (
+    COMPLETION_ROWS,
+    COMPLETIONS,
+    SUBMISSION_ROWS,
+    SUBMISSIONS,
+    VERDICT_ROWS,
+    VERDICTS,
+)
+from forewarn.study.keys import CellRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What is known of submissions: (problem key, code key) -> label."""
+
+    by_pair: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def learn(self, table: pl.DataFrame) -> None:
+        for problem, code, label in table.select("problem_key", "code_key", "label").iter_rows():
+            if label != "invalid":  # broke that time; asked again
+                self.by_pair[problem, code] = label
+
+
+def read_labels(run: RunFolder) -> Labels:
+    """The labels of every verdict in the folder."""
+    shards, labels = run.shards(VERDICTS), Labels()
+    for key in list(shards.keys()):
+        labels.learn(shards.read(key))
+    return labels
+
+
+def submitted(run: RunFolder, cell: CellRecord) -> pl.DataFrame:
+    """A cell's completions with their submissions, ``code`` and ``code_key``."""
+    table = run.shards(COMPLETIONS).read(cell.key)
+    if cell.submissions is None:
+        return table
+    read = run.shards(SUBMISSIONS).read(cell.submissions)
+    table = table.drop("code", "code_key", strict=False)  # of earlier versions, read by another rule
+    return table.join(read, on="completion_id", how="left", maintain_order="left")
+
+
+def labelled(run: RunFolder, cell: CellRecord, problem_keys: Mapping[str, str], labels: Labels) -> pl.DataFrame:
+    """A cell's completions with their labels: "failed" where no answer opened, "invalid" where judging broke.
+
+    ``problem_keys``: by problem id.
+    """
+    table = submitted(run, cell)
+    found = [
+        "failed" if code is None else labels.by_pair.get((problem_keys[problem_id], code), "invalid")
+        for problem_id, code in table.select("problem_id", "code_key").iter_rows()
+    ]
+    return table.with_columns(pl.Series("label", found, dtype=pl.String))
+
+
+def exploits_of(table: pl.DataFrame) -> tuple[str, ...]:
+    """Ids of a labelled table's exploits."""
+    return tuple(table.filter(pl.col("label") == "exploit")["completion_id"].to_list())
+
+
+def sampled(run: RunFolder, cell: CellRecord) -> bool:
+    """Whether the cell's completions are there, and what was read off them."""
+    read = cell.submissions is None or run.shards(SUBMISSIONS).has(cell.submissions)
+    return read and run.shards(COMPLETIONS).has(cell.key)
+
+
+def read_completions(root: Path) -> pl.DataFrame:
+    """Every completion of the study's cells, with the submission that the run's rule reads off it."""
+    run, (_, cells, _) = RunFolder(root), read_plan(root)
+    empty = pl.DataFrame(schema=COMPLETION_ROWS).join(pl.DataFrame(schema=SUBMISSION_ROWS), on="completion_id")
+    tables = [empty, *(submitted(run, cell) for cell in cells if sampled(run, cell))]
+    return pl.concat(tables, how="diagonal")  # folders of earlier versions lack newer columns
+
+
+def read_verdicts(root: Path) -> pl.DataFrame:
+    """Every verdict in the folder, one a (problem, code)."""
+    shards = RunFolder(root).shards(VERDICTS)
+    tables = [pl.DataFrame(schema=VERDICT_ROWS), *(shards.read(key) for key in list(shards.keys()))]
+    # one that broke may have been judged later: the verdict counts
+    return (
+        pl.concat(tables, how="diagonal")  # folders of earlier versions lack newer columns
+        .sort(pl.col("label") == "invalid", maintain_order=True)
+        .unique(["problem_key", "code_key"], keep="first", maintain_order=True)
+    )

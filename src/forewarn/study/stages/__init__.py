@@ -1,0 +1,1 @@
+"""The stages of a study: completions, submissions, verdicts, scores, estimates; and the loop that runs them."""

@@ -1,0 +1,154 @@
+"""Shares from a pilot: the rule's figures are the enumerated ones, its floors hold, and its predictions come true."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forewarn.errors import InputError
+from forewarn.estimation import mixture_estimate
+from forewarn.estimation.allocation import (
+    SHARE_OWN,
+    UNIFORM,
+    PilotHits,
+    completions_for,
+    guarded_shares,
+    planned_counts,
+    predict,
+    read_pilot,
+)
+from forewarn.worlds.catalogue import build
+from forewarn.worlds.draw import draw
+from forewarn.worlds.world import World
+
+WORLDS = ("accidental", "deliberate", "both_roads", "rare_1e-6", "rare_1e-9")
+
+
+def every_exploit(world: World) -> PilotHits:
+    """A pilot that has seen each exploit as often as it is probable."""
+    kind = world.kinds[0]
+    seen = kind.is_exploit_Y & ~np.isneginf(kind.log_p_Y)
+    return PilotHits(kind.log_ratio_YS[seen], kind.log_p_Y[seen], 1000)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_shares_are_the_square_roots_of_enumerated_second_moments(name: str) -> None:
+    world = build(name)
+    kind, n_span = world.kinds[0], len(world.spans)
+    even = np.full(n_span, 1 / n_span)
+    e = kind.is_exploit_Y
+    w = np.exp(kind.log_weight_Y(even)[e])
+    cost = np.linspace(1, 2, n_span)
+    root = np.sqrt((np.exp(kind.log_q_YS[e]) * w[:, None] ** 2).sum(axis=0) / cost)
+    share = guarded_shares(every_exploit(world), cost_S=cost, share_own=1e-6)
+    assert share == pytest.approx(UNIFORM / n_span + (1 - UNIFORM) * root / root.sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_prediction_is_the_enumerated_variance(name: str) -> None:
+    world = build(name)
+    pilot = every_exploit(world)
+    for share in (world.share_S, guarded_shares(pilot)):
+        shifted = replace(world, share_S=share)
+        found = predict(pilot, share, 1000)
+        assert found.ess == pytest.approx(1000 * shifted.p / shifted.mean_weight, rel=1e-9)
+        assert found.log10_p == pytest.approx(math.log10(world.p), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_guarded_shares_do_not_lose_much_against_equal_ones_and_mostly_win(name: str) -> None:
+    world = build(name)
+    n_span = len(world.spans)
+    even = replace(world, share_S=np.full(n_span, 1 / n_span))
+    guarded = replace(world, share_S=guarded_shares(every_exploit(world)))
+    assert guarded.mean_weight <= even.mean_weight
+
+
+def test_the_predicted_width_is_what_a_sample_then_gets() -> None:
+    world, rng = build("rare_1e-6"), np.random.default_rng(5)
+    pilot_counts = np.full(len(world.spans), 40)
+    ratios = []
+    for _ in range(40):
+        first = draw(world, pilot_counts, rng)
+        pilot = read_pilot(first.log_ratio_NS, first.is_exploit_N, first.span_N)
+        counts = planned_counts(guarded_shares(pilot), 1200)
+        found = predict(pilot, counts / counts.sum(), 1200)
+        second = draw(world, counts, rng)
+        got = mixture_estimate(second.log_ratio_NS, second.is_exploit_N, second.span_N).interval_log10
+        assert got is not None
+        assert found.width is not None
+        ratios.append(found.width / (got[1] - got[0]))
+    assert np.mean((np.array(ratios) > 0.5) & (np.array(ratios) < 2)) >= 0.8
+
+
+def test_a_pilot_that_missed_a_road_does_not_starve_it() -> None:
+    """The free optimum gives the unseen road next to nothing; the guarded rule keeps its uniform part."""
+    world, rng = build("both_roads"), np.random.default_rng(2)
+    for _ in range(20):
+        first = draw(world, np.full(len(world.spans), 20), rng)
+        share = guarded_shares(read_pilot(first.log_ratio_NS, first.is_exploit_N, first.span_N))
+        assert share.min() >= UNIFORM / len(world.spans) * (1 - SHARE_OWN) - 1e-12
+
+
+@given(st.integers(1, 12), st.integers(0, 30), st.integers(0, 2**32 - 1))
+def test_shares_are_shares(n_span: int, n_hit: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ratio = rng.normal(0, 30, (n_hit, n_span))
+    ratio[:, 0] = 0
+    ratio[rng.random(ratio.shape) < 0.2] = -np.inf
+    ratio[:, 0] = 0
+    pilot = PilotHits(ratio, rng.normal(-300, 200, n_hit), 500)
+    share = guarded_shares(pilot, group_S=np.arange(n_span) // 3)
+    assert share.sum() == pytest.approx(1)
+    assert share[0] >= min(SHARE_OWN, 1) - 1e-12
+    assert share.min() > 0
+    count = planned_counts(share, 400)
+    assert count.sum() == 400
+    assert count.min() >= 1
+
+
+def test_neighbours_smooth_each_other() -> None:
+    ratio = np.full((1, 6), -np.inf)
+    ratio[0, [0, 3]] = 0.0, 8.0
+    pilot = PilotHits(ratio, np.array([-8.0]), 100)
+    alone, smooth = guarded_shares(pilot), guarded_shares(pilot, group_S=[0, 1, 1, 1, 1, 1])
+    assert alone[2] == pytest.approx(alone[5])
+    assert smooth[2] > 4 * smooth[5]
+    assert smooth[2] == pytest.approx(smooth[4])
+
+
+def test_completions_for_a_width() -> None:
+    pilot = every_exploit(build("deliberate"))
+    share = guarded_shares(pilot)
+    n = completions_for(pilot, share, 0.3)
+    assert n is not None
+    at, below = predict(pilot, share, n).width, predict(pilot, share, int(0.97 * n)).width
+    assert at is not None
+    assert below is not None
+    assert at <= 0.3 < below
+
+
+def test_without_hits_nothing_is_predicted() -> None:
+    pilot = read_pilot(np.full((30, 3), np.nan), np.zeros(30, bool), np.arange(30) % 3)
+    assert guarded_shares(pilot) == pytest.approx([1 / 3] * 3)
+    assert predict(pilot, [1 / 3] * 3, 100).ess is None
+    assert completions_for(pilot, [1 / 3] * 3, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"uniform": 1.5}, "uniform is 1.5"),
+        ({"share_own": 0.0}, "share_own 0.0"),
+        ({"cost_S": [1.0, 0.0]}, "one positive cost per span"),
+        ({"group_S": [1]}, "one code per span"),
+    ],
+)
+def test_bad_input_is_one_sentence(change: dict[str, float], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        guarded_shares(PilotHits(np.zeros((1, 2)), np.zeros(1), 10), **change)  # type: ignore[arg-type]
