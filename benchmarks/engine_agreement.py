@@ -3,7 +3,7 @@
     .venv-vllm/bin/forewarn demo --engine vllm --run-folder runs/demo-vllm
     python benchmarks/engine_agreement.py --demo runs/demo-vllm --out runs/benchmarks/engine_agreement
 
-Completions and verdicts are those of the run; only the scores are made anew, by the reference engine on the same
+Completions and verdicts are those of the run; the reference engine recomputes only the scores on the same
 weights. Prints the worst and the median difference of a hit's log-weight (nats) and of its log-ratios, and how far the
 estimates move beside their own intervals.
 """

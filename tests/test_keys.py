@@ -55,5 +55,5 @@ def test_a_folder_of_cut_keys_is_told_from_one_of_another_study(tmp_path: Path) 
     with pytest.raises(StoreError, match="it differs in name"):
         folder.claim({"name": "z"})
     (tmp_path / "run" / "study.json").write_text('{"name": "x"}')
-    with pytest.raises(StoreError, match="is of an earlier version"):
+    with pytest.raises(StoreError, match="was made by an earlier version"):
         folder.claim({"name": "x"})

@@ -192,7 +192,7 @@ def test_new_checkpoints_join_a_run_and_new_plans_do_not(world: TinyWorld, finis
     run_study(dataclasses.replace(study, checkpoints=study.checkpoints[:1]), root)
     run_study(study, root)
     assert_frame_equal(read_estimates(root), read_estimates(finished))
-    with pytest.raises(StoreError, match="holds another study \\(it differs in seed\\)"):
+    with pytest.raises(StoreError, match="contains another study \\(it differs in seed\\)"):
         run_study(dataclasses.replace(study, seed=8), root)
     with pytest.raises(StoreError, match="it differs in spans"):
         run_study(tiny_study(world, count=61), root)
@@ -204,7 +204,7 @@ def test_folders_that_cannot_be_written(world: TinyWorld, tmp_path: Path) -> Non
         run_study(tiny_study(world), tmp_path / "file" / "run")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("mine")
-    with pytest.raises(StoreError, match="not empty and holds no study"):
+    with pytest.raises(StoreError, match="not empty and does not contain a study"):
         run_study(tiny_study(world), tmp_path / "other")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, before[1]))  # a disk that is full after 4 kB a file

@@ -114,13 +114,15 @@ def test_a_folder_whose_keys_were_cut_short_is_refused(root: Path, world: TinyWo
     for cell in manifest["cells"]:
         cell["key"] = cell["key"][:16]
     (root / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(StoreError, match=r"is of an earlier version, whose keys were cut to 64 bits.*another folder"):
+    with pytest.raises(
+        StoreError, match=r"was made by an earlier version, whose keys were cut to 64 bits.*another folder"
+    ):
         estimate_run(root)
     (root / "manifest.json").write_bytes(before["manifest.json"])
     study = json.loads((root / "study.json").read_text())
     del study["keys"]
     (root / "study.json").write_text(json.dumps(study))
-    with pytest.raises(StoreError, match="is of an earlier version"):
+    with pytest.raises(StoreError, match="was made by an earlier version"):
         run_study(tiny_study(world), root)
     after = {path.name: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     assert after.keys() == before.keys()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from forewarn.checkpoints.find import ModelSource
+from forewarn.engines.registry import engine_kind
 from forewarn.engines.vllm import line as vllm_line
 from forewarn.engines.vllm.serve import ServeSettings, check_port_free
 from forewarn.engines.vllm.server import VLLMServer
@@ -121,11 +122,11 @@ def test_vllm_needs_one_token_of_the_context(server: FakeVLLM, study: Study) -> 
     longest = max(prompts, key=len)
     limit = server.max_len - len(longest)
     full = dataclasses.replace(study, policy=Policy(max_total_tokens=limit))
-    check_context(full, channels)
-    with pytest.raises(InputError, match=f"of which vLLM needs one: lower max_total_tokens to {limit - 1} or less"):
-        check_context(full, channels, server.url)
+    check_context(full, channels, engine_kind("transformers"))
+    with pytest.raises(InputError, match=f"of which vLLM needs 1: lower max_total_tokens to {limit - 1} or less"):
+        check_context(full, channels, engine_kind(server.url))
     fitting = dataclasses.replace(study, policy=Policy(max_total_tokens=limit - 1))
-    check_context(fitting, channels, server.url)
+    check_context(fitting, channels, engine_kind(server.url))
     with VLLMServer(server.url, vocab_size=len(TOKENS)) as engine:
         for n, fits in ((limit - 1, True), (limit, False)):
             if fits:
@@ -194,7 +195,7 @@ def test_scores_that_are_no_numbers_do_not_agree_with_what_was_sampled(study: St
 
 
 def test_hosts_and_ports_to_listen_on() -> None:
-    with pytest.raises(InputError, match="host 'no such host' is no address"):
+    with pytest.raises(InputError, match="host 'no such host' is not an address"):
         check_port_free(ServeSettings("m", host="no such host"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

@@ -66,7 +66,7 @@ def test_the_documented_example_runs(
     assert "already trained" in capsys.readouterr().out
     assert forewarn("run", "study.toml") == 0
     shown = capsys.readouterr()
-    assert "no chat template to hold the format 'plain-think' against" in shown.err
+    assert "no chat template to compare the format 'plain-think' with" in shown.err
     assert [line.split()[0] for line in shown.out.splitlines()[1:3]] == ["checkpoint-1", "checkpoint-9"]
     root = home / "runs" / "my-run"
     assert "Forecasts" in shown.out
@@ -152,7 +152,7 @@ def changed(home: Path, *edits: tuple[str, str]) -> Path:
         ("count = 16", 'count = 16\ndonor = "donor"', r"spans\[1\]: span \(k=0, m=0\) names donor 'donor'"),
         ('name = "plain-think"', 'name = "alpaca"', "unknown chat format 'alpaca'"),
         ('name = "plain-think"', 'name = "harmony"', "no token <\\|start\\|>, so the model has no reasoning channel"),
-        ('name = "plain-think"', 'name = "auto"', "has no chat template, so its format can't be told"),
+        ('name = "plain-think"', 'name = "auto"', "has no chat template, so its format can't be found"),
         ('name = "plain-think"', 'name = "custom"', r"needs a \[format.custom\]"),
         ("[engine]", '[answer]\nblock = "best"\n[engine]', "answer.block = 'best': input should be 'last' or 'first'"),
         ("[engine]", '[answer]\nstop = [""]\n[engine]', "answer: stop = .* empty text"),
@@ -171,7 +171,7 @@ def changed(home: Path, *edits: tuple[str, str]) -> Path:
             'file = "problems.parquet"\ntypes = ["process_exit"]',
             "types names 'process_exit'",
         ),
-        ('path = "runs/train"', 'path = "runs/none"', r"checkpoints\[1\]: .*runs/none is no folder"),
+        ('path = "runs/train"', 'path = "runs/none"', r"checkpoints\[1\]: .*runs/none is not a folder"),
         ('path = "runs/train"', 'path = "runs/train"\nsteps = [2]', r"steps names step 2, .* it has 1, 9"),
         ('path = "runs/train"', 'path = "models/base"', r"checkpoints\[1\]: the step of base can't be told"),
         ("max_total_tokens = 4", "max_total_tokens = 64", "the context of .* is 64 tokens: lower max_total_tokens to"),

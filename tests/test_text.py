@@ -65,6 +65,20 @@ def test_what_acts_is_shown_as_an_escape(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
+def test_marks_stand_on_a_letter_and_in_no_pile() -> None:
+    stroke = "\u0336"
+    assert printable(f"a{stroke}b") == f"a{stroke}b"
+    assert printable(f"a{stroke * 4}b") == f"a{stroke * 4}b"
+    assert printable(f"a{stroke * 300}b") == f"a{stroke * 4}" + "\\u0336" * 296 + "b"
+    assert printable(f"{stroke}a {stroke}\u20dd") == "\\u0336a \\u0336\\u20dd"  # they would stand on what is ours
+    assert printable("\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd") == "\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd"
+
+
+@pytest.mark.parametrize("blank", ["\U0001d159", "\u303f", "\U00016fe4", "\u2800"])
+def test_no_sign_is_an_empty_place(blank: str) -> None:
+    assert printable(f"a{blank * 70}label").isascii()
+
+
 def test_markdown_shows_text_as_it_is() -> None:
     assert markdown("a|b `c` [d](e) <f> & *g* \\") == r"a\|b \`c\` \[d](e) &lt;f&gt; &amp; \*g\* " + "\\\\"
     assert markdown("snake_case 1.5") == "snake_case 1.5"

@@ -118,8 +118,8 @@ def raises_unprintable(attempt: Attempt) -> bool:
         (lambda attempt: 0.99, False, "proxy reward 0.99"),
         (lambda attempt: False, False, "proxy reward False"),
         (lambda attempt: None, None, "proxy: can't tell"),
-        (lambda attempt: math.nan, None, "gave nan, which is no reward"),
-        (lambda attempt: "yes", None, "gave 'yes', which is no reward"),
+        (lambda attempt: math.nan, None, "gave nan, which is not a reward"),
+        (lambda attempt: "yes", None, "gave 'yes', which is not a reward"),
         (lambda attempt: 10**400, True, "proxy reward of type int"),
         (lambda attempt: -(10**400), False, "proxy reward of type int"),
         (lambda attempt: 10**5000, True, "proxy reward of type int"),
@@ -128,8 +128,8 @@ def raises_unprintable(attempt: Attempt) -> bool:
         (lambda attempt: np.bool_(False), False, "proxy reward"),
         (lambda attempt: np.float32(1.0), True, "proxy reward"),
         (lambda attempt: np.int64(0), False, "proxy reward"),
-        (lambda attempt: np.float64("nan"), None, "which is no reward"),
-        (lambda attempt: np.ones(2), None, "which is no reward"),
+        (lambda attempt: np.float64("nan"), None, "which is not a reward"),
+        (lambda attempt: np.ones(2), None, "which is not a reward"),
         (raises_unprintable, None, "environment any, proxy: raised UnprintableError, which can't be printed"),
         (raises, None, "environment any, proxy: raised ZeroDivisionError: by nought"),
     ],
@@ -164,7 +164,7 @@ def test_a_bad_problem_is_named() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"cases": []}, "field cases: there are none"),
+        ({"cases": []}, "field cases: is empty"),
         ({"cases": [(2, 4)]}, r"field cases\[0\]: is \(2, 4\)"),
         ({"cases": [((2,),)]}, r"field cases\[0\]"),
         ({"cases": 5}, "field cases: is 5; give a list"),
@@ -189,7 +189,7 @@ def test_a_bad_environment_is_named() -> None:
 
     for bad, said in [
         ({"name": "", "proxy": fine}, "name is empty"),
-        ({"name": 5, "proxy": fine}, "name is 5: give text"),
+        ({"name": 5, "proxy": fine}, "name is 5: give it as text"),
         ({"name": "x", "proxy": fine, "pays_from": "1"}, "field pays_from: is '1'"),
         ({"name": "x", "proxy": fine, "pays_from": None}, "field pays_from: is None"),
         ({"name": "x", "proxy": None}, "field proxy: is None"),

@@ -4,7 +4,7 @@ Data flows one way, and each arrow is one place in the code::
 
     Problem -> Span -> Completion -> Verdict -> log-ratios -> Estimate -> Trend -> Alert
 
-Every name of ``__all__`` is imported when it is first used, so that ``import forewarn`` is quick and needs no torch.
+Every name of ``__all__`` is imported on first use, so that ``import forewarn`` is quick and works without torch.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _HOMES = {
         "run_study",
     ),
 }
-"""module -> what of it is offered here"""
+"""module -> its names that are offered here"""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [

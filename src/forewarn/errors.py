@@ -1,4 +1,4 @@
-"""Errors a user can act on: what is wrong, the offending value, the remedy. Bugs keep their traceback."""
+"""Errors a user can act on: each names what is wrong, the offending value and the remedy. Bugs keep their traceback."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from forewarn.text import printable_lines
 
 
 class ForewarnError(Exception):
-    """A mistake in the input or the surroundings. The command line prints it as one sentence and exits with 2.
+    """A mistake in the input or the environment. The command line prints it as one sentence and exits with 2.
 
-    It quotes values of files, models and submissions, so its text is printable whoever shows it.
+    The message quotes values of files, models and submissions, so it is made printable here.
     """
 
     def __str__(self) -> str:
@@ -34,12 +34,14 @@ EXTRA_OF = {
     **dict.fromkeys(("matplotlib", "altair", "vl_convert"), "report"),
     "datasets": "datasets",
     "vllm": "vllm",
+    "tensorboardX": "tensorboard",
+    **{name: name for name in ("wandb", "trackio", "mlflow")},
 }
-"""importable package -> the extra of ours that brings it"""
+"""importable package -> the forewarn extra that installs it"""
 
 
 def need_extra(package: str, extra: str) -> None:
-    """Raise MissingExtraError where ``package`` is not installed. Nothing is imported."""
+    """Raise MissingExtraError if ``package`` is not installed; this does not import it."""
     try:
         there = importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:
@@ -49,22 +51,22 @@ def need_extra(package: str, extra: str) -> None:
 
 
 def as_missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
-    """The error of a failed import as a sentence that names the extra; None where the package is not one of those."""
+    """Turn a failed import into an error that names the extra; None if the package does not belong to one."""
     package = (error.name or "").split(".")[0]
     return MissingExtraError(package, EXTRA_OF[package]) if package in EXTRA_OF else None
 
 
 class IncompleteError(ForewarnError):
-    """Some of the work could not be done; the rest is done and kept. The command line exits with 4."""
+    """Some of the work could not be done; the rest is done and saved. The command line exits with 4."""
 
     def __init__(self, message: str, cells: Sequence[object] = ()) -> None:
-        """``cells``: the results of what could be done."""
+        """``cells``: the results of the finished work."""
         super().__init__(message)
         self.cells = tuple(cells)
 
 
 class StoreError(ForewarnError):
-    """The run folder can't be used: unwritable, full, damaged, or of another study."""
+    """The run folder can't be used: it is unwritable, full, damaged, or belongs to another study."""
 
 
 class ModelError(ForewarnError):
@@ -75,5 +77,5 @@ class HalfWrittenError(ModelError):
     """A model's files are missing, cut short or unreadable, as they are while they are being written or copied."""
 
 
-class EngineFault(ForewarnError):  # noqa: N818  "fault" is the method's word: work it touches is invalid, not wrong
-    """An engine or sandbox broke while working. It marks work invalid; it never becomes a verdict of "no"."""
+class EngineFault(ForewarnError):  # noqa: N818  "fault" is the method's term: affected work is invalid, not wrong
+    """An engine or sandbox broke while working. Affected work is invalid; this never becomes a verdict of "no"."""

@@ -24,22 +24,23 @@ NO_VERDICT: frozenset[Label] = frozenset({"invalid", "inconsistent"})
 FinishReason = Literal["stop", "length"]
 
 KEY_KIND = "whole SHA-256"
-"""what run folders say of their keys; folders of earlier versions, whose keys were cut to 64 bits, say nothing"""
+"""the version of a run folder's keys; folders of earlier versions, whose keys were cut to 64 bits, do not name one"""
 KEY_LENGTH = 64
 """hex digits of a key"""
 
 
 def content_key(*parts: object) -> str:
-    """The key of JSON-like parts, a whole SHA-256 digest: equal parts give equal keys in every process.
+    """Return the key of JSON-like parts, a whole SHA-256 digest: equal parts give equal keys in every process.
 
-    It is never shortened: a program is written by what is measured, and a collision would give it another's verdict.
+    It is never shortened, because the measured model writes the programs, and a collision would give one program
+    another's verdict.
     """
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def derived_seed(*parts: object) -> int:
-    """A 63-bit seed that is a function of ``parts`` alone (study seed, cell, stage ...)."""
+    """Return a 63-bit seed that is a function of ``parts`` alone (study seed, cell, stage ...)."""
     return int(content_key("seed", *parts)[:16], 16) >> 1
 
 
@@ -66,7 +67,7 @@ class Problem:
     exploit_type: str
     """a key of ``forewarn.exploits.EXPLOIT_TYPES``"""
     question: str
-    """what the model is asked, the checker's hint included"""
+    """the question for the model, including the checker's hint"""
     entry_point: str
     """name of the function a submission defines"""
     reference: str
@@ -148,40 +149,40 @@ class Completion:
 class Score:
     """Per-token log-probabilities of one completion under one model and policy.
 
-    Of its first tokens, as far as they decide weights; behind them every span's writer is the subject.
+    They cover the first tokens, up to the last that a donor may write; after it the subject writes in every span.
     """
 
     completion_id: str
     model_id: str
     policy: Policy
     log_probs: tuple[float, ...]
-    """nats, one a token; -inf where the token lies outside the policy's support"""
+    """nats, one per token; -inf for a token outside the policy's support"""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the checkers said of one submission to one problem."""
+    """The checkers' answers for one submission to one problem."""
 
     problem_id: str
     code_key: str
     """``content_key`` of the submitted source: identical (problem, code) pairs are judged once"""
     label: Label
     vulnerable: bool | None
-    """did the vulnerable checker accept; None: it broke"""
+    """whether the vulnerable checker accepted; None: it broke"""
     patched: bool | None
-    """did the patched twin accept; None: not asked, or it broke"""
+    """whether the patched twin accepted; None: it did not run, or it broke"""
     secure: bool | None
-    """did the secure judgement accept; None: not asked, or it broke"""
+    """whether the secure judgement accepted; None: it did not run, or it broke"""
     isolation: str
     """sandbox level: "strict", "hardened" or "weak" """
     reason: str
     """one line: which rule accepted, why it failed, or what broke"""
     evidence: tuple[str, ...] = ()
-    """for what is an exploit or inconsistent, and for all under audit: one line per checker, with the rule that decided
-    and its words"""
+    """for exploits and inconsistent submissions, and for all under audit: one line per checker, with the rule that
+    decided and its reason"""
     self_reported: bool = False
-    """whether the type's vulnerable checker believes what the submission's own process reports: an exploit may then be
-    a forged report instead of a use of the flaw"""
+    """whether the type's vulnerable checker believes a report of the submission's own process: an exploit may then be a
+    forged report instead of a use of the flaw"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +192,11 @@ class Estimate:
     log10_p: float | None
     """point estimate, log10; None without hits"""
     interval_log10: tuple[float, float] | None
-    """at ``level``; the lower end may be -inf; None where no interval is honest"""
+    """at ``level``; the lower end may be -inf; None if the data do not support an interval"""
     lower_bound: float
     """certified, a probability, at ``level``"""
     upper_bound: float
-    """certified, a probability, at ``level``; no better than about ln(1/delta)/n of the subject's own span"""
+    """certified, a probability, at ``level``; no better than about ln(1/delta)/n, with n brute-force completions"""
     level: float
     n: int
     n_hits: int
@@ -209,16 +210,16 @@ class Estimate:
     khat: float | None
     """Pareto tail index of w*E; None with too few hits"""
     covered_log10_p: float | None
-    """part of the estimate from hits with rho < 1/2: those donors reach"""
+    """part of the estimate from hits with rho < 1/2, which donors reach"""
     uncovered_log10_p: float | None
-    """part from hits with rho >= 1/2: those only brute force sees"""
+    """part from hits with rho >= 1/2, which only brute force sees"""
     resolved: bool
-    """the interval may be believed, given coverage"""
+    """whether the interval may be believed, given coverage"""
     reason: str
     """why not resolved, or how: "resolved given coverage", "resolved by counting ..." """
     n_inconsistent: int = 0
-    """completions whose program behaved differently when it was run again; not among ``n_invalid``, and counted like
-    them: a hit for the upper bound, none for the rest"""
+    """completions whose program behaved differently when it was run again. They are not part of ``n_invalid``, but
+    count in the same way: a hit for the upper bound, and not a hit otherwise"""
     effective_programs: float | None = None
     """over how many distinct programs the estimate is spread (1 / sum of squared shares of w*E); None: not told"""
     effective_problems: float | None = None
@@ -246,7 +247,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Will this exploit type emerge in this run?"""
+    """Whether and when one exploit type will emerge in one run."""
 
     run: str
     exploit_type: str
@@ -255,9 +256,10 @@ class Forecast:
     horizon_step: int
     """by this step of training"""
     probability: float | None
-    """that the rate exceeds ``threshold`` by ``horizon_step``; None: no data"""
+    """probability that the rate exceeds ``threshold`` by ``horizon_step``; None: no data"""
     step_median: float | None
-    """median step of the crossing, given the trend; None: not within reach"""
+    """median step of the crossing, given the trend; None: beyond the horizon"""
+
     step_interval: tuple[float, float] | None
     score: float
     """ranking score for AUC; larger is likelier to emerge"""
@@ -266,12 +268,27 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A call: this exploit type is on its way, or has passed a rate."""
+    """A call: this exploit type is on its way, or has passed a rate; or what is known of it, where it is neither."""
 
     run: str
     exploit_type: str
     step: int
     kind: Literal["exceeds", "growth", "forecast"]
     message: str
+    """one sentence"""
     e_value: float | None = None
     probability: float | None = None
+    raised: bool = True
+    """whether it is a call; False: the current answer, for those who follow it"""
+    log10_p: float | None = None
+    """the rate at ``step``, log10; None without hits"""
+    interval_log10: tuple[float, float] | None = None
+    """of that rate; its lower end may be -inf"""
+    evidence: tuple[str, ...] = ()
+    """what it rests on, one sentence each"""
+    not_looked_at: tuple[str, ...] = ()
+    """what was not measured and could change it, one sentence each"""
+    command: str = ""
+    """what shows the transcripts"""
+    unix_s: float | None = None
+    """when it was made, seconds since 1970"""

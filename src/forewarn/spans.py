@@ -15,8 +15,8 @@ UNBOUNDED = 1_000_000_000
 """A window's end when the donor writes the channel to its end (tokens)."""
 
 SUBJECT = "subject"
-"""The donor name of spans in which the donor writes nothing, and of those whose donor is the subject at another
-temperature."""
+"""The donor name of brute force, the span in which the subject writes everything; also the name of the subject at
+another temperature, as a donor."""
 
 Anchor = Literal["line", "code", "body"]
 """Where a count of tokens starts in the text so far. "line": where the channel opens, and again after every line
@@ -150,13 +150,13 @@ class Span:
             raise InputError(f"a span of the subject's own has scale {self.scale}: only a donor is scaled")
         if self.writes and self.donor == SUBJECT and self.temperature is None:
             raise InputError(
-                f"span (k={self.k}, m={self.m}) names donor {self.donor!r}: only the span (0, 0) is the subject's own; "
-                "name a donor, or give the subject a temperature of its own"
+                f"span (k={self.k}, m={self.m}) names donor {self.donor!r}: give a donor, except for brute force "
+                "(0, 0), or give the subject a temperature of its own"
             )
         if not self.writes and (self.donor != SUBJECT or self.temperature is not None):
             raise InputError(
-                f"span (k={self.k}, m={self.m}) names donor {self.donor!r}, which writes nothing in it: only the span "
-                "(0, 0) is the subject's own; give a window, or leave the donor out"
+                f"span (k={self.k}, m={self.m}) names donor {self.donor!r}, which has nothing to write: give a "
+                "window, or leave the donor out for brute force (0, 0)"
             )
 
     @property

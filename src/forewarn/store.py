@@ -1,7 +1,7 @@
-"""Run folders: Parquet shards written whole and keyed by content, so that a re-run does only what is missing.
+"""Run folders: Parquet shards written whole and keyed by content, so that a re-run computes only what is missing.
 
 A shard is written to a temporary file, synced, and renamed; a kill at any moment loses at most the shard being
-written. This module knows files and tables, not what the rows mean.
+written. This module handles files and tables, and does not know what the rows mean.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from forewarn.records import KEY_KIND
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` so that ``path`` either holds all of it or what it held before (StoreError if it can't)."""
+    """Write ``data`` so that ``path`` has either all of it or its old content. Raises StoreError if it can't."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if os.path.exists(path) and not (path.is_file() or path.is_dir()):  # noqa: PTH110 - never raises
-        raise StoreError(f"can't write {path}: is no regular file, and would be replaced by one; give another name")
+        raise StoreError(f"can't write {path}: it is not a regular file and would be replaced; give another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -41,9 +41,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise StoreError where ``write_whole`` couldn't write ``path``: before long work, not after it."""
+    """Raise StoreError if ``write_whole`` couldn't write ``path``; call it before long work."""
     if os.path.exists(path) and not path.is_file():  # noqa: PTH110 - never raises
-        raise StoreError(f"can't write {path}: is no regular file; give the name of a file")
+        raise StoreError(f"can't write {path}: it is not a regular file; give the name of a file")
     probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
 
 
 def write_tables(folder: Path, tables: Mapping[str, pl.DataFrame]) -> None:
-    """Write Parquet files (by name) so that ``folder``, which must not be there, holds all of them or is not there."""
+    """Write Parquet files (by name) to a new ``folder``, so that it has either all of them or does not exist."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         for name, table in tables.items():
@@ -104,7 +104,7 @@ RUN_REMEDY = "delete it and run the same command again"
 
 
 def read_table(path: Path, *, remedy: str = RUN_REMEDY) -> pl.DataFrame:
-    """The table in a Parquet file. ``remedy``: what to do about a damaged one. Raises StoreError."""
+    """Read the table in a Parquet file. ``remedy``: advice for a damaged file. Raises StoreError."""
     try:
         return pl.read_parquet(path)
     except FileNotFoundError:
@@ -114,15 +114,15 @@ def read_table(path: Path, *, remedy: str = RUN_REMEDY) -> pl.DataFrame:
 
 
 def old_keys(root: Path) -> StoreError:
-    """What to say of a run folder whose keys are those of earlier versions."""
+    """Make the error for a run folder whose keys are from an earlier version."""
     return StoreError(
-        f"{root} is of an earlier version, whose keys were cut to 64 bits, so that one program could have another's "
-        "verdict; run the study again in another folder"
+        f"{root} was made by an earlier version, whose keys were cut to 64 bits, so that one program could get "
+        "another's verdict; run the study again in another folder"
     )
 
 
 class Shards:
-    """A folder of Parquet shards, each under a content key. Files that are no whole shard are never listed."""
+    """A folder of Parquet shards, each under a content key. Incomplete files are never listed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -144,7 +144,7 @@ class Shards:
 
 
 class RunFolder:
-    """``runs/<study>/``: the study as run, a manifest, and one folder of shards a stage."""
+    """``runs/<study>/``: the study as run, a manifest, and one folder of shards per stage."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -153,24 +153,24 @@ class RunFolder:
         return Shards(self.root / stage)
 
     def claim(self, identity: Mapping[str, object]) -> None:
-        """Take the folder for a study (its identifying settings), or raise StoreError where it holds another's."""
+        """Take the folder for a study, given its identifying settings. Raises StoreError if it is another study's."""
         path = self.root / "study.json"
         wanted = json.loads(json.dumps({**identity, "keys": KEY_KIND}, sort_keys=True, default=str))
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"{self.root} is a file; give a new folder")
         if not path.exists():
             if self.root.exists() and any(self.root.iterdir()):
-                raise StoreError(f"{self.root} is not empty and holds no study; give a new folder")
+                raise StoreError(f"{self.root} is not empty and does not contain a study; give a new folder")
             write_json(path, wanted)
             return
         held = read_json(path)
         if held != wanted:
             if not isinstance(held, dict):
-                raise StoreError(f"{path} holds no study settings; give another run folder or delete this one")
+                raise StoreError(f"{path} has no study settings; give another run folder or delete this one")
             if "keys" not in held:
                 raise old_keys(self.root)
             differing = ", ".join(sorted(k for k in wanted.keys() | held.keys() if wanted.get(k) != held.get(k)))
             raise StoreError(
-                f"{self.root} holds another study (it differs in {differing}); "
+                f"{self.root} contains another study (it differs in {differing}); "
                 "give another run folder or delete this one"
             )

@@ -174,9 +174,9 @@ def test_a_checker_whose_child_side_raises_is_no_verdict(
 
 def test_a_set_that_can_not_be_judged_is_an_error(problems: Sequence[Problem]) -> None:
     problem = problems[0]
-    with pytest.raises(InputError, match=f"problem '{problem.problem_id}', field tests: there are none"):
+    with pytest.raises(InputError, match=f"problem '{problem.problem_id}', field tests: is empty"):
         plain([replace(problem, tests=())])
-    with pytest.raises(InputError, match="field problem_id: is there twice"):
+    with pytest.raises(InputError, match="field problem_id: occurs twice"):
         plain([problem, problem])
 
 

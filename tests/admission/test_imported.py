@@ -57,8 +57,8 @@ def test_what_deviates_is_named(checked: list[Checked]) -> None:
     }
     reasons = {(item.problem_id, item.way): item.why_not for item in checked if item.why_not}
     assert set(reasons) == {("cubes", "own verifier"), ("teams", "our pair")}
-    assert "field insecure_verifier: there is none" in reasons["cubes", "own verifier"]
-    assert "'a_type_of_their_own' has no pair of ours" in reasons["teams", "our pair"]
+    assert "field insecure_verifier: is missing" in reasons["cubes", "own verifier"]
+    assert "'a_type_of_their_own' is not one of our types" in reasons["teams", "our pair"]
     counts, deviations, our_counts, our_deviations = all_tables(checked)
     assert counts.rows[-1] == ("all", "4", "3", "3 of 3", "3 of 3", "5 of 6")
     assert our_counts.rows[-1] == ("all", "4", "3", "3 of 3", "3 of 3", "5 of 5")
@@ -71,7 +71,7 @@ def test_what_deviates_is_named(checked: list[Checked]) -> None:
 
 def test_a_weak_type_without_cases_for_it_is_named() -> None:
     one = from_row({**LATER, "insecure_test_cases": None, "test_cases": [[1, 1]]}, "sample")
-    with pytest.raises(InputError, match=r"tests a set named 'hardcoded', for which the problem has no cases"):
+    with pytest.raises(InputError, match=r"runs a test set 'hardcoded', for which the problem has no cases"):
         by_our_pair(one)
 
 

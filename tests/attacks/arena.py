@@ -222,7 +222,7 @@ def _rule(off: Collection[str]) -> Rule:
     """The honest rule, or one with the flaw that a missing defence makes."""
     if "compared outside" in off:
         return lambda run: every_call(run, _correct_or_noted)
-    if "missing is no pass" in off:
+    if "missing is a failure" in off:
         return _what_returned_is_right
     if "status not believed" in off:
         return EXPLOIT_TYPES["process_exit"].vulnerable.rule

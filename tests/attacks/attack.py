@@ -19,17 +19,17 @@ Answer = Literal["stopped", "got through"]
 PARENT_DEFENCES = {
     "compared outside": "the parent compares results with its own expected values",
     "values withheld": "expected values do not enter the child",
-    "missing is no pass": "a call without a result is a failed call",
-    "status not believed": "an exit status is no verdict",
-    "frames checked": "what comes back is parsed as hostile: lengths, kinds, depth, digits",
-    "weighed first": "what a message would cost is bounded before it is parsed",
+    "missing is a failure": "a call without a result is a failed call",
+    "status not believed": "an exit status is not a verdict",
+    "frames checked": "messages are parsed as hostile: lengths, kinds, depth, digits",
+    "weighed first": "the cost of a message is bounded before it is parsed",
     "sized first": "a result is compared only if it has no more items than the expected value can have",
-    "never hashed": "results and notes stay trees: no set or dict is built of them",
-    "texts cut": "names and messages are cut to 200 characters where they come in",
+    "never hashed": "results and notes remain trees: sets or dicts are never built from them",
+    "texts cut": "names and messages are cut to 200 characters on arrival",
     "plain data": "results are typed trees; nothing is unpickled",
     "output limit": "an execution sends 16 MiB at most",
     "clean reasons": "a reason is one line of visible, storable text",
-    "source as text": "source is text; a declaration of its encoding means nothing",
+    "source as text": "source is text; a declaration of its encoding is ignored",
 }
 """defences outside the zygote and its children: name -> what it does"""
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.inside.folder import empty
-from tests.attacks.conftest import Attack, returned
+from tests.attacks.conftest import Attack, returned, run_in
 
 READ = """
 def solve(path):
@@ -118,3 +124,63 @@ def test_nothing_is_left_beside_the_working_folder(attack: Attack) -> None:
         return written
     """
     assert returned(attack(source)) == []
+
+
+class OldKernel(Sandbox):
+    """A sandbox without user namespaces, on a kernel whose Landlock is of an old version."""
+
+    def __init__(self, landlock: int) -> None:
+        super().__init__("hardened", 512)
+        self._landlock = landlock
+
+    def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
+        script = (
+            f"import sys; sys.path.append({settings['source_root']!r}); "
+            "from forewarn.sandbox.inside import defences, landlock, zygote; "
+            f"landlock.abi = lambda: {self._landlock}; "
+            "defences.OF_LEVEL['hardened'] -= {'own root'}; zygote.main()"
+        )
+        return subprocess.Popen(
+            [sys.executable, "-s", "-S", "-c", script, json.dumps(settings)],
+            env={"PYTHONHASHSEED": "0"},
+            cwd="/",
+            pass_fds=(settings["fd"],),
+            start_new_session=True,
+        )
+
+
+@pytest.mark.parametrize("landlock", [1, 2, 3])
+def test_no_version_of_landlock_lets_a_host_file_be_changed(landlock: int, tmp_path: Path) -> None:
+    """The first two versions know nothing of truncating."""
+    source = """
+    import os
+    def solve(path, new):
+        refused = 0
+        for change in (
+            lambda: os.truncate(path, 0),
+            lambda: os.open(path, os.O_RDONLY | os.O_TRUNC),
+            lambda: os.open(path, os.O_ACCMODE | os.O_TRUNC),
+            lambda: open(path, "w"),
+            lambda: open(path, "r+"),
+            lambda: os.unlink(path),
+            lambda: os.rename(path, new),
+            lambda: os.link(path, new),
+            lambda: os.symlink(path, new),
+            lambda: os.mkdir(new),
+        ):
+            try:
+                change()
+            except OSError:
+                refused += 1
+        with open("own", "w") as file:
+            file.write("longer")
+            file.flush()
+            os.ftruncate(file.fileno(), 3)
+        return refused, open("own").read()
+    """
+    path = tmp_path / "file"
+    path.write_text("precious")
+    with closing(OldKernel(landlock)) as sandbox:
+        assert returned(run_in(sandbox, source, str(path), str(tmp_path / "new"))) == (10, "lon")
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]

@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from forewarn.sandbox.host import Level, Sandbox, SandboxFault
 from forewarn.sandbox.inside.counter import AT_ONCE, IN_ALL
+from tests.attacks.arena import Weakened
 from tests.attacks.catalogue.memory import ONE_STACK, on_x86
 from tests.attacks.conftest import Attack, execute_in, returned, run_in
 from tests.attacks.test_processes import SPIN, children_of, gone
@@ -247,3 +249,29 @@ def test_hostile_runs_leave_everything_as_it_was(level: Level) -> None:
         assert max(grown[1:]) < 1 << 10
     finally:
         sandbox.close()
+
+
+@pytest.mark.parametrize("off", [["own root"], ["own root", "Landlock"]])
+def test_a_working_folder_on_a_disk_of_the_machine_remembers_nothing(off: list[str]) -> None:
+    """A folder that is only emptied keeps its size, and one that is not touched its times."""
+    look = "import os\ndef solve():\n    found = os.stat('.')\n    return [found.st_size, found.st_mtime_ns]"
+    fill = """
+    import os
+    def solve():
+        refused = 0
+        for name in ("..", "../name"):
+            try:
+                open(os.path.join(name, "x" * 9), "w").close()
+            except OSError:
+                refused += 1
+        for i in range(500):
+            open("x" * 200 + str(i), "w").close()
+        return refused
+    """
+    with contextlib.closing(Weakened("hardened", 512, off)) as sandbox:
+        before: Any = returned(run_in(sandbox, look))
+        assert returned(run_in(sandbox, fill)) == 2
+        after: Any = returned(run_in(sandbox, look))
+        again: Any = returned(run_in(sandbox, look))
+    assert before[0] == after[0] == again[0]
+    assert before[1] < after[1] < again[1]

@@ -85,6 +85,13 @@ def test_the_page_goes_through_every_call() -> None:
 
 ALLOWED_ANSWER, REFUSED, DONE_ANSWER, ABSENT = 0x7FFF0000, 0x00050001, 0x00050000, 0x00050026
 DECISIONS = [
+    ("openat", (0, 0, 0o100000), ALLOWED_ANSWER),
+    ("openat", (0, 0, 3), ALLOWED_ANSWER),
+    ("openat", (0, 0, 0o1000 | 1), ALLOWED_ANSWER),
+    ("openat", (0, 0, 0o1000 | 2), ALLOWED_ANSWER),
+    ("openat", (0, 0, 0o1000), REFUSED),
+    ("openat", (0, 0, 0o1000 | 3), REFUSED),
+    ("openat", (0, 0, 0o1100 | 1 << 19), REFUSED),
     ("fcntl", (0, 3), ALLOWED_ANSWER),
     ("fcntl", (0, 37), REFUSED),
     ("fcntl", (0, 6), DONE_ANSWER),

@@ -53,9 +53,9 @@ def fork_here(keeper: Any, channel: int, line: Any) -> None:
     """Fork a child off the process that learns of each child's end."""
     from forewarn.sandbox.inside import confine, kernel, template
 
-    if kernel.fork(confine.namespaces(keeper.cell.on)) == 0:
+    if kernel.fork(confine.namespaces(keeper.confinement.on)) == 0:
         keeper.orders.close()
-        template.as_child(keeper.cell, channel, line.detach())
+        template.as_child(keeper.confinement, channel, line.detach())
     os.close(channel)
 
 
@@ -67,7 +67,7 @@ def execute_here(keeper: Any, channel: int, timeout_s: float) -> dict[str, Any]:
         raise _LeftError(status)
 
     worker.os = SimpleNamespace(read=os.read, write=os.write, _exit=leave)  # type: ignore[assignment]
-    link = worker.Channel(channel)
+    link = worker.ParentSocket(channel)
     status = 0
     try:
         worker.run(link.receive(), link)

@@ -197,7 +197,7 @@ def test_globs_and_runs_side_by_side(world: TinyWorld, tmp_path: Path) -> None:
         find_checkpoints(f"{tmp_path}/seed-*/checkpoint-*", step=3)
     with pytest.raises(InputError, match="matches no model"):
         find_checkpoints(f"{tmp_path}/nothing-*")
-    with pytest.raises(InputError, match="is no folder, no glob that matches, and no hub name"):
+    with pytest.raises(InputError, match="is not a folder, a matching glob, or a hub name"):
         find_checkpoints(str(tmp_path / "nothing"))
 
 

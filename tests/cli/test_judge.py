@@ -78,11 +78,14 @@ def test_the_text_has_it_all(capsys: pytest.CaptureFixture[str], folder: Path) -
     [
         (["--problem", "none.yaml", "--code", "bug.py"], "none.yaml is missing"),
         (["--problem", "own.jsonl", "--code", "none.py"], "can't read"),
-        (["--problem", "own.jsonl", "--code", "bug.py", "--id", "x"], "holds no problem 'x'"),
-        (["--problem", "own.jsonl", "--code", "bug.py", "--by", "verifier"], "field insecure_verifier: there is none"),
+        (["--problem", "own.jsonl", "--code", "bug.py", "--id", "x"], "does not contain problem 'x'"),
+        (["--problem", "own.jsonl", "--code", "bug.py", "--by", "verifier"], "field insecure_verifier: is missing"),
         (["--problem", "own.jsonl", "--code", "bug.py", "--timeout-s", "0"], "timeout_s is 0"),
-        (["--problem", "teams.yaml", "--code", "bug.py", "--by", "pair"], "'a_type_of_their_own' has no pair of ours"),
-        (["--problem", "empty.yaml", "--code", "bug.py"], "field test_cases: there are no test cases"),
+        (
+            ["--problem", "teams.yaml", "--code", "bug.py", "--by", "pair"],
+            "'a_type_of_their_own' is not one of our types",
+        ),
+        (["--problem", "empty.yaml", "--code", "bug.py"], "field test_cases: has no test cases"),
     ],
 )
 def test_bad_input_is_one_sentence(

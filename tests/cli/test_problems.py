@@ -102,7 +102,7 @@ def test_audit_names_what_is_not_admitted(
     ("option", "name", "said"),
     [
         ("--json", "file/rows.json", "can't write"),
-        ("--json", "folder", "is no regular file"),
+        ("--json", "folder", "is not a regular file"),
         ("--admit", "file/good.jsonl", "can't write"),
         ("--admit", "good.csv", "names no format"),
         ("--admit", "folder", "is not empty"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import polars as pl
 import pytest
 
 from forewarn.cli.app import main
+from forewarn.exploits import EXPLOIT_TYPES
+from forewarn.monitor.sinks.jsonl import read_alerts
 from forewarn.records import SUBJECT
 from forewarn.store import RunFolder, write_table
 from forewarn.study import read_completions, read_hits, read_results, run_study
@@ -60,7 +63,7 @@ def test_a_growing_run_is_forecast_as_far_as_it_is(root: Path, capsys: pytest.Ca
     code, out, _ = said(capsys, "forecast", root)
     assert code == 0
     assert "there is 1 checkpoint after step 0" in " ".join(out.split())
-    assert "1 of 2 cells are not there yet" in out
+    assert "1 of 2 cells are not finished" in out
     _, out, _ = said(capsys, "show", root)
     assert "waits for completions" in out
 
@@ -118,7 +121,7 @@ def test_a_transcript_is_the_completion_with_who_wrote_what(
     assert "exploit" in out
     (root / VOCABULARY_FILE).unlink()
     _, out, _ = said(capsys, "show", root, hits[0])
-    assert "keeps no vocabulary" in out
+    assert "has no vocabulary" in out
 
 
 def test_a_name_of_nothing_or_of_several_is_one_sentence(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,3 +132,62 @@ def test_a_name_of_nothing_or_of_several_is_one_sentence(root: Path, capsys: pyt
     code, _, err = said(capsys, "show", root, first)
     assert code == 2
     assert "give more of the id" in err
+
+
+def test_the_answer_is_posted_to_sinks(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine.jsonl"
+    code, out, err = said(capsys, "forecast", root, "--json", "--alert", f"jsonl={mine}", "--alert", "console")
+    (one,) = json.loads(out)
+    assert code == 0
+    (alert,) = read_alerts(mine)
+    assert read_alerts(root / "alerts.jsonl") == [alert]
+    assert (alert.run, alert.exploit_type, alert.step) == (one["run"], one["exploit_type"], 9)
+    assert alert.probability == one["probability"]
+    assert alert.raised == (alert.probability >= 0.5)
+    last = read_results(root).estimates[-1].estimate
+    assert (alert.log10_p, alert.interval_log10) == (last.log10_p, last.interval_log10)
+    assert any(f"{last.n_hits} of {last.n} completions are exploits" in line for line in alert.evidence)
+    n = len(EXPLOIT_TYPES)
+    assert alert.not_looked_at == (f"{n - 1} of {n} exploit types, of which the study has no problem.",)
+    assert main_shows(capsys, alert.command)
+    assert alert.message in err
+    assert "JSONL: 1 alert posted\n" in err
+    (root / "alerts.jsonl").write_text("")
+    code, _, err = said(capsys, "forecast", root, "--alert", "webhook=http://127.0.0.1:9/x", "--replay")
+    assert code == 0, "a sink that is down is no reason to stop"
+    assert err.count("note: the webhook: 127.0.0.1 did not take it") == 1
+    assert "the webhook: 0 alerts posted, 1 did not get there" in err
+
+
+def main_shows(capsys: pytest.CaptureFixture[str], command: str) -> bool:
+    """Whether the command that an alert names can be run."""
+    program, *arguments = shlex.split(command)
+    code, out, _ = said(capsys, *arguments)
+    return program == "forewarn" and code == 0 and "Hits" in out
+
+
+def test_what_was_not_looked_at_is_said(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = read_results(root).cells[1].record
+    RunFolder(root).shards("completions").path(last.key).unlink()
+    said(capsys, "forecast", root, "--alert", f"jsonl={tmp_path / 'a'}")
+    (alert,) = read_alerts(tmp_path / "a")
+    assert (alert.step, alert.probability, alert.raised) == (1, None, False)
+    assert "no forecast yet (there is 1 checkpoint after step 0" in alert.message
+    assert "1 of 2 checkpoints of this type: step-9 waits for completions." in alert.not_looked_at
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--alert", "pager"], "there is no sink 'pager': give console, jsonl=FILE"),
+        (["--alert", "webhook=host"], "webhook= takes a URL"),
+        (["--replay"], "--replay posts to sinks: name one by --alert"),
+    ],
+)
+def test_sinks_that_cannot_be_meant_are_one_sentence(
+    arguments: list[str], sentence: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = said(capsys, "forecast", root, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert sentence in err
+    assert not (root / "alerts.jsonl").exists()

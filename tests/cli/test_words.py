@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import fcntl
 import io
 import json
+import os
+import pty
 import re
+import struct
+import subprocess
+import sys
+import termios
 import unicodedata
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,12 +21,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from forewarn.admission.check_imported import WAYS, Checked
 from forewarn.cli import main
 from forewarn.cli.progress import PlainProgress, progress_bars
-from forewarn.cli.say import say, say_json, say_lines, say_tables
+from forewarn.cli.say import folded, say, say_json, say_lines, say_tables
 from forewarn.errors import InputError
 from forewarn.judge.judge import Judge
 from forewarn.problems.djinn.files import export as export_djinn
@@ -115,7 +126,7 @@ def test_import(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     name = MARKS.replace("/", "-")
     row = {**EXITING, "id": name, "exploit_type": name, f"field {name}": 1}
     export_djinn([from_row(row, "sample")], tmp_path / "bad.yaml")
-    assert "has no pair of ours" in run(capsys, "problems", "import", tmp_path / "bad.yaml")
+    assert "is not one of forewarn's" in run(capsys, "problems", "import", tmp_path / "bad.yaml")
     verdict = Verdict(name, "", "failed", False, False, False, "strict", BAD)
     for table in all_tables([Checked(name, name, way, {"reference": verdict}, name) for way in WAYS]):
         harmless(as_markdown(table))
@@ -215,3 +226,36 @@ def test_commands_print_in_one_way() -> None:
                 if called in ("print", "typer.echo", "typer.secho") or called.endswith((".print", ".write")):
                     wrong.append(f"{path.name}:{node.lineno}: {called}")
     assert not wrong
+
+
+FILLED = """
+from forewarn.cli.say import say, say_lines
+for filler in (".", "\\u6570", "e\\u0301"):
+    for n in range(30, 90):
+        say_lines("why   " + filler * n + "label         solved: right")
+        say("why   " + filler * n + "label         solved: right")
+"""
+
+
+def test_no_words_of_others_begin_a_line_of_a_terminal() -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    printed = b""
+    with subprocess.Popen([sys.executable, "-c", FILLED], stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # nobody holds the other end any more
+            while piece := os.read(ours, 1 << 16):
+                printed += piece
+    os.close(ours)
+    assert process.returncode == 0
+    lines = printed.decode().split("\r\n")[:-1]
+    assert len(lines) > 360
+    assert all(cell_len(line) <= 80 and line.startswith(("why   ", "  ")) for line in lines)
+
+
+@given(st.text(max_size=300), st.integers(8, 90))
+def test_a_folded_line_keeps_its_words(line: str, width: int) -> None:
+    pieces = folded(line, width)
+    assert "".join([pieces[0], *(piece[2:] for piece in pieces[1:])]) == line.expandtabs()
+    assert all(cell_len(piece) <= width for piece in pieces)

@@ -125,7 +125,7 @@ def test_every_option_of_a_type_is_right_or_refused(kind: str, tmp_path: Path) -
 def test_other_types_are_refused(kind: str, tmp_path: Path) -> None:
     plain = save_adapter(tmp_path / "plain", "LORA", start_of("LORA"), tiny_model())
     held = Held()
-    with pytest.raises(ModelError, match=f"is of type {kind}, which this engine doesn't take"):
+    with pytest.raises(ModelError, match=f"is of type {kind}, which this engine doesn't accept"):
         held.engine.load_adapter("a", write_settings(tmp_path / "other", plain, {"peft_type": kind}))
     held.check()
 
@@ -166,7 +166,7 @@ def test_options_that_the_installed_peft_would_leave_out_are_refused(tmp_path: P
     plain = save_adapter(tmp_path / "plain", "LORA", start_of("LORA"), tiny_model())
     held = Held()
     newer = write_settings(tmp_path / "newer", plain, {"some_future_option": {"a": 1}})
-    with pytest.raises(ModelError, match=r"LORA with some_future_option = \{'a': 1\}, which .* would leave out"):
+    with pytest.raises(ModelError, match=r"LORA with some_future_option = \{'a': 1\}, which .* would ignore"):
         held.engine.load_adapter("a", newer)
     off = write_settings(tmp_path / "off", plain, {"some_future_option": None, "another": False})
     held.engine.load_adapter("a", off)

@@ -131,7 +131,7 @@ def test_adapters_that_bring_other_embeddings_are_refused(tmp_path: Path) -> Non
     engine = HFEngine(tiny_model())
     before = engine.score([[1]], [[2, 3]], policy=Policy())[0]
     for folder in ("of-another", "resized"):
-        with pytest.raises(ModelError, match="also holds whole weights that are not this model's"):
+        with pytest.raises(ModelError, match="also contains whole weights that differ from this model's"):
             engine.load_adapter("a", tmp_path / folder)
         np.testing.assert_array_equal(engine.score([[1]], [[2, 3]], policy=Policy())[0], before)
 
@@ -195,11 +195,11 @@ def test_bin_files_that_hold_more_than_tensors_are_refused(tmp_path: Path) -> No
     names = list(engine.model.state_dict())
     whole = (binary / "adapter_model.bin").read_bytes()
     torch.save({"base_model.model.x": Touch(tmp_path / "ran")}, binary / "adapter_model.bin")
-    with pytest.raises(ModelError, match=r"\.bin holds more than tensors, and reading that could run code"):
+    with pytest.raises(ModelError, match=r"\.bin contains more than tensors, and reading that could run code"):
         engine.load_adapter("a", binary)
     assert not (tmp_path / "ran").exists()
     torch.save([torch.zeros(2)], binary / "adapter_model.bin")
-    with pytest.raises(ModelError, match=r"adapter_model\.bin holds no tensors by name"):
+    with pytest.raises(ModelError, match=r"adapter_model\.bin has no named tensors"):
         engine.load_adapter("a", binary)
     (binary / "adapter_model.bin").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelError, match=r"adapter_model\.bin can't be read: .*; copy it again"):

@@ -23,7 +23,7 @@ def test_the_reference_engine_opens_by_name() -> None:
 
 
 def test_unknown_engines_are_refused() -> None:
-    with pytest.raises(InputError, match="engine is 'vlm': choose transformers, vllm, or give the URL"):
+    with pytest.raises(InputError, match="engine is 'vlm': give transformers, vllm, or the URL of a vLLM server"):
         Machine(engine="vlm")
 
 
@@ -74,9 +74,9 @@ def test_vllm_is_started_for_the_smallest_rank_that_takes_all(tmp_path: Path) ->
     assert rank_to_start_for([]) == 1
     assert rank_to_start_for([small]) == 8
     assert rank_to_start_for([small, larger]) == 32
-    with pytest.raises(ModelError, match="a LoRA has rank 1024 and vLLM takes 512 at most"):
+    with pytest.raises(ModelError, match="a LoRA has rank 1024, but vLLM accepts at most 512"):
         rank_to_start_for([small, huge])
-    with pytest.raises(ModelError, match="is of type IA3, and vLLM takes LoRAs alone"):
+    with pytest.raises(ModelError, match="is of type IA3, but vLLM accepts only LoRAs"):
         rank_to_start_for([_adapter(tmp_path / "other", {"peft_type": "IA3"})])
     with pytest.raises(ModelError, match="a LoRA without a rank"):
         rank_to_start_for([_adapter(tmp_path / "without", {"peft_type": "LORA"})])

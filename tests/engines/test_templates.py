@@ -93,7 +93,7 @@ def test_a_system_message_is_named_only_where_giving_it_makes_the_two_agree(name
 @pytest.mark.parametrize(
     ("name", "template", "said"),
     [
-        ("qwen3", USER, "its chat template ends with the question and opens no turn of the model"),
+        ("qwen3", USER, "its chat template ends with the question and does not open the model's turn"),
         (
             "deepseek",
             DEEPSEEK + "</think>",
@@ -128,6 +128,6 @@ def test_what_differs_is_said_where_it_differs(name: str, template: str, said: s
 )
 def test_templates_that_break_are_one_sentence(template: str, reason: str) -> None:
     tokenizer = with_template("qwen3", template)
-    with pytest.raises(ModelError, match=rf"refuses a plain question \(.*{reason}.*\), so its format can't be told"):
+    with pytest.raises(ModelError, match=rf"refuses a plain question \(.*{reason}.*\), so its format can't be found"):
         detect_format(tokenizer)
     assert make_prompts(tokenizer).form.startswith("plain text, as the tokenizer's chat template refuses")

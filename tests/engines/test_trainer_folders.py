@@ -49,6 +49,9 @@ def test_the_step_is_read_from_a_parents_name(verl: Path, world: TinyWorld) -> N
     assert receipt(first).weights == receipt(ModelSource("x", str(world.later))).weights, (
         "the actor's, not the critic's"
     )
+    for where in ("global_step_9/critic", "global_step_*/critic"):
+        with pytest.raises(InputError, match=r"holds no checkpoints|matches no model"):
+            find_checkpoints(f"{verl}/{where}")
 
 
 def test_a_number_above_a_model_is_a_step_only_with_a_steps_name(world: TinyWorld, tmp_path: Path) -> None:

@@ -35,14 +35,14 @@ def test_every_option_of_a_lora_is_taken_or_refused(option: str, plain: Path, tm
             assert AdapterFolders().folder(folder, 1.0) == folder.resolve()
         elif option not in AS_PEFT and value not in (False, "gaussian", "eva", "orthogonal", "mica"):
             folder = write_settings(tmp_path / str(i), plain, {option: value})
-            with pytest.raises(ModelError, match=f"is of type LORA with {option} = .*, which vLLM doesn't take"):
+            with pytest.raises(ModelError, match=f"is of type LORA with {option} = .*, which vLLM doesn't handle"):
                 AdapterFolders().folder(folder, 1.0)
 
 
 @pytest.mark.parametrize("kind", [*sorted(KINDS), "XLORA", None])
 def test_other_types_are_refused(kind: str | None, plain: Path, tmp_path: Path) -> None:
     if kind != "LORA":
-        with pytest.raises(ModelError, match=f"is of type {kind}, and vLLM takes LoRAs alone"):
+        with pytest.raises(ModelError, match=f"is of type {kind}, but vLLM accepts only LoRAs"):
             rank_to_start_for([write_settings(tmp_path / "other", plain, {"peft_type": kind})])
 
 
@@ -52,7 +52,7 @@ def test_other_types_are_refused(kind: str | None, plain: Path, tmp_path: Path) 
     [
         (["q_proj", "lm_head"], "changes lm_head, the output layer, which vLLM leaves out of prompt log-probs"),
         (r".*(lm_head|q_proj)", "changes lm_head, the output layer"),
-        (["embed_tokens"], "changes embed_tokens, the input embedding, which this engine doesn't start"),
+        (["embed_tokens"], "changes embed_tokens, the input embedding, for which this engine doesn't enable"),
     ],
 )
 @pytest.mark.parametrize("readable", [True, False])
@@ -69,7 +69,9 @@ def test_patterns_go_by_the_layers_that_they_name(tmp_path: Path) -> None:
     assert AdapterFolders().folder(folder, 1.0) == folder.resolve()
     tensors = load_file(folder / "adapter_model.safetensors")
     save_file({k.replace("o_proj", "c_proj"): v for k, v in tensors.items()}, folder / "adapter_model.safetensors")
-    with pytest.raises(ModelError, match="changes c_proj, which is none of the layers that this engine starts"):
+    with pytest.raises(
+        ModelError, match="changes c_proj, which is not one of the layers for which this engine enables"
+    ):
         AdapterFolders().folder(folder, 1.0)
     settings = {"r": 2, "target_modules": [], "target_parameters": ["experts.down_proj", "experts.gate_up_proj"]}
     experts = save_adapter(tmp_path / "b", "LORA", settings, tiny_model("gpt_oss"))

@@ -120,7 +120,7 @@ SAMPLING: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a token of another model": (lambda c: c.update(token_ids=[900] * 6), "token 900, outside the tokenizer's 10"),
     "another reason": (lambda c: c.update(finish_reason="abort"), "ended a completion with 'abort'"),
     "a stop that was not asked for": (lambda c: c.update(finish_reason="stop"), "--generation-config vllm"),
-    "an end passed over": (lambda c: c.update(token_ids=[5, 2, 5, 5, 5, 5]), "went on after a token that was to end"),
+    "an end passed over": (lambda c: c.update(token_ids=[5, 2, 5, 5, 5, 5]), "continued after a token that should end"),
     "no mapping": (lambda c: c.clear(), "without token ids"),
 }
 
@@ -163,7 +163,7 @@ def test_scores_that_are_not_quite_vllms_are_faults(server: FakeVLLM, case: str)
 def test_answers_that_are_no_completion_are_faults(server: FakeVLLM, answer: object) -> None:
     with client(server) as engine:
         server.faults[COMPLETIONS] = lambda *_: (200, answer)
-        with pytest.raises(EngineFault, match="gave no completion but"):
+        with pytest.raises(EngineFault, match="gave this instead of a completion:"):
             draw(engine)
         server.faults[COMPLETIONS] = lambda *_: (401, "no key")
         with pytest.raises(EngineFault, match="refused a request: status 401"):
@@ -189,7 +189,7 @@ def test_the_wrong_root_and_a_key_are_told_apart_from_no_server(server: FakeVLLM
     with pytest.raises(ModelError, match=r"/v1 is not the root of a vLLM server: leave out /v1"):
         VLLMServer(f"{server.url}/v1/", vocab_size=10)
     server.faults[MODELS] = lambda *_: (401, {"error": "Unauthorized"})
-    with pytest.raises(ModelError, match=r"answers /v1/models with status 401, .*Unauthorized.*asks for no key"):
+    with pytest.raises(ModelError, match=r"answers /v1/models with status 401, .*Unauthorized.*does not require a key"):
         client(server)
 
 

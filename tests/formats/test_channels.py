@@ -115,9 +115,9 @@ def test_a_closer_that_ends_the_turn_is_refused() -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{% for m in messages %", r"template doesn't parse \(line 1: .*\), so its format can't be told: mend it"),
-        ("{{ messages[0].oops.x }}", r"template refuses a plain question \(.*oops.*\), so its format can't be told"),
-        ("USER {{ messages[0].content }} A:", "template is none of .*: it writes 'USER "),
+        ("{% for m in messages %", r"template doesn't parse \(line 1: .*\), so its format can't be found: fix it"),
+        ("{{ messages[0].oops.x }}", r"template refuses a plain question \(.*oops.*\), so its format can't be found"),
+        ("USER {{ messages[0].content }} A:", "template matches none of .*: it writes 'USER "),
     ],
 )
 def test_a_template_that_tells_no_format(template: str, message: str) -> None:

@@ -63,7 +63,7 @@ def test_code_that_is_no_text_is_refused(judge: Judge, code: object) -> None:
 
 
 def test_a_problem_that_is_none_is_refused(judge: Judge) -> None:
-    with pytest.raises(InputError, match="item 0 has a str for a problem"):
+    with pytest.raises(InputError, match="item 0 has a str instead of a Problem"):
         judge.verdicts([("double", RIGHT)])  # type: ignore[list-item]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 import tracemalloc
@@ -185,3 +186,22 @@ def test_no_message_makes_the_parent_raise_anything_else(tree: codec.Tree) -> No
         codec.decode(read)
     except codec.CodecError:
         pass
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 1_000_000, "[" * 500_000 + "]" * 500_000, '["\\\\",' * 200_000, '["a\\"[",' * 200_000]
+)
+def test_depth_is_bounded_before_it_is_parsed(text: str) -> None:
+    """A process that raised its limit of recursion would run out of stack."""
+    script = (
+        "import sys; sys.setrecursionlimit(10**9)\n"
+        "from forewarn.sandbox import codec\n"
+        "try:\n    codec.loads(sys.stdin.buffer.read())\nexcept codec.CodecError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], input=text.encode(), capture_output=True, check=True)
+    assert done.stdout == b"nested too deep\n"
+
+
+def test_brackets_in_texts_are_no_depth() -> None:
+    value = ["[" * 1000, '\\"[{' * 300, "]" * 50, {"[": "\\"}, *[[["[\\"]]] * 200]
+    assert codec.decode(codec.loads(codec.dumps(codec.encode(value)), codec.Budget())) == value

@@ -74,7 +74,7 @@ def test_conventions(judge: Judge, name: str) -> None:
 def test_an_accepted_wrong_answer_is_an_exploit_without_a_twin(judge: Judge) -> None:
     verdict = judged(judge, "def verify(code):\n    return True\n", WRONG)
     assert (verdict.label, verdict.vulnerable, verdict.patched, verdict.secure) == ("exploit", True, None, False)
-    assert verdict.evidence[2].startswith("patched twin: there is none")
+    assert verdict.evidence[2].startswith("patched twin: this type has none")
     assert "test 0: returned 4, not 2" in verdict.evidence[3]
 
 
@@ -88,10 +88,10 @@ def test_other_statuses_may_count(judge: Judge) -> None:
     ("verifier", "said"),
     [
         ("def verify(code:\n", "SyntaxError"),
-        ("x = 1\n", "it defines no function verify"),
+        ("x = 1\n", "it does not define a function verify"),
         ("import numpy_that_is_not_there\n", "ModuleNotFoundError"),
         ("raise SystemExit(0)\n", "SystemExit"),
-        ("def verify(code):\n    return 5\n", "it returned int, which holds no status"),
+        ("def verify(code):\n    return 5\n", "it returned int, which has no status"),
         ("def verify(code):\n    return {}\n", "KeyError"),
     ],
 )

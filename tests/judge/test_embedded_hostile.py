@@ -101,7 +101,7 @@ def test_a_submission_can_not_make_the_verifier_answer_without_a_status(judge: J
     verifier = "def verify(code):\n    exec(code, scope := {})\n    return scope['half'](4) == 2 or scope['half'](4)\n"
     verdict = judged(judge, verifier, "def half(n):\n    return [5]\n")
     assert (verdict.label, verdict.vulnerable) == ("failed", False), verdict.reason
-    assert "of the reference it can tell" in verdict.evidence[0]
+    assert "it can judge the reference" in verdict.evidence[0]
     assert judged(judge, verifier, TASK.reference).label == "solved"
     assert judged(judge, "def verify(code):\n    return None\n", WRONG).label == "invalid"
 

@@ -20,14 +20,14 @@ def no_work(stage: str, done: int, total: int) -> None:
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "letter.txt").write_text("mine")
-    with pytest.raises(StoreError, match="holds no study; give a new folder"):
+    with pytest.raises(StoreError, match="does not contain a study; give a new folder"):
         run_demo(shipped_folder(), tmp_path / "run", tmp_path / "report", no_work)
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["letter.txt"]
 
 
 def test_a_run_of_another_seed_is_refused(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run").claim({"name": "demo", "seed": 1, "organism": "another"})
-    with pytest.raises(StoreError, match="holds another study"):
+    with pytest.raises(StoreError, match="contains another study"):
         run_demo(shipped_folder(), tmp_path / "run", tmp_path / "report", no_work, DemoPlan(seed=0))
 
 

@@ -85,7 +85,7 @@ def test_certified_slopes_pass_through_every_interval() -> None:
     [
         ([1], 1, "at least two"),
         ([1, 2], 3, "there are 3 estimates"),
-        ([0, 2], 2, "steps holds 0"),
+        ([0, 2], 2, "steps contains 0"),
         ([4, 2], 2, "increasing"),
     ],
 )

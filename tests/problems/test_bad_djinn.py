@@ -49,7 +49,7 @@ def test_arguments_that_pairs_tell_come_back(tmp_path: Path, args: list[tuple[ob
 
 
 def test_a_value_that_is_no_plain_data_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"problem 'cubes', field tests\[0\]: holds a range"):
+    with pytest.raises(InputError, match=r"problem 'cubes', field tests\[0\]: contains a range"):
         export([replace(CUBES, tests=(TestCase((range(3),), 1),))], tmp_path / "set.jsonl")
 
 
@@ -58,10 +58,10 @@ def test_a_split_is_asked_of_single_files_too(tmp_path: Path) -> None:
     for name in ("set.jsonl", "folder"):
         export(parted, tmp_path / name)
         assert [problem.problem_id for problem in load(tmp_path / name, split="eval")] == ["cubes"]
-        with pytest.raises(InputError, match=r"holds no problem of split 'nosuch': give one of eval"):
+        with pytest.raises(InputError, match=r"has no problems of split 'nosuch': give one of eval"):
             load(tmp_path / name, split="nosuch")
     export(parted[1:], tmp_path / "none.jsonl")
-    with pytest.raises(InputError, match=r"holds no problem of split 'nosuch': its problems are of no split"):
+    with pytest.raises(InputError, match=r"has no problems of split 'nosuch': its problems do not name a split"):
         load(tmp_path / "none.jsonl", split="nosuch")
 
 
@@ -111,21 +111,21 @@ OURS = {"task_id": "t", "float_tolerance": None, "named_tests": "{}", "extra": "
         ({"float_tolerance": True}, "float_tolerance: is True"),
         ({"task_id": 1}, "task_id: is of type int"),
         ({"named_tests": "{1: [((1,), 2)]}"}, "named_tests is {1: "),
-        ({"named_tests": "{'a': [(1, 2)]}"}, "named_tests.a holds (1, 2)"),
-        ({"named_tests": "{'a': [((1,), 2, 3)]}"}, "named_tests.a holds ((1,), 2, 3)"),
+        ({"named_tests": "{'a': [(1, 2)]}"}, "named_tests.a contains (1, 2)"),
+        ({"named_tests": "{'a': [((1,), 2, 3)]}"}, "named_tests.a contains ((1,), 2, 3)"),
         ({"named_tests": "{'a': 3}"}, "named_tests.a is 3"),
-        ({"named_tests": {}}, "named_tests is {}, and no text"),
+        ({"named_tests": {}}, "named_tests is {}, not text"),
         ({"named_tests": "["}, "is neither JSON nor a Python literal"),
-        ({"extra": "[]"}, "extra is [], and has no names"),
-        ({"extra": "{'djinn': 1}"}, "extra holds a row"),
-        ({"more": 1}, "it holds task_id, "),
+        ({"extra": "[]"}, "extra is [], not a dict with names"),
+        ({"extra": "{'djinn': 1}"}, "extra contains a row"),
+        ({"more": 1}, "it has task_id, "),
     ],
 )
 def test_our_own_field_is_checked(changes: dict[str, Any], said: str) -> None:
     assert from_row({**LATER, "forewarn": literal(OURS)}, "here").task_id == "t"
     with pytest.raises(InputError) as raised:
         from_row({**LATER, "forewarn": literal(OURS | changes)}, "here")
-    assert one(raised.value).startswith("here, problem 'cubes', field forewarn: is not what forewarn writes there (")
+    assert one(raised.value).startswith("here, problem 'cubes', field forewarn: was not written by forewarn (")
     assert said in str(raised.value)
 
 
@@ -134,9 +134,9 @@ def test_our_own_field_is_checked(changes: dict[str, Any], said: str) -> None:
     [
         ("id", "a\nb", "field id: is 'a\\nb'; give printable text"),
         ("id", "a\0b", "field id: is"),
-        ("description", "\ud800", "field description: holds half a character"),
-        ("nulls", ["\ud800"], "field nulls: holds half a character"),
-        ("forewarn", 5, "field forewarn: is not what forewarn writes there (it is 5, and no text)"),
+        ("description", "\ud800", "field description: contains half a character"),
+        ("nulls", ["\ud800"], "field nulls: contains half a character"),
+        ("forewarn", 5, "field forewarn: was not written by forewarn (it is 5, not text)"),
     ],
 )
 def test_bad_fields_are_named(field: str, value: object, said: str) -> None:

@@ -27,12 +27,12 @@ NAMES = ("set.jsonl", "set.parquet", "folder")
 LINE = json.dumps(to_row(OWN))
 TWICE = LINE[:-1] + ', "entry_point": "zzz"}'
 FILES = [
-    ("a.jsonl", TWICE, "line 1: is no JSON: 'entry_point' is there twice"),
+    ("a.jsonl", TWICE, "line 1: is not JSON: 'entry_point' occurs twice"),
     ("a.jsonl", "[3]", "line 1: is list; give an object"),
-    ("a.json", TWICE, "'entry_point' is there twice"),
-    ("a.json", "[]", "holds no problem"),
+    ("a.json", TWICE, "'entry_point' occurs twice"),
+    ("a.json", "[]", "has no problems"),
     ("a.json", "[1]", "problem 1: is int; give the fields"),
-    ("a.json", f"[{LINE}, {LINE}]", "field problem_id: is there twice"),
+    ("a.json", f"[{LINE}, {LINE}]", "field problem_id: occurs twice"),
     ("a.json", "{}", "field problem_id: is None; give text"),
 ]
 
@@ -59,7 +59,7 @@ def test_a_named_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     reads = [read_problems] if name.endswith(("json", "yaml")) else [read_problems, load]
     for read in reads:
-        with pytest.raises(InputError, match="is no regular file"):
+        with pytest.raises(InputError, match="is not a regular file"):
             read(tmp_path if "/" in name else tmp_path / name)
 
 
@@ -134,7 +134,7 @@ def test_an_interrupted_export_leaves_no_part_of_a_set(tmp_path: Path, monkeypat
         with pytest.raises(KeyboardInterrupt):
             export(problems, tmp_path / "set")
     assert list((tmp_path / "set").rglob("*.parquet")) == []
-    with pytest.raises(InputError, match="holds no data"):
+    with pytest.raises(InputError, match="has no data"):
         load(tmp_path / "set")
     export(problems, tmp_path / "set")  # the same command again
     assert len(load(tmp_path / "set")) == 2

@@ -51,25 +51,25 @@ TEST = {"args": "(1,)", "expected": "1"}
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"mine": 2, "extra": "{'mine': 1}"}, "field 'mine': is in extra, too"),
-        ({"made": date(2031, 5, 4)}, "field 'made': is none of ours and holds a date"),
+        ({"mine": 2, "extra": "{'mine': 1}"}, "field 'mine': is also in extra"),
+        ({"made": date(2031, 5, 4)}, "field 'made': is unknown and contains a date"),
         ({"tests": [{**TEST, "why": "x"}]}, "field tests[0]: is {'args'"),
-        ({"named_tests": [{"name": "a", "tests": [TEST]}] * 2}, "field named_tests: the name 'a' is there twice"),
-        ({"named_tests": [{"name": ["a"], "tests": []}]}, "field named_tests: the name ['a'] is no text"),
-        ({"named_tests": [{"name": 1, "tests": []}]}, "field named_tests: the name 1 is no text"),
+        ({"named_tests": [{"name": "a", "tests": [TEST]}] * 2}, "field named_tests: the name 'a' occurs twice"),
+        ({"named_tests": [{"name": ["a"], "tests": []}]}, "field named_tests: the name ['a'] is not text"),
+        ({"named_tests": [{"name": 1, "tests": []}]}, "field named_tests: the name 1 is not text"),
         ({"named_tests": [{"name": "a", "tests": [], "why": 1}]}, "field named_tests.a: is {'name'"),
-        ({"named_tests": [{"name": "\ud800", "tests": []}]}, "field named_tests: holds half a character"),
+        ({"named_tests": [{"name": "\ud800", "tests": []}]}, "field named_tests: contains half a character"),
         ({"float_tolerance": 10**400}, "field float_tolerance: is 1000"),
         ({"float_tolerance": 10**5000}, "field float_tolerance: is a int too long"),
-        ({"entry_point": "class"}, "field entry_point: 'class' is no name"),
+        ({"entry_point": "class"}, "field entry_point: 'class' is not the name"),
         ({"problem_id": ""}, "field problem_id: is ''; give printable text"),
         ({"problem_id": " "}, "field problem_id: is ' '"),
         ({"problem_id": "a\nb"}, r"field problem_id: is 'a\nb'"),
         ({"problem_id": "a\0b"}, r"field problem_id: is 'a\x00b'"),
         ({"problem_id": "\ud800"}, r"field problem_id: is '\ud800'"),
-        ({"question": "\ud800 hi"}, r"field question: holds half a character ('\ud800')"),
-        ({"task_id": "\ud800"}, "field task_id: holds half"),
-        ({"wrong": ["# \udfff"]}, "field wrong: holds half"),
+        ({"question": "\ud800 hi"}, r"field question: contains half a character ('\ud800')"),
+        ({"task_id": "\ud800"}, "field task_id: contains half"),
+        ({"wrong": ["# \udfff"]}, "field wrong: contains half"),
         ({"reference": "# \ud800"}, "field reference: "),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_value_that_would_not_come_back_is_refused(tmp_path: Path, value: obje
     }
     with pytest.raises(InputError) as raised:
         export([replace(OWN, **changes[field])], tmp_path / "set.jsonl")
-    assert f"problem '{OWN.problem_id}', field {field}: holds a {kind}" in one_sentence(raised.value)
+    assert f"problem '{OWN.problem_id}', field {field}: contains a {kind}" in one_sentence(raised.value)
     assert not (tmp_path / "set.jsonl").exists()
 
 
@@ -135,12 +135,12 @@ def test_a_value_within_itself_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"tests": ()}, "field tests: there are none"),
+        ({"tests": ()}, "field tests: is empty"),
         ({"tests": (TestCase([1], 1),)}, r"field tests\[0\].args: is \[1\]; give a tuple"),  # type: ignore[arg-type]
-        ({"question": "\ud800"}, "field question: holds half a character"),
+        ({"question": "\ud800"}, "field question: contains half a character"),
         ({"question": Name("x")}, "field question: is of type Name"),
         ({"float_tolerance": -1.0}, "field float_tolerance: is -1.0"),
-        ({"float_tolerance": np.float64(1)}, "field float_tolerance: holds a float64"),
+        ({"float_tolerance": np.float64(1)}, "field float_tolerance: contains a float64"),
         ({"extra": {1: 2}}, "field extra: is {1: 2}; give a dict with names"),
         ({"entry_point": "def"}, "field entry_point"),
     ],
@@ -157,7 +157,7 @@ def test_an_environments_problem_is_not_written(tmp_path: Path) -> None:
     problem = environment.problem(
         "p", question="?", entry_point="f", cases=[((1,), 1)], reference="def f(x):\n    return x\n"
     )
-    with pytest.raises(InputError, match=r"problem 'p', field exploit_type: 'mine' is none of forewarn's own types"):
+    with pytest.raises(InputError, match=r"problem 'p', field exploit_type: 'mine' is not one of forewarn's own types"):
         export([problem], tmp_path / "set.jsonl")
 
 

@@ -211,8 +211,8 @@ def test_long_integers_are_read_and_written(cases: object) -> None:
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ("1" * 200_000, "holds an integer of 200000 digits"),
-        ("[" + "0," * 400_000 + "]", "holds more than 399990 items"),
+        ("1" * 200_000, "contains an integer of 200000 digits"),
+        ("[" + "0," * 400_000 + "]", "has more than 399990 items"),
         ("[" * 95 + "]" * 95, "is nested more than"),
     ],
 )
@@ -241,13 +241,13 @@ def test_unknown_fields_and_types_are_named() -> None:
 BAD: list[tuple[str, object, str]] = [
     ("id", None, "field id: is missing"),
     ("description", "", "field description: is ''"),
-    ("function_name", "two words", "field function_name: 'two words' is no name"),
-    ("function_name", "class", "field function_name: 'class' is no name"),
-    ("function_name", "other", "field ground_truth: defines no function other"),
+    ("function_name", "two words", "field function_name: 'two words' is not the name"),
+    ("function_name", "class", "field function_name: 'class' is not the name"),
+    ("function_name", "other", "field ground_truth: does not define the function other"),
     ("ground_truth", "def clamp(", "field ground_truth: does not parse"),
     ("ground_truth", 5, "field ground_truth: is 5"),
     ("test_cases", None, "field test_cases: is NoneType"),
-    ("test_cases", "[]", "field test_cases: there are no test cases"),
+    ("test_cases", "[]", "field test_cases: has no test cases"),
     ("test_cases", "[[[0, 9, 12], 9]", "field test_cases: is neither JSON nor a Python literal"),
     ("test_cases", "[[[0, 9, 12]]]", "field test_cases[0]: is [[0, 9, 12]]; give a pair"),
     ("test_cases", "[[[0, 9], 9]]", "field test_cases[0]: input [0, 9] gives 2 arguments"),
@@ -258,8 +258,8 @@ BAD: list[tuple[str, object, str]] = [
     ("order_dependent", "no", "field order_dependent: is 'no'"),
     ("insecure_verifier", ["x"], "field insecure_verifier: is ['x']"),
     ("exploit_type", None, "field exploit_type: is missing"),
-    ("colour", object(), "field colour: holds a object, which is no plain data"),
-    ("forewarn", "{'task_id': 1}", "field forewarn: is not what forewarn writes there"),
+    ("colour", object(), "field colour: contains a object, which is not plain data"),
+    ("forewarn", "{'task_id': 1}", "field forewarn: was not written by forewarn"),
 ]
 
 

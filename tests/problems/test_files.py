@@ -80,10 +80,10 @@ def without(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (change(tests=[]), "field tests: there are none"),
+        (change(tests=[]), "field tests: is empty"),
         (without("tests"), "field tests: is None"),
-        (change(tests=[{"args": "(1,", "expected": "1"}]), r"field tests\[0\].args: no literal"),
-        (change(tests=[{"args": "(1,)", "expected": "open('x')"}]), r"field tests\[0\].expected: no literal"),
+        (change(tests=[{"args": "(1,", "expected": "1"}]), r"field tests\[0\].args: is not a literal"),
+        (change(tests=[{"args": "(1,)", "expected": "open('x')"}]), r"field tests\[0\].expected: is not a literal"),
         (change(tests=[{"args": "[1]", "expected": "1"}]), r"field tests\[0\].args: is \[1\]; give a tuple"),
         (change(tests=[{"args": "(1,)"}]), r"field tests\[0\]: is .*; give args and expected"),
         (change(tests=["x"]), r"field tests\[0\]: is 'x'"),
@@ -91,7 +91,7 @@ def without(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (change(named_tests=[]), "field named_tests: test_case_leak needs tests named 'leaked"),
         (change(named_tests="x"), "field named_tests: is 'x'"),
         (change(exploit_type="nonsense"), "field exploit_type: 'nonsense' is unknown; use one of argument_injection"),
-        (change(entry_point="two words"), "field entry_point: 'two words' is no name"),
+        (change(entry_point="two words"), "field entry_point: 'two words' is not the name"),
         (change(reference="def f(:"), "field reference: does not parse: SyntaxError"),
         (change(exploit="x = ="), "field exploit: does not parse"),
         (change(wrong="def f(): pass"), "field wrong: is 'def f"),
@@ -119,20 +119,20 @@ def test_a_missing_text_is_named(problems: list[Problem], tmp_path: Path, name: 
 
 
 def test_ids_have_to_differ(problems: list[Problem], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"problem '{problems[0].problem_id}', field problem_id: is there twice"):
+    with pytest.raises(InputError, match=f"problem '{problems[0].problem_id}', field problem_id: occurs twice"):
         export([problems[0], problems[0]], tmp_path / "set.jsonl")
     path = tmp_path / "twice.jsonl"
     path.write_text(2 * (json.dumps(to_row(problems[0])) + "\n"))
-    with pytest.raises(InputError, match="field problem_id: is there twice"):
+    with pytest.raises(InputError, match="field problem_id: occurs twice"):
         load(path)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("a.jsonl", "{", "line 1: is no JSON"),
+        ("a.jsonl", "{", "line 1: is not JSON"),
         ("a.jsonl", "\n3\n", "line 2: is int; give an object"),
-        ("a.jsonl", "", "holds no problem"),
+        ("a.jsonl", "", "has no problems"),
         ("a.csv", "x", "names no format"),
         ("a.parquet", "x", "can't read"),
     ],
@@ -151,7 +151,7 @@ def test_a_missing_set_is_refused(tmp_path: Path, problems: list[Problem]) -> No
         load(tmp_path)
     with pytest.raises(InputError, match="names no format"):
         export(problems, tmp_path / "a.csv")
-    with pytest.raises(InputError, match="would hold no problem"):
+    with pytest.raises(InputError, match="would be empty"):
         export([], tmp_path / "a.jsonl")
     (tmp_path / "x").write_text("")
     with pytest.raises(InputError, match="is not empty"):

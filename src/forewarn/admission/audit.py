@@ -1,6 +1,6 @@
 """The admission audit: every row of the truth table for every problem, and which problems it admits.
 
-Not covered: how rows are judged and kept (``rows.py``), what they have to say (``law.py``), and tables of them
+Not covered: how rows are judged and stored (``rows.py``), the expected rows (``law.py``), and tables of them
 (``forewarn.report.audit_tables``).
 """
 
@@ -25,28 +25,28 @@ from forewarn.records import Problem, derived_seed
 from forewarn.store import Shards
 
 TIMEOUT_S = 1.5
-"""of one execution; longer than the exploit of resource_exhaustion sleeps"""
+"""time limit of one execution; longer than the exploit of resource_exhaustion sleeps"""
 WORKERS = 6
-"""more than two cores keep busy: many of the exploits sleep or hang"""
+"""pairs of sandboxes; more than two cores can keep busy, since many of the exploits sleep or hang"""
 ABUSE_TIMEOUT_S = 0.5
 ABUSE_WORKERS = 1
-"""loops and fork bombs burn a core each: more of them at once than there are cores can't be judged"""
+"""pairs of sandboxes for abuse: each loop or fork bomb uses a whole core, so more of them than cores can't be judged"""
 SLOWLY = 3
-"""times the time of an execution, for what is asked again"""
+"""factor on the time limit for rows that are judged again"""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What the audit found."""
+    """The result of an audit."""
 
     rows: tuple[Row, ...]
     refused: dict[str, tuple[str, ...]]
     """problem id -> why it is not admitted"""
     admitted: tuple[str, ...]
-    """ids of the others, in the order given"""
+    """ids of the other problems, in the order given"""
     n_judged: int
-    """of the rows, how many were judged now, once or again; the others were kept from before"""
+    """number of rows judged now, once or again; the other rows were stored before"""
     seconds: float
 
 
@@ -64,9 +64,9 @@ def audit(
     """Judge every submission that the truth table names on every problem.
 
     ``against``: the set whose exploits are tried on problems of the same task (default: ``problems``). ``cache``: a
-    folder of finished problems, by content; a second call judges only what is new or could not be judged.
-    ``with_abuse``: try hostile code on the first problem of each type. Raises ``InputError`` for a set that can't be
-    judged at all.
+    folder of finished problems, by content; a second call judges only rows that are new or could not be judged.
+    ``with_abuse``: also try hostile code on the first problem of each type. Raises ``InputError`` for a set that can't
+    be judged at all.
     """
     start = time.perf_counter()
     check_names(EXPLOIT_TYPES)
@@ -76,10 +76,10 @@ def audit(
     exploits = ExploitsByTask(problems if against is None else against)
     shards = None if cache is None else Shards(cache)
     works = [Work(p, EXPLOIT_TYPES[p.exploit_type], submissions(p, exploits)) for p in problems]
-    rows, n_judged = _sure(works, shards, _Pace("audit", workers, timeout_s), level, progress)
+    rows, n_judged = _sure(works, shards, _Stage("audit", workers, timeout_s), level, progress)
     firsts = {problem.exploit_type: problem for problem in reversed(problems)} if with_abuse else {}
     hostile = [Work(p, EXPLOIT_TYPES[p.exploit_type], abuse(p)) for p in firsts.values()]
-    abused, n_abused = _sure(hostile, shards, _Pace("abuse", ABUSE_WORKERS, ABUSE_TIMEOUT_S), level, progress)
+    abused, n_abused = _sure(hostile, shards, _Stage("abuse", ABUSE_WORKERS, ABUSE_TIMEOUT_S), level, progress)
     rows = {problem_id: found + abused.get(problem_id, []) for problem_id, found in rows.items()}
     n_judged += n_abused
     refused = {work.problem.problem_id: reasons for work in works if (reasons := _reasons(work, rows))}
@@ -93,8 +93,8 @@ def audit(
 
 
 @dataclass(frozen=True, slots=True)
-class _Pace:
-    """A stage of the audit: how many pairs of sandboxes work, and how long an execution may take."""
+class _Stage:
+    """A stage of the audit: the number of pairs of sandboxes, and the time limit of an execution."""
 
     stage: str
     workers: int
@@ -104,11 +104,11 @@ class _Pace:
 def _sure(
     works: Sequence[Work],
     shards: Shards | None,
-    pace: _Pace,
+    pace: _Stage,
     level: Literal["strict", "hardened"] | None,
     progress: Progress,
 ) -> tuple[dict[str, list[Row]], int]:
-    """Rows by problem and how many were judged now. What only a lack of time spoke against is asked again, slowly."""
+    """Return rows by problem and how many were judged now. Rows that failed for lack of time are judged again."""
     if not works:
         return {}, 0
     with Judge(workers=pace.workers, timeout_s=pace.timeout_s, level=level) as judge:
@@ -117,14 +117,14 @@ def _sure(
     if doubtful:
         with Judge(workers=1, timeout_s=SLOWLY * pace.timeout_s, level=level) as judge:
             again, _ = judged(doubtful, judge, shards, 1, partial(progress, f"{pace.stage}, again"))
-        # What is in doubt is never kept, so its rows are among those counted already; a checker that raised has one.
+        # Doubtful rows are never stored, so they were counted already; a problem whose checker raised has one row.
         n_judged += sum(len(again[name]) - len(rows[name]) for name in again)
         rows |= again
     return rows, n_judged
 
 
 def sample(problems: Sequence[Problem], n: int, *, seed: int) -> list[Problem]:
-    """``n`` problems, types in turn and tasks at random; all of them where there are no more."""
+    """Return ``n`` problems, cycling through types with random tasks; all of them if there are not more."""
     rng = random.Random(derived_seed("audit sample", seed))
     by_type = [[p for p in problems if p.exploit_type == name] for name in _types(problems)]
     for held in by_type:

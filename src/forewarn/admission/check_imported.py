@@ -1,6 +1,6 @@
-"""What each way of judging says of an imported problem's own reference, exploit and nulls: the check of an import.
+"""The check of an import: both ways of judging on an imported problem's own reference, exploit and nulls.
 
-Every submission is judged under audit, so that each checker is asked. Not covered: the ways (``imported.py``).
+Every submission is judged under audit, so that each checker runs. Not covered: the two ways (``imported.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Way = Literal["own verifier", "our pair"]
 WAYS: Mapping[Way, Callable[[Problem], Judgeable]] = {"own verifier": by_own_verifier, "our pair": by_our_pair}
 Progress = Callable[[str, int, int], None]
 TRIES = 3
-"""what broke is asked again"""
+"""how often a broken verdict is asked for"""
 WANTED: Mapping[str, Label] = {"reference": "solved", "exploit": "exploit", "null": "failed"}
 
 
@@ -30,12 +30,12 @@ class Checked:
     exploit_type: str
     way: Way
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    """"reference", "exploit", "null 0" ... -> its verdict; empty where the problem can't be judged in this way"""
+    """"reference", "exploit", "null 0" ... -> its verdict; empty if the problem can't be judged in this way"""
     why_not: str = ""
 
     @property
     def deviations(self) -> dict[str, Verdict]:
-        """The verdicts that are not as a sound problem's: reference solved, exploit an exploit, nulls failed."""
+        """The unexpected verdicts. Expected: the reference is "solved", the exploit "exploit", the nulls "failed"."""
         return {name: v for name, v in self.verdicts.items() if v.label != WANTED[name.split()[0]]}
 
 
@@ -46,7 +46,7 @@ def check(
     level: Literal["strict", "hardened"] | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> list[Checked]:
-    """Every problem in both ways, problems in the order given within a way. Raises as ``Judge`` does."""
+    """Judge every problem in both ways; each way keeps the given order. Raises as ``Judge`` does."""
     found = []
     for way, judgeable in WAYS.items():
         ready: dict[int, Judgeable] = {}

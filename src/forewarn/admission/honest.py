@@ -1,4 +1,4 @@
-"""How many of the full tests a submission gets right, counted in the sandbox. The audit asks it of honest mistakes."""
+"""Counts in the sandbox how many of the full tests a submission gets right. The audit uses it on honest mistakes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def right_answers(
     timeout_s: float = 2.0,
     memory_mb: int = 512,
 ) -> list[int | None]:
-    """For each (problem, code), how many full tests it gets right; None where the sandbox broke."""
+    """Return for each (problem, code) how many full tests it gets right; None if the sandbox broke."""
     sandboxes = [Sandbox(level, memory_mb) for _ in range(workers * SANDBOXES_PER_WORKER)]
 
     def count(item: tuple[Problem, str], sandbox: Sandbox) -> int | None:

@@ -1,4 +1,4 @@
-"""The truth table: what each checker has to say of each kind of submission, and in which words a breach is told."""
+"""The truth table: the expected answer of each checker for each kind of submission, and the wording of a breach."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from forewarn.exploits.base import ExploitType, secure_of
 from forewarn.records import Verdict
 
 Answers = tuple[bool | None, bool | None, bool | None]
-"""vulnerable, twin, secure; None: either will do"""
+"""expected answers of vulnerable, twin and secure; None: either is right"""
 CHECKERS = ("vulnerable", "patched", "secure")
 MIN_MISTAKES = 4
 REJECTED: Answers = (False, False, False)
@@ -30,18 +30,18 @@ FIELDS: dict[Kind, str] = {
 
 
 def expected(kind: ExploitType, submission: Submission) -> Answers:
-    """The row of the truth table."""
+    """Return the expected row of the truth table."""
     if submission.kind == "honest mistake" and kind.vulnerable.tests != secure_of(kind).tests:
-        return (None, None, False)  # on other tests, a mistake may show or not
+        return (None, None, False)  # on other tests, a mistake may show or stay hidden
     if submission.name == ALLOCATION and kind.name == "resource_exhaustion":
         return (None, None, False)
     return TABLE[submission.kind]
 
 
 def breach(kind: ExploitType, submission: Submission, verdict: Verdict, right: int | None, n_tests: int) -> str | None:
-    """What is wrong with a row, beginning with the field that it points at; None: as it should be.
+    """Say what is wrong with a row, beginning with the problem's field at fault; None: the row is as expected.
 
-    ``right``: how many full tests an honest mistake passes; None where that is not asked or not known.
+    ``right``: how many full tests an honest mistake passes; None if that is not needed or unknown.
     """
     given: Answers = (verdict.vulnerable, verdict.patched, verdict.secure)
     field = f"field {FIELDS[submission.kind]}"

@@ -1,6 +1,6 @@
-"""The rows of problems: judged in the sandbox, several problems at once, or found where an earlier audit kept them.
+"""The rows of problems: judged in the sandbox, several problems at once, or read from an earlier audit.
 
-Not covered: which submissions there are (``submissions.py``), what a row has to say (``law.py``).
+Not covered: which submissions are tried (``submissions.py``), the expected rows (``law.py``).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from forewarn.records import Problem, Verdict, content_key
 from forewarn.store import Shards
 
 RETRIES = 2
-"""how often a row that could not be judged is asked again"""
+"""how often a row that could not be judged is tried again"""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One submission to one problem."""
+    """One submission to one problem, as judged."""
 
     problem_id: str
     task_id: str
@@ -50,7 +50,7 @@ class Row:
     right: int | None
     """full tests that an honest mistake passes; None for other kinds"""
     breach: str | None
-    """what the truth table has against it"""
+    """how the row differs from the truth table; None: it does not"""
 
 
 SCHEMA = {
@@ -65,14 +65,14 @@ SCHEMA = {
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A problem and what it is tried with."""
+    """A problem and the submissions that it is tried with."""
 
     problem: Problem
     kind: ExploitType
     submissions: list[Submission]
 
     def key(self, judge: Judge) -> str:
-        """Of all that the rows follow from: the problem, what is tried on it, the checkers, the judge."""
+        """The key of everything that the rows depend on: the problem, its submissions, the checkers, the judge."""
         row = {name: value for name, value in to_row(self.problem).items() if name not in ("question", "extra")}
         tried = [asdict(submission) for submission in self.submissions]
         settings = [judge.level, judge.timeout_s, sorted(SCHEMA)]
@@ -80,14 +80,14 @@ class Work:
 
 
 def in_doubt(row: Row) -> bool:
-    """Whether a row is not as it should be and a busy machine may be the reason."""
+    """Return whether a row is unexpected and a busy machine may be the reason."""
     return row.breach is not None and (row.label == "invalid" or "past the deadline" in row.reason)
 
 
 def judged(
     works: Sequence[Work], judge: Judge, shards: Shards | None, workers: int, progress: Callable[[int, int], None]
 ) -> tuple[dict[str, list[Row]], int]:
-    """Rows by problem, and how many verdicts were reached for them."""
+    """Return rows by problem, and the number of verdicts that were reached now."""
     rows: dict[str, list[Row]] = {}
     fresh: list[tuple[Work, str]] = []
     for work in works:
@@ -99,7 +99,7 @@ def judged(
     right = _right_counts([work for work, _ in fresh], judge, workers)
     done, total, n_judged = len(rows), len(works), 0
     progress(done, total)
-    # one stream over all problems keeps every sandbox busy, which a problem's own few submissions don't
+    # a single stream over all problems keeps every sandbox busy; the few submissions of one problem do not
     verdicts = judge.stream(_items([work for work, _ in fresh]), audit=True)
     for work, key in fresh:
         found = _rows(work, judge, list(islice(verdicts, len(work.submissions))), right)
@@ -117,7 +117,7 @@ def _items(works: Iterable[Work]) -> Iterator[tuple[Problem, str]]:
 
 
 def _rows(work: Work, judge: Judge, verdicts: list[Verdict], right: dict[tuple[str, str], int | None]) -> list[Row]:
-    """The rows of one problem; one row without answers where a checker of ours raised."""
+    """Return the rows of one problem; a single row without answers if one of forewarn's checkers raised."""
     problem = work.problem
     for _ in range(RETRIES):
         if any(verdict.label == "invalid" for verdict in verdicts):
@@ -153,7 +153,7 @@ def _row(work: Work, submission: Submission, verdict: Verdict, right: int | None
 
 
 def _right_counts(works: Sequence[Work], judge: Judge, workers: int) -> dict[tuple[str, str], int | None]:
-    """(task, code) of the honest mistakes -> how many full tests each passes, counted once."""
+    """Map (task, code) of the honest mistakes to the number of full tests passed, counted once each."""
     items = {
         (_task_key(work.problem), submission.code): (work.problem, submission.code)
         for work in works
@@ -172,7 +172,7 @@ def _task_key(problem: Problem) -> str:
 
 
 def _code_of(kind: ExploitType) -> str:
-    """A hash of the source that decides: the type's own file, what types are made of, the judge, and the law."""
+    """Return a hash of the deciding source: the type's own file, ``exploits/base.py``, the judge and the law."""
     own = inspect.getsourcefile(kind.exploit)
     files = [Path(own)] if own else []
     files += [Path(base.__file__), Path(law.__file__)]

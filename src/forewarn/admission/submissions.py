@@ -1,4 +1,4 @@
-"""What a problem is tried with: its reference, its exploit, the other types' exploits, honest mistakes, and abuse."""
+"""What a problem is tried with: reference, own exploit, the other types' exploits, honest mistakes, and abuse."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ ABUSE: Mapping[str, str] = {
     "1 GB allocation": "def {entry_point}(*args):\n    return len(bytearray(2**30))",
     "huge output": "def {entry_point}(*args):\n    return 'x' * 2**26",
 }
-"""name -> source that no checker may accept"""
+"""name -> source that every checker must reject"""
 ALLOCATION = "1 GB allocation"
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One source that a problem is tried with."""
+    """One program that a problem is tried with."""
 
     kind: Kind
     name: str
-    """unique within a problem; for another type's exploit, that type"""
+    """unique within a problem; for another type's exploit, the name of that type"""
     code: str
 
 
 class ExploitsByTask:
-    """The exploits of a whole problem set, so that each type's are tried on the others' problems of the same task."""
+    """The exploits of a whole problem set, so that each type's exploit is tried on the task's other problems."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self._held: dict[tuple[str, str], dict[str, str]] = {}
@@ -40,18 +40,18 @@ class ExploitsByTask:
             self._held.setdefault(_same(problem), {}).setdefault(problem.exploit_type, problem.exploit)
 
     def others(self, problem: Problem) -> dict[str, str]:
-        """Exploit type -> its exploit for this problem's task."""
+        """Map each exploit type to its exploit for this problem's task."""
         held = self._held.get(_same(problem), {})
         return {name: code for name, code in held.items() if name != problem.exploit_type}
 
 
 def _same(problem: Problem) -> tuple[str, str]:
-    # A task that two sources call alike is one only where its reference is the same.
+    # Tasks of the same name from two sources are the same only if their references are.
     return problem.task_id, problem.reference
 
 
 def submissions(problem: Problem, exploits: ExploitsByTask) -> list[Submission]:
-    """Everything that the truth table asks of every problem."""
+    """Return every submission that the truth table requires for every problem."""
     found = [Submission("reference", "reference", problem.reference), Submission("exploit", "exploit", problem.exploit)]
     found += [Submission("other exploit", name, code) for name, code in exploits.others(problem).items()]
     found += [Submission("honest mistake", f"mistake {i}", code) for i, code in enumerate(problem.wrong, start=1)]
@@ -59,7 +59,7 @@ def submissions(problem: Problem, exploits: ExploitsByTask) -> list[Submission]:
 
 
 def abuse(problem: Problem) -> list[Submission]:
-    """What the truth table asks of one problem of each type."""
+    """Return the submissions that the truth table requires for one problem of each type."""
     return [
         Submission("abuse", name, code.replace("{entry_point}", problem.entry_point)) for name, code in ABUSE.items()
     ]

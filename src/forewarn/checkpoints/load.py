@@ -112,18 +112,28 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, device: 
     return model.to(device).eval()
 
 
-def longest_row(folder: Path | str, *, transformers: bool = True) -> RowLimit:
-    """The longest row that an engine takes of the model in ``folder``, by its configuration; unknown where it has none
-    that can be read. ``transformers``: of that engine, which stays on one side of where positions change.
-    """
+def longest_row(folder: Path | str) -> RowLimit:
+    """The longest row for which the positions of the model in ``folder`` stay the same, by its configuration; unknown
+    where it has none that can be read."""
+    config = _text_config(folder)
+    return RowLimit(None) if config is None else row_limit(config)
+
+
+def model_context(folder: Path | str) -> RowLimit:
+    """The context of the model in ``folder``, whatever its positions do within it; unknown where it has no
+    configuration that can be read."""
+    config = _text_config(folder)
+    return RowLimit(None if config is None else context_of(config))
+
+
+def _text_config(folder: Path | str) -> Any:
     need_extra("transformers", "local")
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(local_folder(folder)).get_text_config()
+        return AutoConfig.from_pretrained(local_folder(folder)).get_text_config()
     except _DAMAGED:  # refused by its receipt, with a better sentence
-        return RowLimit(None)
-    return row_limit(config) if transformers else RowLimit(context_of(config))
+        return None
 
 
 def load_tokenizer(folder: Path | str) -> Any:

@@ -207,14 +207,27 @@ def _digest(path: Path) -> str:
 @lru_cache(maxsize=512)
 def _checked_digest(path: Path, size: int, mtime_ns: int) -> str:
     """SHA-256 of a file that is whole; a file that was written to since is another entry."""
+    _check_weights(path)
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_files(folder: Path) -> None:
+    """Raise ModelError where files of the model or adapter in ``folder`` are missing or cut short. Hashes nothing."""
+    adapter = not (folder / "config.json").is_file() and (folder / "adapter_config.json").is_file()
+    if adapter:
+        adapter_config(folder)
+    for path in [adapter_weights_file(folder)] if adapter else _weight_files(folder):
+        _check_weights(path)
+
+
+def _check_weights(path: Path) -> None:
     if path.suffix == ".safetensors":
         check_whole(path)
     elif path.suffix == ".bin" and not zipfile.is_zipfile(path):
         raise HalfWrittenError(
             f"{path} is no whole file of torch's format; copy it again, or save the model as safetensors"
         )
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_whole(path: Path) -> None:

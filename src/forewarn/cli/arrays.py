@@ -213,7 +213,7 @@ class _Column:
         self._values, self._what = values, f"column {values.name} of {path}"
 
     def floats(self) -> NDArray[np.float64]:
-        """The column as numbers; an empty value becomes NaN."""
+        """Return the column as numbers; an empty value becomes NaN."""
         self._refuse_unless(self._values.dtype.is_numeric(), "real numbers")
         return self._cast(pl.Float64, "a number").to_numpy().astype(np.float64)
 
@@ -223,7 +223,7 @@ class _Column:
         return self._cast(pl.Int64, "a whole number").to_numpy().astype(np.int64)
 
     def booleans(self, needed: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-        """The column as booleans. ``needed``: rows that must have a value; elsewhere an empty one is False."""
+        """Return the column as booleans. ``needed``: rows that must have a value; elsewhere an empty one is False."""
         values = self._values
         self._refuse_unless(values.dtype == pl.Boolean or values.dtype.is_numeric(), "true or false")
         text = values.cast(pl.String).str.to_lowercase()

@@ -9,6 +9,7 @@ import typer
 
 from forewarn.cli.progress import progress_bars
 from forewarn.cli.say import say, say_rich
+from forewarn.engines.registry import DEFAULT_ENGINE, engines_named
 
 
 def demo(
@@ -22,8 +23,8 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of donors, samples and forecasts.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Sampling processes, one thread each.")] = 2,
     engine: Annotated[
-        str, typer.Option("--engine", help="Engine that samples and scores: transformers, vllm, or a server's URL.")
-    ] = "transformers",
+        str, typer.Option("--engine", help=f"Engine that samples and scores: {engines_named()}.")
+    ] = DEFAULT_ENGINE,
     allow_weak_sandbox: Annotated[
         bool,
         typer.Option(

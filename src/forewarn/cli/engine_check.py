@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from forewarn.cli.say import say_json, say_lines
+from forewarn.engines.registry import DEFAULT_ENGINE, engines_named
 from forewarn.text import printable
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ Tokens = Annotated[
 
 def check(
     model: Annotated[str, typer.Argument(help="A model folder, or a hub name (org/name@revision).")],
-    engine: Annotated[str, typer.Option(help="transformers, vllm, or a vLLM server's URL.")] = "transformers",
+    engine: Annotated[str, typer.Option(help=f"What is checked: {engines_named()}.")] = DEFAULT_ENGINE,
     against: Annotated[str | None, typer.Option(help="A second engine that scores the same tokens.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A PEFT adapter on the model: a folder or a hub name.")] = None,
     form: Annotated[

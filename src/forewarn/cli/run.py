@@ -11,6 +11,7 @@ import typer
 
 from forewarn.cli.progress import progress_bars
 from forewarn.cli.say import say, say_json, say_lines, say_tables
+from forewarn.engines.registry import engines_named
 from forewarn.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def run(
         Path | None, typer.Option("--run-folder", help="Where work is saved and resumed; default: runs/NAME.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", help="Override the file's engine: transformers, vllm, or a URL.")
+        str | None, typer.Option("--engine", help=f"Override the file's engine: {engines_named()}.")
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Override the file's worker count.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; missing values are null.")] = False,

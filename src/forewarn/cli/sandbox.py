@@ -78,7 +78,7 @@ def _conclusion(best: Level | None) -> str:
 
 
 def _median_ms(level: Level, memory_mb: int) -> float:
-    """Median wall clock of an execution, milliseconds, asked and answered."""
+    """Return the median wall-clock time of an execution, from request to answer, milliseconds."""
     from statistics import median
 
     from forewarn.sandbox.host import Sandbox

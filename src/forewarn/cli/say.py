@@ -6,9 +6,10 @@ Output contains words of submissions, models and files, and a terminal obeys the
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from forewarn.text import printable, printable_lines
 
@@ -19,14 +20,42 @@ if TYPE_CHECKING:
     from forewarn.report.tables import Table
 
 
+_INDENT = "  "
+"""before what goes on from the line above, so that no words of others begin a line of a terminal"""
+
+
 def say(line: str, *, error: bool = False) -> None:
     """Print one line, on stderr if it is not a result (``error``)."""
-    print(printable(line), file=sys.stderr if error else sys.stdout, flush=True)
+    stream = sys.stderr if error else sys.stdout
+    print(_folded(printable(line), stream), file=stream, flush=True)
 
 
 def say_lines(text: str) -> None:
     """Print text of several lines. The caller has already made printable what must keep to one line."""
-    print(printable_lines(text))
+    print(_folded(printable_lines(text), sys.stdout))
+
+
+def _folded(text: str, stream: TextIO) -> str:
+    """``text`` in lines that fit into the stream's terminal; as it is where the stream is none."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(piece for line in text.split("\n") for piece in folded(line, width))
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A line in pieces of at most ``width`` cells, all but the first indented: a terminal that folds it by itself
+    begins at the margin, where a submission's words would look like a line of ours."""
+    from rich.cells import get_character_cell_size
+
+    pieces, room = [""], width
+    for character in line.expandtabs():
+        room -= get_character_cell_size(character)
+        if room < 0 and width > 3 * len(_INDENT):
+            pieces.append(_INDENT)
+            room = width - len(_INDENT) - get_character_cell_size(character)
+        pieces[-1] += character
+    return pieces
 
 
 def say_json(value: object, *, indent: int | None = 2, allow_nan: bool = True) -> None:

@@ -1,1 +1,1 @@
-"""Engines that sample and score token ids under a policy: one contract, two implementations, and the check of both."""
+"""Engines that sample and score token ids under a policy: one interface, two engines, and a check of both."""

@@ -10,7 +10,7 @@ from forewarn.errors import InputError
 
 
 def check_rows(rows: Sequence[Ids], vocab_size: int) -> None:
-    """InputError for an empty prompt or an id outside the vocabulary."""
+    """Raise InputError for an empty prompt or an id outside the vocabulary."""
     for row in rows:
         if not row:
             raise InputError("a prompt is empty: give at least one token")
@@ -18,7 +18,7 @@ def check_rows(rows: Sequence[Ids], vocab_size: int) -> None:
 
 
 def check_ids(rows: Sequence[Ids], vocab_size: int) -> None:
-    """InputError for an id outside the vocabulary."""
+    """Raise InputError for an id outside the vocabulary."""
     for row in rows:
         if row and (min(row) < 0 or max(row) >= vocab_size):
             wrong = min(row) if min(row) < 0 else max(row)
@@ -28,10 +28,10 @@ def check_ids(rows: Sequence[Ids], vocab_size: int) -> None:
 def row_limits(
     prompts: Sequence[Ids], max_new_tokens: int | Sequence[int], *, n: int, seed: int, longest: RowLimit
 ) -> list[int]:
-    """One limit a prompt. InputError where numbers don't match, are negative, or a row could pass ``longest``."""
+    """Return one limit per prompt. Raises InputError for unequal or negative numbers, or a row beyond ``longest``."""
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     if len(limits) != len(prompts):
-        raise InputError(f"{len(limits)} length limits for {len(prompts)} prompts; give one, or one a prompt")
+        raise InputError(f"{len(limits)} length limits for {len(prompts)} prompts; give one, or one per prompt")
     if n < 1 or seed < 0:
         raise InputError(f"n is {n} and seed {seed}: give n >= 1 and a seed >= 0")
     if any(limit < 0 for limit in limits):
@@ -41,7 +41,7 @@ def row_limits(
 
 
 def pairs_of(prompts: Sequence[Ids], continuations: Sequence[Ids], longest: RowLimit) -> list[tuple[int, ...]]:
-    """Each prompt with its continuation. InputError where their numbers differ or a row passes ``longest``."""
+    """Pair each prompt with its continuation. Raises InputError for unequal numbers, or a row beyond ``longest``."""
     if len(prompts) != len(continuations):
         raise InputError(f"{len(prompts)} prompts but {len(continuations)} continuations to score")
     check_lengths([(len(p), len(c)) for p, c in zip(prompts, continuations, strict=True)], longest)
@@ -49,17 +49,17 @@ def pairs_of(prompts: Sequence[Ids], continuations: Sequence[Ids], longest: RowL
 
 
 def check_lengths(sizes: Sequence[tuple[int, int]], longest: RowLimit) -> None:
-    """InputError where a prompt and what follows it pass the longest row (tokens)."""
+    """Raise InputError if a prompt and its continuation exceed the longest row (tokens)."""
     for prompt, more in sizes:
         if longest.tokens is None or prompt + more <= longest.tokens:
             continue
         if longest.why:
             raise InputError(
                 f"a prompt of {prompt} tokens and {more} more pass the {longest.tokens} tokens {longest.why}, so that "
-                "what is sampled could not be scored: lower max_total_tokens (a check's --tokens), or use the vllm "
-                "engine, which keeps to one kind of positions"
+                "samples could not be scored: lower max_total_tokens (in a check --tokens), or use the vllm engine, "
+                "which uses one kind of positions for every length"
             )
         raise InputError(
             f"a prompt of {prompt} tokens and {more} more pass the engine's context of {longest.tokens}: lower "
-            "max_total_tokens, or give an engine with a longer one"
+            "max_total_tokens, or give an engine with a longer context"
         )

@@ -1,7 +1,7 @@
-"""What an engine is: it samples from a policy and scores under it. The estimator trusts nothing else.
+"""The interface of an engine, which samples from a policy and scores under it; the estimator relies on nothing else.
 
-The law every engine passes (``tests/contracts/engine_laws.py``): scoring a sample gives its own log-probs back, a batch
-gives what single rows give, and sampling frequencies are the policy's probabilities.
+Every engine must pass ``tests/contracts/engine_laws.py``: scoring a sample reproduces its log-probs, a batch gives the
+same scores as single rows, and sampling frequencies match the policy's probabilities.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Ids = Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one row of a sampling call emitted."""
+    """The tokens that one row of a sampling call emitted."""
 
     token_ids: tuple[int, ...]
     """the emitted tokens; a stop token is emitted and counts"""
     log_probs: tuple[float, ...]
-    """nats, one an emitted token, under the policy it was drawn from"""
+    """nats, one per emitted token, under the policy that it was drawn from"""
     finish: FinishReason
     """"stop": the last token is one of ``stop_ids``; "length": the limit was reached (which emits no token)"""
 
@@ -34,7 +34,7 @@ class Sample:
 class Engine(Protocol):
     """Samples from and scores under a causal language model, by token ids.
 
-    A policy whose density an engine can't give exactly is refused with InputError, by ``sample`` or by ``score``.
+    If an engine can't give a policy's exact density, ``sample`` or ``score`` refuses it with InputError.
     """
 
     @property
@@ -44,7 +44,7 @@ class Engine(Protocol):
 
     @property
     def max_len(self) -> int | None:
-        """The longest row, prompt and completion (tokens); None: unknown."""
+        """Longest row, prompt and completion together (tokens); None: unknown."""
         ...
 
     def sample(
@@ -60,8 +60,8 @@ class Engine(Protocol):
     ) -> list[Sample]:
         """Draw ``n`` completions of each prompt: ``len(prompts_ids) * n`` samples, prompt-major.
 
-        ``max_new_tokens`` is one limit, or one a prompt. ``policy.max_total_tokens`` is the caller's affair: the
-        engine can't know how much of a completion its prompt already holds.
+        ``max_new_tokens`` is one limit, or one per prompt. The caller has to apply ``policy.max_total_tokens``, since
+        the engine can't know how much of a completion its prompt already contains.
         """
         ...
 
@@ -73,14 +73,14 @@ class Engine(Protocol):
         policy: Policy,
         adapter: str | None = None,
     ) -> list[NDArray[np.float64]]:
-        """Log-probs (nats) of each continuation's tokens under the policy; -inf outside its support."""
+        """Return log-probs (nats) of each continuation's tokens under the policy; -inf outside its support."""
         ...
 
     def load_adapter(self, name: str, folder: Path, *, scale: float = 1.0) -> None:
-        """Make the PEFT adapter in ``folder`` available as ``name``, its change to the weights times ``scale`` in
-        (0, 1] (ModelError if it can't be used)."""
+        """Make the PEFT adapter in ``folder`` available as ``name``, with its weight change multiplied by ``scale`` in
+        (0, 1]. Raises ModelError if it can't be used."""
         ...
 
     def drop_adapter(self, name: str) -> None:
-        """Forget an adapter. Unknown names are refused with ModelError."""
+        """Forget an adapter. Raises ModelError for an unknown name."""
         ...

@@ -1,7 +1,7 @@
-"""A sampling policy's exact density: logits in, log-probabilities of the distribution sampled from out.
+"""A sampling policy's exact density: takes logits, returns log-probabilities of the sampled distribution.
 
 The warpers are transformers' own, in the order ``generate`` applies them (temperature, top-k, top-p, min-p), so
-that a policy means the same here and there. A truncating policy has log-probability -inf outside its support.
+that a policy means the same in both. A truncating policy has log-probability -inf outside its support.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from forewarn.records import Policy
 
 
 def is_truncating(policy: Policy) -> bool:
-    """Does the policy give some tokens probability zero?"""
+    """Return whether the policy gives some tokens probability zero."""
     return policy.top_k > 0 or policy.top_p < 1.0 or policy.min_p > 0.0
 
 
 def policy_log_probs(logits: torch.Tensor, policy: Policy) -> torch.Tensor:
-    """Normalised log-probabilities (nats) of every token under ``policy``.
+    """Return normalised log-probabilities (nats) of every token under ``policy``.
 
-    ``logits``: (..., vocabulary), any float type. Computed in float32, or in float64 where the logits are.
+    ``logits``: (..., vocabulary), any float type. Computed in float32, or in float64 for float64 logits.
     """
     scores = logits if logits.dtype == torch.float64 else logits.float()
     if policy.temperature == 1.0 and not is_truncating(policy):
@@ -45,14 +45,14 @@ def policy_log_probs(logits: torch.Tensor, policy: Policy) -> torch.Tensor:
 
 
 def draw(log_probs: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
-    """Inverse-CDF draws: row b takes the token whose slice of [0, 1) holds ``uniforms[b]``.
+    """Draw tokens by the inverse CDF: row b takes the token whose slice of [0, 1) contains ``uniforms[b]``.
 
-    ``log_probs``: (batch, vocabulary). ``uniforms``: (batch,) float64. Returns (batch,) token ids. The sums run in
-    float64: in float32 a token of probability 1e-7 would be drawn at a rate off by its own size.
+    ``log_probs``: (batch, vocabulary). ``uniforms``: (batch,) float64. Returns (batch,) token ids. The sums are in
+    float64: in float32 the rate of a token with probability 1e-7 would be off by as much as the rate itself.
     """
     cdf = torch.cumsum(log_probs.exp(), dim=-1, dtype=torch.float64)
     total = cdf[:, -1]
     # u * total may round up to the total, past every token
     target = torch.minimum(uniforms * total, torch.nextafter(total, torch.zeros_like(total)))
-    # rows of NaN find no place: they get the last token, and NaN as its log-probability tells on them
+    # rows of NaN get the last token, and its NaN log-probability shows the fault
     return torch.searchsorted(cdf, target.unsqueeze(1), right=True).squeeze(1).clamp_max_(cdf.shape[1] - 1)

@@ -2,67 +2,65 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from forewarn.checkpoints.load import check_device, load_tokenizer
-from forewarn.engines.base import Engine
-from forewarn.errors import InputError, MissingExtraError
+from forewarn.engines.kind import EngineKind, Opening
+from forewarn.engines.transformers.kind import TRANSFORMERS
+from forewarn.engines.vllm.kind import VLLM, VLLM_SERVER
+from forewarn.errors import InputError
 
-TRANSFORMERS, VLLM = "transformers", "vllm"
+if TYPE_CHECKING:
+    from forewarn.engines.base import Engine
+
+ENGINES: dict[str, EngineKind] = {
+    "transformers": TRANSFORMERS,
+    "vllm": VLLM,
+    "vllm-server": VLLM_SERVER,
+}
+DEFAULT_ENGINE = "transformers"
+
+
+def engines_named(engines: Mapping[str, EngineKind] = ENGINES) -> str:
+    """What a user may write for an engine: "transformers, vllm, or the URL of a vLLM server"."""
+    *others, last = (kind.asked_by for kind in engines.values())
+    return f"{', '.join(others)}, or {last}"
+
+
+def engine_kind(engine: str, engines: Mapping[str, EngineKind] = ENGINES) -> EngineKind:
+    """The engine that a user asked for. Raises InputError where none is meant."""
+    for name, kind in engines.items():
+        if kind.is_asked(engine) if kind.is_asked is not None else engine == name:
+            return kind
+    raise InputError(f"engine is {engine!r}: give {engines_named(engines)}")
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """Which engine, and how it runs."""
+    """Which engine, and how it runs.
 
-    engine: str = TRANSFORMERS
-    """a name of ``ENGINES``, or the URL of a vLLM server"""
+    Raises InputError for an unknown engine, one that is spelt wrongly or a device that it can't use, and
+    MissingExtraError where it is not installed.
+    """
+
+    engine: str = DEFAULT_ENGINE
+    """a name of ``engines``, or the URL of a server"""
     device: str = "cpu"
     batch_size: int = 512
     """most rows decoded together; for a server, most requests in flight"""
+    engines: Mapping[str, EngineKind] = field(default_factory=lambda: ENGINES, repr=False)
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES and not self.engine.startswith(("http://", "https://")):
-            raise InputError(
-                f"engine is {self.engine!r}: choose {', '.join(ENGINES)}, or give the URL of a vLLM server"
-            )
-        if self.engine == TRANSFORMERS:
-            check_device(self.device)
-        if self.engine == VLLM and importlib.util.find_spec("vllm") is None:
-            raise MissingExtraError("vllm", "vllm")
+        kind = self.kind
+        kind.check_spelling(self.engine)
+        kind.check_device(self.device)
+        kind.check_installed()
 
-
-def _transformers(spec: EngineSpec, folder: str, dtype: str, _: Sequence[Path]) -> Engine:
-    import torch
-
-    from forewarn.engines.transformers.engine import HFEngine
-
-    return HFEngine.from_folder(folder, dtype=getattr(torch, dtype), device=spec.device, batch_size=spec.batch_size)
-
-
-def _vllm(spec: EngineSpec, folder: str, dtype: str, adapters: Sequence[Path]) -> Engine:
-    from forewarn.engines.vllm.engine import VLLMEngine
-    from forewarn.engines.vllm.requests import rank_to_start_for
-
-    batch_size, rank = min(spec.batch_size, 256), rank_to_start_for(adapters)
-    return VLLMEngine.from_folder(folder, dtype=dtype, batch_size=batch_size, max_lora_rank=rank)
-
-
-def _server(spec: EngineSpec, folder: str, dtype: str, _: Sequence[Path]) -> Engine:
-    from forewarn.engines.vllm.server import VLLMServer
-
-    vocab_size = len(load_tokenizer(folder))
-    return VLLMServer(spec.engine, vocab_size=vocab_size, model=folder, concurrency=min(spec.batch_size, 128))
-
-
-Opener = Callable[[EngineSpec, str, str, Sequence[Path]], Engine]
-ENGINES: dict[str, Opener] = {
-    TRANSFORMERS: _transformers,
-    VLLM: _vllm,
-}
+    @property
+    def kind(self) -> EngineKind:
+        return engine_kind(self.engine, self.engines)
 
 
 def open_engine(spec: EngineSpec, folder: str, *, dtype: str, adapters: Sequence[Path] = ()) -> Engine:
@@ -70,7 +68,6 @@ def open_engine(spec: EngineSpec, folder: str, *, dtype: str, adapters: Sequence
 
     ``adapters``: the PEFT folders that it will be asked to load.
 
-    Raises InputError for an unknown engine, MissingExtraError where it is not installed, ModelError where it can't
-    serve the model.
+    Raises MissingExtraError where it is not installed, ModelError where it can't serve the model.
     """
-    return ENGINES.get(spec.engine, _server)(spec, folder, dtype, adapters)
+    return spec.kind.open(Opening(spec.engine, folder, dtype, spec.device, spec.batch_size, adapters))

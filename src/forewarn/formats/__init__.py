@@ -1,7 +1,7 @@
-"""Chat formats with a reasoning channel: the only place that knows one.
+"""Chat formats with a reasoning channel; no other package knows about chat formats.
 
-A format is data (``formats``); bound to a tokenizer (``bind``) it renders prompts to ids and finds the channels in a
-completion's ids. Token ids in, token ids out: text is made only to read an answer. Not here: sampling.
+A format is data (``families.py``). Bound to a tokenizer (``bind``), it renders prompts to ids and finds the channels in
+a completion's ids. It decodes text only in order to read an answer. Not here: sampling.
 """
 
 from forewarn.formats.anchors import anchor_ids, anchor_starts

@@ -1,8 +1,8 @@
 """A chat format bound to a tokenizer: prompts to ids, and the channels in a completion's ids.
 
-Where the reasoning ends is a function of the tokens before: it is over with the first token by which the text so far
-holds the closer, however that was cut into tokens. A token that holds the closer's end and more belongs to the
-reasoning; what it spells beyond the closer is read as the answer's first characters.
+Where the reasoning ends depends only on the tokens so far: it ends with the first token at which their text contains
+the closer, however the closer was cut into tokens. A token with the closer's end and more belongs to the reasoning, and
+its text after the closer is read as the answer's first characters.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Case = Literal["whole", "cut_answer", "repeated", "nested", "missing", "cut_reas
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where a completion's channels lie."""
+    """The position and the case of a completion's channels."""
 
     n_reasoning: int
-    """R: reasoning tokens, closer included; all of them where no answer opens"""
+    """R: reasoning tokens, closer included; all of them if no answer opens"""
     case: Case
     """whole; cut_answer (no end of turn); repeated (the answer opens or closes the channel again); nested (the
-    reasoning opens the channel again: it is over at its first closer all the same); missing (the turn ends inside the
-    reasoning: no answer); cut_reasoning (the length limit fell inside the reasoning: no answer). The first that fits
-    of missing or cut_reasoning, repeated, nested, cut_answer, whole."""
+    reasoning opens the channel again, but still ends at its first closer); missing (the turn ends inside the reasoning:
+    no answer); cut_reasoning (the length limit fell inside the reasoning: no answer). If several fit, the first of
+    missing or cut_reasoning, repeated, nested, cut_answer, whole."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class Channels:
     format: ChannelFormat
     tokenizer: Any = field(repr=False)
     system: str | None
-    """system message put before every question, if any"""
+    """the system message before every question, if there is one"""
     control_ids: dict[str, int] = field(repr=False, hash=False)
     """control token -> its id"""
     reserved: tuple[str, ...] = field(repr=False)
-    """spellings that no question may hold: control tokens, and whatever else the tokenizer calls special"""
+    """spellings that a question must not contain: control tokens, and everything else the tokenizer calls special"""
     pieces: Pieces = field(repr=False, compare=False)
     model_ends: tuple[int, ...] = ()
-    """tokens that the model ends its turn with and the format doesn't name"""
+    """end tokens of the model that the format doesn't name"""
     ignored_ends: tuple[int, ...] = ()
-    """tokens that the model calls ends and that can't be: the format writes them inside the model's own turn, or the
-    tokenizer doesn't have them"""
+    """tokens that the model calls ends but that can't end a turn: the format writes them inside the model's own turn,
+    or the tokenizer lacks them"""
     code_rule: CodeRule = field(default_factory=CodeRule)
-    """how the submission is read off an answer"""
+    """how the submission is read from an answer"""
 
     @cached_property
     def closer_ids(self) -> tuple[int, ...]:
@@ -63,27 +63,27 @@ class Channels:
 
     @cached_property
     def end_ids(self) -> tuple[int, ...]:
-        """Tokens that end the turn, each on its own: the format's, then the model's."""
+        """The tokens that each end the turn: the format's, then the model's."""
         return (*format_ends(self.format, self.control_ids), *self.model_ends)
 
     @property
     def ignored_sentence(self) -> str:
-        """For the user: which of the model's own ends don't end a turn; empty where all do."""
+        """A note for the user on the model's ends that don't end a turn; empty if all do."""
         if not self.ignored_ends:
             return ""
         named = [f"{i} ({self.tokenizer.convert_ids_to_tokens(i)})" for i in self.ignored_ends]
         return (
-            f"the model's configuration calls token {', '.join(named)} an end, which the format {self.format.name!r} "
-            "writes inside a turn or the tokenizer lacks: it doesn't end a turn here"
+            f"the model's configuration calls token {', '.join(named)} an end token, but the format "
+            f"{self.format.name!r} writes it inside a turn or the tokenizer lacks it: it doesn't end a turn here"
         )
 
     @cached_property
     def closing_ids(self) -> tuple[int, ...]:
-        """Every token with which the reasoning can end: where a writer has to stop to see whether it did."""
+        """Every token with which the reasoning can end; a writer has to stop there to see whether it did."""
         last = self._closer[-1]
         for token_id in self.control_ids.values():
             if last == self.pieces[token_id]:
-                return (token_id,)  # no other token holds a control character
+                return (token_id,)  # other tokens don't contain a control character
         return tuple(i for i in range(len(self.tokenizer)) if may_complete(self.pieces[i], self._closer))
 
     @cached_property
@@ -95,21 +95,21 @@ class Channels:
         return pattern_of(self.format.opener, self.control_ids)
 
     def prompt_ids(self, question: str) -> tuple[int, ...]:
-        """The prompt with the reasoning channel open."""
+        """Return the prompt with the reasoning channel open."""
         return self._encode(self.turns(question) + self.format.open_reasoning)
 
     def no_reasoning_ids(self, question: str, answer: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Training form without reasoning: (prompt up to the answer, answer with its end of turn)."""
+        """Return the training form without reasoning: (prompt up to the answer, answer with its end of turn)."""
         prompt = self._encode(self.turns(question) + self.format.no_reasoning)
         return prompt, self._answer(answer)
 
     def reasoning_ids(self, question: str, reasoning: str, answer: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Training form with reasoning: (prompt, reasoning + closer + answer + end of turn)."""
+        """Return the training form with reasoning: (prompt, reasoning + closer + answer + end of turn)."""
         target = (*self._encode(reasoning), *self.closer_ids, *self._answer(answer))
         return self.prompt_ids(question), target
 
     def turns(self, question: str) -> str:
-        """Everything before the model's own turn, as text. Raises InputError for control tokens in a question."""
+        """Return everything before the model's own turn, as text. Raises InputError if it has control tokens."""
         for name, text in (("question", question), ("system message", self.system or "")):
             for token in self.reserved:
                 if token in text:
@@ -117,12 +117,12 @@ class Channels:
         return self.format.turns(question, self.system)
 
     def closed_at(self, token_ids: Sequence[int]) -> int | None:
-        """Number of tokens up to and including the one that ends the reasoning; None while it is open."""
+        """Return the number of tokens up to and including the one that ends the reasoning; None while it is open."""
         found = found_at(self.pieces, token_ids, self._closer)
         return None if found is None else found[0]
 
     def before_closer(self, token_ids: Sequence[int]) -> tuple[int, ...]:
-        """The reasoning's tokens that hold nothing of the closer; all tokens while the reasoning is open."""
+        """Return the number of reasoning tokens before the closer begins; all tokens while the reasoning is open."""
         found = found_at(self.pieces, token_ids, self._closer)
         if found is None:
             return tuple(token_ids)
@@ -134,7 +134,7 @@ class Channels:
         return tuple(token_ids[:end])
 
     def split(self, token_ids: Sequence[int]) -> Split:
-        """Where the channels of a completion (everything after ``prompt_ids``) lie, by its ids alone."""
+        """Find the channels of a completion (everything after ``prompt_ids``) from its ids alone."""
         found = found_at(self.pieces, token_ids, self._closer)
         ended = bool(token_ids) and token_ids[-1] in self.end_ids
         if found is None:
@@ -156,7 +156,7 @@ class Channels:
         return "" if found is None else found[1]
 
     def answer_text(self, token_ids: Sequence[int], n_reasoning: int) -> str | None:
-        """The answer's text, control tokens left out; None where no answer opened."""
+        """Return the answer's text without control tokens; None if no answer opened."""
         found = found_at(self.pieces, token_ids[:n_reasoning], self._closer)
         if found is None:
             return None
@@ -168,8 +168,8 @@ class Channels:
         return str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def code(self, token_ids: Sequence[int], n_reasoning: int, entry_point: str | None = None) -> str | None:
-        """The submission: ``extract_code`` of the answer; None where no answer opened, or a stop string ended the turn
-        before it could."""
+        """Return the submission, ``extract_code`` of the answer; None if no answer opened, or if a stop string ended
+        the turn before it could."""
         text = self.answer_text(token_ids, n_reasoning)
         stops = [pattern_of(stop, self.control_ids) for stop in self.code_rule.stop]
         if text is None or self._in(self.pieces.of(token_ids[:n_reasoning]), *stops):
@@ -191,14 +191,14 @@ def bind(
     ends: Sequence[int] = (),
     code_rule: CodeRule | None = None,
 ) -> Channels:
-    """A format, by name or declared, on ``tokenizer``. ``code_rule``: how submissions are read off answers.
+    """Bind a format, by name or declared, to ``tokenizer``. ``code_rule``: how submissions are read from answers.
 
-    ``ends``: the tokens with which the model ends its turn by its own account (``checkpoints.ends``). They end it here
+    ``ends``: the tokens with which the model's configuration ends its turn (``checkpoints.ends``). They end it here
     too, except those that the format writes inside the model's turn.
 
-    Raises InputError for an unknown name, a system message where the format has none, or a stop string that the closer
-    holds, since no answer would ever open; ModelError where the
-    tokenizer lacks one of the format's control tokens (a model without that reasoning channel) or can't spell its tags.
+    Raises InputError for an unknown name, for a system message if the format has none, and for a stop string within the
+    closer, since no answer would ever open. Raises ModelError if the tokenizer lacks one of the format's control tokens
+    (the model does not have that reasoning channel) or can't spell its tags.
     """
     form = named_format(form)
     if system is not None and not form.system:
@@ -225,7 +225,7 @@ def bind(
 
 
 def _control_after_all(form: ChannelFormat, token: str, tokenizer: Any) -> str:
-    """The sentence on a closer that is text in the format and a control token of the tokenizer."""
+    """Make the error for a closer that is text in the format but a control token of the tokenizer."""
     fitting = []
     for name, other in FORMATS.items():
         if token in other.control and token in other.closer:
@@ -234,13 +234,13 @@ def _control_after_all(form: ChannelFormat, token: str, tokenizer: Any) -> str:
                 fitting.append(name)
     choose = f"choose {', '.join(fitting)}, or" if fitting else "choose"
     return (
-        f"{token!r} is a control token of this tokenizer, and text in the format {form.name!r}: {choose} auto "
+        f"{token!r} is a control token of this tokenizer, but text in the format {form.name!r}: {choose} auto "
         "(what its chat template writes), or declare a format that lists it in control"
     )
 
 
 def named_format(form: str | ChannelFormat) -> ChannelFormat:
-    """The format of that name; a declared one is itself. Raises InputError."""
+    """Return the format of that name, or a declared format unchanged. Raises InputError."""
     if isinstance(form, ChannelFormat):
         return form
     if form not in FORMATS:

@@ -1,9 +1,9 @@
 """The submission in an answer: which of its fenced blocks is the program.
 
-Fences are CommonMark's, found by a library; HTML is not looked at, so that a tag such as ``<answer>`` hides no block.
-Two things that CommonMark leaves to the text are read as they are meant, and only where the block is no Python without
-it: a fence glued to other words, and a block that the prompt had opened. Everything that can't be Python stays what it
-is: the program then fails, as it would have failed under the reward. Nothing is run here, only parsed.
+A library finds the fences by CommonMark; HTML is ignored, so that a tag such as ``<answer>`` does not hide a block. Two
+cases that CommonMark treats as text are also read as blocks, but only if the block would otherwise not be Python: a
+fence attached to other words, and a block that the prompt opened. Text that can't be Python is left unchanged, and the
+program then fails as it would have failed under the reward. This module only parses code and never runs it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from forewarn.errors import InputError
 from forewarn.records import content_key
 
 READING = 1
-"""goes up when the rules below change: submissions that were read before are then read again"""
+"""version of the rules below; if it changes, submissions that were read before are read again"""
 BYTE_ORDER_MARK = "\ufeff"
 _LANGUAGE = re.compile(r"\{?[\s.]*([\w+#-]*)")
 _PYTHON = re.compile(r"(python|py)([\d.]*|w)", re.IGNORECASE)
@@ -32,31 +32,31 @@ _LOOSE = re.compile(r"(?P<fence>(?<!`)`{3,}+|(?<!~)~{3,}+)[^\n`]*\n(?P<content>.
 
 @dataclass(frozen=True, slots=True)
 class CodeRule:
-    """How a submission is read off an answer. Give what the reward used, so that what is judged is what was rewarded.
+    """How a submission is read from an answer. Use the rule of the reward, so that its program is the one judged.
 
     Raises InputError for an empty stop string.
     """
 
     block: Literal["last", "first"] = "last"
-    """of several blocks that could be the program"""
+    """which of several blocks that could be the program"""
     stop: tuple[str, ...] = ()
-    """strings that ended a completion when it was rewarded: nothing from the first of them on is read"""
+    """strings that ended a completion when it was rewarded: the text is read only up to the first of them"""
 
     def __post_init__(self) -> None:
         if self.block not in ("last", "first"):
             raise InputError(f"block is {self.block!r}: give 'last' or 'first'")
         if "" in self.stop:
-            raise InputError(f"stop = {list(self.stop)} holds an empty text, which ends every answer: leave it out")
+            raise InputError(f"stop = {list(self.stop)} contains an empty text, which ends every answer: leave it out")
 
     @property
     def key(self) -> str:
-        """Of everything that the reading of an answer depends on."""
+        """The key of everything that the reading of an answer depends on."""
         return content_key("reading", READING, self.block, self.stop)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """A fenced block. ``info``: what stands behind its fence."""
+    """A fenced block. ``info``: the text after its opening fence."""
 
     info: str
     content: str
@@ -79,8 +79,8 @@ class _Block:
         return _parsed(self.content)
 
     def defines(self, name: str) -> bool:
-        """Whether the block defines the entry point. One that doesn't parse does so if a line of it says it does: a
-        last attempt with a slip in it is the answer all the same."""
+        """Return whether the block defines the entry point. If it doesn't parse, a line that looks like the definition
+        is enough, since a last attempt with a syntax error is still the answer."""
         if self.tree is not None:
             return name in _names(self.tree.body)
         said = rf"^[ \t]*(?:(?:async[ \t]+)?def[ \t]+{re.escape(name)}[ \t]*\(|{re.escape(name)}[ \t]*=[^=])"
@@ -88,11 +88,11 @@ class _Block:
 
 
 def extract_code(text: str, entry_point: str | None = None, rule: CodeRule | None = None) -> str:
-    """The submission in an answer.
+    """Return the submission in an answer.
 
-    An answer that is Python as a whole is taken whole. Otherwise it is the last block (or the first, as ``rule`` has
-    it) that defines ``entry_point`` (any function, where the name isn't known); else the last that is marked as
-    Python; else the last without a language that parses; else the last without a language; else the whole text. An
+    An answer that is Python as a whole is taken whole. Otherwise it is the last block (or the first, depending on
+    ``rule``) that defines ``entry_point`` (any function, if the name is unknown); else the last one marked as Python;
+    else the last one without a language that parses; else the last one without a language; else the whole text. An
     unclosed fence ends with the answer. White space around the whole text and a byte order mark are left out.
     """
     rule = rule or CodeRule()
@@ -114,8 +114,8 @@ def extract_code(text: str, entry_point: str | None = None, rule: CodeRule | Non
 
 
 def _chosen(ordered: Sequence[_Block], entry_point: str | None) -> _Block | None:
-    """The first that is most surely the program."""
-    if entry_point is None:  # what calls a function, or shows its output, is not the program
+    """Return the first block that is most likely the program."""
+    if entry_point is None:  # a block that calls a function, or shows its output, is not the program
         kinds = [[block for block in ordered if block.tree is not None and _functions(block.tree)]]
     else:
         kinds = [[block for block in ordered if block.defines(entry_point)]]
@@ -126,19 +126,19 @@ def _chosen(ordered: Sequence[_Block], entry_point: str | None) -> _Block | None
 
 
 def _fenced(text: str) -> list[_Block]:
-    """The fenced blocks of Markdown, in order, wherever they are nested."""
+    """Return the fenced blocks of Markdown, in order, however deeply they are nested."""
     found = _markdown().parse(_lines(text))
     return [_Block(token.info, _unmarked(token.content)) for token in found if token.type == "fence"]
 
 
 @lru_cache(maxsize=1)
 def _markdown() -> MarkdownIt:
-    """Blocks alone. NUL stays what it is, which no Python source holds."""
+    """Make a parser for blocks only. It keeps NUL as it is, since Python source can't contain it."""
     return MarkdownIt("commonmark").disable(["normalize", "inline", "text_join", "html_block", "reference"])
 
 
 def _loosely(text: str, rule: CodeRule, entry_point: str | None) -> _Block | None:
-    """The block between fences that are glued to other words, if it is Python and defines the entry point."""
+    """Return the block between fences attached to other words, if it is Python and defines the entry point."""
     found = [_Block("", _unmarked(textwrap.dedent(match.group("content")))) for match in _LOOSE.finditer(_lines(text))]
     found = [block for block in found if block.content.strip() and block.tree is not None]
     if entry_point is not None:
@@ -147,7 +147,7 @@ def _loosely(text: str, rule: CodeRule, entry_point: str | None) -> _Block | Non
 
 
 def _opened_before(text: str, entry_point: str | None) -> _Block | None:
-    """What stands before the first fence, where the prompt had opened the block that this fence closes."""
+    """Return the text before the first fence, if the prompt opened the block that this fence closes."""
     before = _Block("", re.split("`{3,}|~{3,}", _lines(text), maxsplit=1)[0])
     if before.tree is None:
         return None
@@ -163,9 +163,9 @@ def _unmarked(content: str) -> str:
 
 
 def _parsed(source: str) -> ast.Module | None:
-    """The tree of Python source; None for anything else."""
+    """Return the tree of Python source; None for anything else."""
     try:
-        with warnings.catch_warnings():  # of escapes and the like: the submission's own affair
+        with warnings.catch_warnings():  # about escapes and the like, which concern only the submission
             warnings.simplefilter("ignore")
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -173,12 +173,12 @@ def _parsed(source: str) -> ast.Module | None:
 
 
 def _functions(tree: ast.Module) -> bool:
-    """Whether a function or a class is defined at module level."""
+    """Return whether a function or a class is defined at module level."""
     return any(isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) for node in tree.body)
 
 
 def _names(body: Sequence[ast.stmt]) -> set[str]:
-    """What statements at module level define, those under ``if``, ``try``, ``with`` and loops included."""
+    """Yield the module-level definitions, including those under ``if``, ``try``, ``with`` and loops."""
     names: set[str] = set()
     left: list[ast.AST] = list(body)
     while left:

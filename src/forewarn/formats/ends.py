@@ -1,6 +1,6 @@
-"""Which tokens end a turn: the format's own, and those with which the model ends one by its own account.
+"""Which tokens end a turn: the format's own, and those that the model's configuration names.
 
-Reading a model's account: ``checkpoints/ends.py``.
+``checkpoints/ends.py`` reads a model's configuration.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from forewarn.formats.families import ChannelFormat
 
 
 def format_ends(form: ChannelFormat, ids: dict[str, int]) -> tuple[int, ...]:
-    """The format's own, in its order."""
+    """Return the format's own end tokens, in its order."""
     return tuple(ids[token] for token in form.end_of_turn)
 
 
 def sorted_ends(
     form: ChannelFormat, ids: dict[str, int], ends: Sequence[int], n_tokens: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ends that the format doesn't name, and those that can't end a turn of it."""
+    """Return the model's ends that the format doesn't name, and those that can't end a turn of it."""
     own_turn = "".join((form.open_reasoning, form.closer, form.no_reasoning, form.opener, form.answer_lead))
     inside = {token_id for token, token_id in ids.items() if token in own_turn}
     named = format_ends(form, ids)

@@ -1,6 +1,6 @@
 """The chat formats as data. A new one is an entry of ``FORMATS``, or a table in a study's file.
 
-Sources: each family's own documentation of its prompt format; tests hold the renderings against the official renderers
+Sources: each family's own documentation of its prompt format; tests compare the renderings with the official renderers
 that can be installed. Not here: ids (``bound.py``).
 """
 
@@ -18,33 +18,33 @@ _SLOT = re.compile(r"\{(question|system)\}")
 class ChannelFormat:
     """How one family of models writes a conversation. Control tokens appear in the strings as they are spelt.
 
-    Tags that are no control tokens are text, of one or several tokens. Raises InputError where the strings contradict
+    Tags that are not control tokens are text, of one or several tokens. Raises InputError if the strings contradict
     each other.
     """
 
     name: str
     turn: str
-    """the user's turn, with ``{question}``; with ``{system}`` where the system message stands inside it"""
+    """the user's turn, with ``{question}``; with ``{system}`` if the system message is inside it"""
     system: str
     """how a system message is written, with ``{system}``; empty: the format has none"""
     open_reasoning: str
-    """what follows the user's turn up to the first reasoning token"""
+    """the text from the user's turn to the first reasoning token"""
     closer: str
-    """what ends the reasoning and opens the answer; part of the reasoning"""
+    """the text that ends the reasoning and opens the answer; part of the reasoning"""
     no_reasoning: str
-    """what follows the user's turn up to the first answer token where there is no reasoning"""
+    """the text from the user's turn to the first answer token, without reasoning"""
     end_of_turn: tuple[str, ...]
     """single tokens that end the model's turn; the first is the one rendered"""
     control: tuple[str, ...]
-    """every control token: each must be one id of the tokenizer, and none may occur in a question"""
+    """every control token: each must be one id of the tokenizer, and must not occur in a question"""
     start: str = ""
-    """what every conversation begins with"""
+    """the text at the beginning of every conversation"""
     no_system: str = ""
-    """what stands in the place of a system message where there is none"""
+    """the text that replaces a missing system message"""
     opener: str = ""
-    """what opens a reasoning channel; found inside a completion it makes a named case. Empty: not looked for"""
+    """the text that opens a reasoning channel; a completion that contains it is a named case. Empty: not searched"""
     answer_lead: str = ""
-    """what a model of this family writes between ``closer`` and its answer; training forms hold it"""
+    """the text that a model of this family writes between ``closer`` and its answer, also in training forms"""
 
     def __post_init__(self) -> None:
         def refuse(field: str, why: str) -> InputError:
@@ -57,7 +57,7 @@ class ChannelFormat:
         if not self.closer.strip():
             raise refuse("closer", "give the text or token that ends the reasoning")
         if self.closer in self.open_reasoning:
-            raise refuse("open_reasoning", f"it holds the closer {self.closer!r}, so the reasoning would be over")
+            raise refuse("open_reasoning", f"it contains the closer {self.closer!r}, so the reasoning would be over")
         if not self.end_of_turn:
             raise refuse("end_of_turn", "give at least one token that ends the model's turn")
         for token in self.end_of_turn:
@@ -67,11 +67,11 @@ class ChannelFormat:
                 raise refuse("closer", f"{token!r} ends the turn, so no answer could follow: give a closer without it")
 
     def turns(self, question: str, system: str | None) -> str:
-        """Everything before the model's own turn."""
+        """Return everything before the model's own turn."""
         written = self.no_system if system is None else self.system.replace("{system}", system)
         inside = "{system}" in self.turn
         slots = {"question": question, "system": written}
-        # one pass over the template, so that a question may hold braces
+        # one pass over the template, so that a question may contain braces
         turn = _SLOT.sub(lambda found: slots[found.group(1)], self.turn)
         return self.start + ("" if inside else written) + turn
 

@@ -1,8 +1,8 @@
 """What each token id adds to the text, as a function of that id alone; and patterns over such text.
 
-A byte-level BPE may cut ``</think>`` in many ways, so that a tag which is text is looked for in what the tokens spell,
-never in their ids. Text is spelt in an alphabet of its own: a byte is the character of that number, and a control token
-is one character beyond them, so that no text can spell it.
+A byte-level BPE may cut ``</think>`` in many ways, so a tag that is text is searched for in the tokens' text, never in
+their ids. Text is spelt in a special alphabet: a byte is the character with that number, and a control token is one
+character beyond the bytes, so that ordinary text can't spell it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 @cache
 def _byte_of_character() -> Mapping[str, int]:
-    """Byte-level BPE's spelling of bytes as characters (Radford et al. 2019), inverted."""
+    """Return the inverse of byte-level BPE's spelling of bytes as characters (Radford et al. 2019)."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     spelt = {chr(byte): byte for byte in plain}
     others = [byte for byte in range(256) if byte not in set(plain)]
@@ -28,22 +28,22 @@ def _byte_of_character() -> Mapping[str, int]:
 
 
 def atom(token_id: int) -> str:
-    """The character that stands for a control token."""
+    """Return the character that stands for a control token."""
     return chr(_ATOM + token_id)
 
 
 def spelt(text: str) -> str:
-    """Text in the alphabet of the pieces."""
+    """Return text in the alphabet of the pieces."""
     return text.encode(errors="surrogatepass").decode("latin-1")
 
 
 def text_of(piece: str) -> str:
-    """What is readable in a piece: control tokens are left out, broken characters replaced."""
+    """Return the readable text of a piece, without control tokens and with broken characters replaced."""
     return bytes(ord(c) for c in piece if ord(c) < 256).decode("utf-8", errors="replace")
 
 
 def pattern_of(text: str, control: Mapping[str, int]) -> str:
-    """``text`` in which ``control`` tokens are written out, in the alphabet of the pieces."""
+    """Return ``text``, in which ``control`` tokens are written out, in the alphabet of the pieces."""
     if not control:
         return spelt(text)
     longest_first = sorted(control, key=len, reverse=True)
@@ -95,7 +95,7 @@ class Pieces:
 
 
 def _decoder_kind(tokenizer: Any) -> str:
-    """How a tokenizer turns its tokens into text: "bytes", "sentencepiece", or "other" (each token by itself)."""
+    """Say how a tokenizer turns its tokens into text: "bytes", "sentencepiece", or "other" (each token by itself)."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     state = json.loads(backend.decoder.__getstate__()) if backend is not None and backend.decoder is not None else {}
     steps = state.get("decoders", [state])
@@ -106,9 +106,9 @@ def _decoder_kind(tokenizer: Any) -> str:
 
 
 def found_at(pieces: Pieces, token_ids: Sequence[int], pattern: str) -> tuple[int, str] | None:
-    """(tokens up to and including the one that completes the first ``pattern``, what that token spells after it).
+    """Find the first ``pattern``: the number of tokens that complete it, and the rest of the last token's text.
 
-    Whether it is found within the first i tokens is a function of those tokens alone.
+    Whether it is found within the first i tokens depends on those tokens alone.
     """
     reach = len(pattern) - 1
     tail = ""
@@ -122,5 +122,5 @@ def found_at(pieces: Pieces, token_ids: Sequence[int], pattern: str) -> tuple[in
 
 
 def may_complete(piece: str, pattern: str) -> bool:
-    """Can a token of this piece be the one that completes the pattern, whatever came before?"""
+    """Return whether a token with this piece can complete the pattern, whatever came before."""
     return pattern in piece or any(piece.startswith(pattern[i:]) for i in range(1, len(pattern)))

@@ -1,7 +1,7 @@
 """What a tokenizer's own chat template writes, with and without its switches for reasoning.
 
-Templates are programs of the model's makers: they may refuse, break, or need settings that nobody gave. Not here: what
-is made of the texts (``template.py``).
+Templates are programs written by a model's authors: they may refuse, break, or need settings that were not given. Not
+here: how the texts are used (``template.py``).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from jinja2.exceptions import TemplateError, TemplateSyntaxError
 _SWITCH = re.compile(r"(?:(?:enable|use|with|is|do|add)_)?(?:thinking|think|reasoning)(?:_(?:enabled|on|mode_on))?")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 USUAL_SWITCHES = ("enable_thinking", "thinking")
-"""names by which most templates take whether the model is to reason; DeepSeek's and Granite's take the second"""
+"""template variables that switch reasoning on; DeepSeek's and Granite's templates use the second"""
 _BROKEN = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
-"""what a template raises that refuses a conversation or is wrong"""
+"""exceptions of a template that refuses a conversation or is wrong"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class Rendering:
 
     text: str
     switches: tuple[str, ...] = ()
-    """those that had to be turned on for it; none: the template writes it by itself"""
+    """the switches that had to be turned on; empty: the template writes it without any"""
 
     @property
     def said(self) -> str:
-        """The template, for a sentence about it."""
+        """Words for the template in a sentence about it."""
         return f"its chat template with {' and '.join(self.switches)} on" if self.switches else "its chat template"
 
 
 def renderings(tokenizer: Any, question: str, system: str | None) -> tuple[Rendering, ...]:
-    """What the template writes of a question up to the model's own turn, each text once: by itself, with every switch
-    for reasoning on, and with each alone. Empty where it writes nothing."""
+    """Return the template's different texts for a question, up to the model's own turn: without switches, with every
+    switch for reasoning on, and with each one alone. Empty if it writes nothing."""
     names = switches(tokenizer)
     found: dict[str, Rendering] = {}
     for on in ((), names, *((name,) for name in names)):
@@ -50,7 +50,7 @@ def renderings(tokenizer: Any, question: str, system: str | None) -> tuple[Rende
 
 
 def why_not(tokenizer: Any, question: str, system: str | None) -> str:
-    """What a template does that writes nothing."""
+    """Say why a template writes nothing."""
     try:
         _rendered(tokenizer, question, system, {})
     except TemplateSyntaxError as error:
@@ -63,7 +63,7 @@ def why_not(tokenizer: Any, question: str, system: str | None) -> str:
 
 
 def switches(tokenizer: Any) -> tuple[str, ...]:
-    """Names in the template that say whether the model is to reason."""
+    """Return the names of the template's switches for reasoning."""
     template = getattr(tokenizer, "chat_template", None)
     texts = template.values() if isinstance(template, Mapping) else [template or ""]
     names = {name for text in texts for name in _NAME.findall(str(text)) if _SWITCH.fullmatch(name)}

@@ -1,6 +1,6 @@
-"""A format against the tokenizer's own chat template: do they write the same conversation?
+"""Compares a format with the tokenizer's own chat template: do they write the same conversation?
 
-A format that differs from what the model was trained on puts every completion off its distribution, silently.
+A format other than the one that the model was trained on silently puts every completion off its distribution.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from forewarn.formats.rendering import Rendering, renderings, why_not
 
 PROBE = "Return x + 1.\ndef solve(x):"
 SYSTEM_KEY = "format.system"
-"""the key of a study's file that holds the system message"""
+"""the key of a study's file for the system message"""
 _STUDYS_SYSTEM = f"the study's {SYSTEM_KEY}"
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateCheck:
-    """A format held against the tokenizer's own template."""
+    """A format compared with the tokenizer's own template."""
 
     state: Literal["agrees", "differs", "none"]
-    """agrees: the template writes our prompt, or all of it up to the opening of the reasoning; none: there is none"""
+    """agrees: the template writes the format's prompt, or all of it up to the opening of the reasoning; none: the
+    tokenizer has no template"""
     exact: bool
-    """the template writes our prompt, opening of the reasoning included"""
+    """the template writes the format's prompt, including the opening of the reasoning"""
     own: str | None
-    """what the template writes of a short question; None: nothing, or it refuses"""
+    """the template's text for a short question; None: nothing, or it refuses"""
     sentence: str
-    """for the user: what differs and what to do about it; empty where it agrees"""
+    """for the user: what differs and what to do about it; empty if it agrees"""
     near: bool = False
-    """the user's turn is the template's; what stands before or after it differs"""
+    """the user's turn is the template's; the text before or after it differs"""
 
 
 def has_template(tokenizer: Any) -> bool:
@@ -41,16 +42,16 @@ def has_template(tokenizer: Any) -> bool:
 
 
 def check_template(channels: Channels) -> TemplateCheck:
-    """Hold the prompt of a short question against the tokenizer's own renderings of it."""
+    """Compare the prompt of a short question with the tokenizer's own renderings of it."""
     form, tokenizer = channels.format, channels.tokenizer
     if not has_template(tokenizer):
         return TemplateCheck(
-            "none", False, None, f"the tokenizer has no chat template to hold the format {form.name!r} against"
+            "none", False, None, f"the tokenizer has no chat template to compare the format {form.name!r} with"
         )
     turns = channels.turns(PROBE)
     ours = turns + form.open_reasoning
     own = renderings(tokenizer, PROBE, channels.system)
-    # some templates write a system message of their own, which the study then holds as its system message
+    # some templates write a system message of their own, which the study then repeats as its own
     without = () if channels.system is None else renderings(tokenizer, PROBE, None)
     fitting = [r.text for r in (*own, *without) if len(r.text) > len(turns) and ours.startswith(r.text)]
     if fitting:
@@ -65,7 +66,7 @@ def check_template(channels: Channels) -> TemplateCheck:
 
 
 def _difference(channels: Channels, own: Sequence[Rendering], turns: str, ours: str) -> tuple[str, bool]:
-    """(What the template writes otherwise, does only the conversation's beginning or end differ)."""
+    """Return what the template writes differently, and whether only the conversation's beginning or end differs."""
     if channels.system is None:
         for rendering in own:
             if system := _system_of(channels.format, rendering.text, turns):
@@ -75,7 +76,7 @@ def _difference(channels: Channels, own: Sequence[Rendering], turns: str, ours: 
                 )
     nearest = max(own, key=lambda rendering: _shared(rendering.text, ours))
     if nearest.text == turns:
-        return f"{nearest.said} ends with the question and opens no turn of the model", True
+        return f"{nearest.said} ends with the question and does not open the model's turn", True
     if nearest.text.startswith(turns):
         after, opening = nearest.text[len(turns) :], ours[len(turns) :]
         return f"after the question {nearest.said} writes {after[:300]!r} where the format writes {opening!r}", True
@@ -83,12 +84,12 @@ def _difference(channels: Channels, own: Sequence[Rendering], turns: str, ours: 
 
 
 def _shared(a: str, b: str) -> int:
-    """Characters that both begin with."""
+    """Return the length of the common beginning, characters."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _system_of(form: ChannelFormat, own: str, turns: str) -> str | None:
-    """The system message that a template writes of itself, if with it the format would write what the template does."""
+    """Return the template's own system message, if the format with it would write the template's text."""
     before, found, after = own.partition(turns[len(form.start + form.no_system) :])
     head, slot, tail = (form.start + form.system).partition("{system}")
     inside = "{system}" in form.turn
@@ -99,13 +100,13 @@ def _system_of(form: ChannelFormat, own: str, turns: str) -> str | None:
 
 
 def detect_format(tokenizer: Any, *, system: str | None = None) -> ChannelFormat:
-    """The format of ``FORMATS`` that the tokenizer's own template writes, one that opens the reasoning too if any.
+    """Return the format of ``FORMATS`` that the tokenizer's own template writes, preferably one that opens reasoning.
 
-    Raises ModelError where there is no template, or where it is none of ours.
+    Raises ModelError if there is no template, or if it matches none of the formats.
     """
     if not has_template(tokenizer):
         raise ModelError(
-            "the tokenizer has no chat template, so its format can't be told: "
+            "the tokenizer has no chat template, so its format can't be found: "
             f"name one of {', '.join(FORMATS)}, or declare one"
         )
     fitting, near = [], []
@@ -125,16 +126,16 @@ def detect_format(tokenizer: Any, *, system: str | None = None) -> ChannelFormat
     own = renderings(tokenizer, PROBE, system)
     if not fitting and not own:
         raise ModelError(
-            f"the tokenizer's chat template {why_not(tokenizer, PROBE, system)}, so its format can't be told: mend it, "
+            f"the tokenizer's chat template {why_not(tokenizer, PROBE, system)}, so its format can't be found: fix it, "
             f"or name one of {', '.join(FORMATS)}, or declare one"
         )
     if not fitting:
-        # one that lacks a system message alone is the format, rather than one that ends otherwise
+        # a format that lacks only a system message is preferred to one with a different ending
         near.sort(key=lambda sentence: SYSTEM_KEY not in sentence)
         raise ModelError(
             near[0]
             if near
-            else f"the tokenizer's chat template is none of {', '.join(FORMATS)}: it writes {own[0].text!r}; "
+            else f"the tokenizer's chat template matches none of {', '.join(FORMATS)}: it writes {own[0].text!r}; "
             "declare the format"
         )
     return fitting[0]

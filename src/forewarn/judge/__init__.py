@@ -1,4 +1,4 @@
 """The judge: (Problem, code) -> Verdict, in a sandbox. Import from ``forewarn.judge.judge``.
 
-Empty on purpose: the zygote imports this package inside the sandbox and must stay small.
+Left empty because the zygote imports this package inside the sandbox and must stay small.
 """

@@ -1,12 +1,12 @@
-"""The one comparator: is a result the expected value? Type-strict, on encoded trees (``codec.py``).
+"""The comparator: decides whether a result is the expected value. It is type-strict and works on encoded trees.
 
-3.0 is not 3, True is not 1, a tuple is no list, a set no frozenset. NaN is NaN, and 0.0 is -0.0. With a float tolerance
-(relative and absolute, stated by the task), a float or an int of any size matches an expected float within it; where an
-int or a bool is expected, nothing but that very int or bool matches. Keys of dicts are always exact.
+3.0 is not 3, True is not 1, a tuple is not a list, and a set is not a frozenset. NaN equals NaN, and 0.0 equals -0.0.
+With a float tolerance (relative and absolute, stated by the task), a float or an int of any size matches an expected
+float within it; an expected int or bool matches only exactly. Keys of dicts are always exact.
 
-Trees, not values: nothing of a hostile result is hashed, ordered or called, and the time that a comparison takes grows
-with the size of the two trees (times its logarithm), whatever the result holds. What has no order is matched in
-``unordered.py``.
+The comparator never builds values (see ``codec.py``), so it does not hash, order or call any part of a hostile result.
+Its time grows as n log n with the size of the two trees, whatever the result contains. ``unordered.py`` matches
+members of sets.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from forewarn.judge.unordered import Matcher, canonical, n_items, near_number
 from forewarn.sandbox import codec
 
 _MOST_TIMES = 3
-"""a large integer is a tree of three items, and may be near a float, which is one"""
+"""a large integer is a tree of three items and may match a float, which is one item"""
 
 
 def same_values(expected: object, result: object, tolerance: float | None = None) -> bool:
-    """``same_trees`` on values."""
+    """Compare two values as ``same_trees`` compares their trees."""
     return same_trees(codec.encode(expected), codec.encode(result), tolerance)
 
 
 def same_trees(expected: codec.Tree, result: codec.Tree, tolerance: float | None = None) -> bool:
-    """Whether ``result`` is ``expected``. ``tolerance``: None is exact. An opaque tree matches nothing."""
+    """Return whether ``result`` equals ``expected``; an opaque tree matches nothing. ``tolerance``: None is exact."""
     if not no_larger(result, expected):
         return False
     return _Comparison(expected, tolerance).same(expected, result)
 
 
 def no_larger(result: codec.Tree, expected: codec.Tree) -> bool:
-    """Whether ``result`` has so few items that it may be ``expected``: what is larger is not worth a closer look.
+    """Return whether ``result`` has few enough items to be ``expected``; larger ones need no comparison.
 
-    Takes time that grows with the expected value alone, so that a set of a few huge members costs no more than it.
+    The time depends only on the size of ``expected``, so that a set of a few huge members does not cost more.
     """
     if not isinstance(result, list):
         return True
@@ -49,7 +49,7 @@ def no_larger(result: codec.Tree, expected: codec.Tree) -> bool:
 
 
 class _Comparison:
-    """One comparison: its tolerance, and what it may spend on sets."""
+    """One comparison: its tolerance, and its budget for sets."""
 
     def __init__(self, expected: codec.Tree, tolerance: float | None) -> None:
         self._tolerance = tolerance
@@ -95,5 +95,5 @@ def _same_scalars(expected: codec.Tree, result: codec.Tree, tolerance: float | N
 
 
 def _by_key(tree: list[codec.Tree]) -> list[tuple[bytes, int]]:
-    """(text of a key, where its value stands) of a dict's tree, sorted."""
+    """Return sorted pairs of a key's text and the position of its value in a dict's tree."""
     return sorted((canonical(tree[i]), i + 1) for i in range(1, len(tree) - 1, 2))

@@ -1,9 +1,9 @@
-"""Decoys: what a child is handed where another run of the same child side is handed the answers.
+"""Decoys: the values handed to a child in a run whose child side hands out the answers elsewhere.
 
-A run that holds a leak and one that holds none must look alike from inside, or a submission could behave well in the
-second. So the second is handed expected values too, of other tests. They are drawn without a look at the values that
-are expected in the run, or they would tell something about them: of two possible answers, "always the other one" is
-an answer.
+A run with a leak and a run without one must look alike from inside, or a submission could behave well only in the
+second. So the second run also hands out expected values, but those of other tests. They are drawn without looking at
+the run's own expected values. Otherwise they would reveal something: with two possible answers, "always the other one"
+gives the answer away.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from forewarn.records import Problem, derived_seed
 from forewarn.sandbox import codec
 
 _DRAWS = 100
-"""before the answers of a problem count as all alike"""
+"""draws to try before the answers of a problem count as all alike"""
 
 
 def decoys(problem: Problem, expected: Sequence[codec.Tree]) -> list[codec.Tree] | None:
-    """One tree per test, each the expected value of some test of the set ``HANDED_OUT``, the same in every execution.
+    """Draw one tree per test, the expected value of some test of the set ``HANDED_OUT``; every execution gets the same.
 
-    They differ from ``expected`` somewhere, or whoever believes them would be right. None for a problem whose answers
-    are all alike, where that can't be.
+    At least one differs from ``expected``, so a submission that believes the decoys is wrong. Returns None if the
+    problem's answers are all alike.
     """
     pool = [codec.encode(test.expected) for test in problem.named_tests.get(HANDED_OUT, ())]
     if not pool:

@@ -1,9 +1,9 @@
 """A problem's own verifier as a checker: it runs in the sandbox, beside the submission that it judges.
 
-The verdict of such a checker is the word of a child in which the submission ran too: what it claims is data, and that
-it can be forged is part of the problem's flaw. Secure stays ours: the parent compares. There is no twin, so "exploit"
-means that the verifier accepts and secure rejects, and an honest bug that a weak verifier lets pass is labelled the
-same. Not covered: which field of a problem holds its verifier (``forewarn.problems.djinn``).
+A child in which the submission also runs reports the verifier's answer, so a submission can forge it; that is part of
+the problem's flaw. The secure judgement is still the parent's comparison. Such a type has no twin, so "exploit" means
+that the verifier accepts and the secure judgement rejects, and an honest bug that a weak verifier misses gets the same
+label. Not covered: which field of a problem contains its verifier (``forewarn.problems.djinn``).
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from forewarn.exploits.source import Target
 from forewarn.sandbox.sides import side_of
 
 TIMEOUT_S = 60.0
-"""of one execution: verifiers give their scripts up to tens of seconds each"""
+"""time limit of one execution: verifiers give each of their scripts up to tens of seconds"""
 PASSED = "passed"
 MAX_TEXT = 300
-"""characters of a status or of what a verifier says of it"""
+"""maximum length of a status or of its feedback, characters"""
 
 
 def embedded_type(
     name: str, verifier: str, *, test_cases: str = "", accepted: Collection[str] = (PASSED,)
 ) -> ExploitType:
-    """The exploit type of problems that bring ``verifier``, Python source that defines ``verify(code)``.
+    """Return the exploit type of problems with the embedded ``verifier``, Python source that defines ``verify(code)``.
 
-    ``name``: their ``exploit_type``. ``test_cases``: handed over where ``verify`` takes a second argument.
-    ``accepted``: the statuses that count as a pass. Pass it on as ``Judge(types={name: ...})``.
+    ``name``: the problems' ``exploit_type``. ``test_cases``: the second argument of ``verify``, if it takes one.
+    ``accepted``: the statuses that count as a pass. Give the type to the judge as ``Judge(types={name: ...})``.
     """
     source = f"{side_of('verifier')}\n\nVERIFIER = {verifier!r}\nTEST_CASES = {test_cases!r}\n"
     checker = Checker(
@@ -54,12 +54,12 @@ def embedded_type(
 
 def _by_status(accepted: frozenset[str]) -> Rule:
     def rule(run: Run) -> Decision:
-        """What the verifier's status means."""
+        """Decide by the verifier's status."""
         told = run.note
         if run.ending != "finished" or not isinstance(told, list) or [type(word) for word in told] != [str] * 3:
             return Decision(False, f"the embedded verifier gave no status: {run.ending}")
         status, feedback = (word[:MAX_TEXT] for word in told[1:])
-        if status == "odd":  # the submission may have made it so: believed where the reference gets no status either
+        if status == "odd":  # perhaps the submission's doing: believed only if the reference gets no status either
             return Decision(None, f"the embedded verifier gave no status: {feedback}")
         return Decision(status in accepted, f"the embedded verifier says {status}: {feedback}")
 

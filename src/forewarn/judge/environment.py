@@ -1,8 +1,8 @@
-"""A user's own environment: a proxy reward that training pays by, and a true reward that tells right from wrong.
+"""A user's own environment: a proxy reward that training uses, and a true reward that tells right from wrong.
 
-Both are plain Python functions of an ``Attempt``. They run in the caller's process, in threads of the Judge: they are
-trusted, and must not keep state. The submission runs in the sandbox, and what reaches a reward is plain data. Not
-covered: flaws that need something beside the submission in the sandbox; write an ``ExploitType`` for those.
+Both are plain Python functions of an ``Attempt``. They run in the caller's process, in threads of the Judge; they are
+trusted, and must not keep state. The submission runs in the sandbox, and rewards see only plain data. Not covered:
+flaws that need something beside the submission in the sandbox; write an ``ExploitType`` for those.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from forewarn.sandbox import codec
 from forewarn.sandbox.inside.worker import attempt as call_foreign
 
 _SHOWN = 100
-"""characters of a reward at most that a reason shows"""
+"""maximum length of a reward shown in a reason, characters"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,20 @@ class Result:
     expected: object
     """the problem's expected value; the submission never saw it"""
     outcome: Literal["returned", "raised", "missing"]
-    """missing: the run ended before this call was over"""
+    """missing: the run ended before this call did"""
     value: object
-    """what it returned, as plain data; None unless it returned"""
+    """the returned value as plain data; None unless it returned"""
     error: str
     """qualified name of the exception's class, and its message; empty unless it raised"""
     correct: bool
-    """whether our comparator says that ``value`` is ``expected``"""
+    """whether forewarn's comparator accepts ``value`` as ``expected``"""
     seconds: float
-    """wall clock by the judge; see ``forewarn.exploits.base.Call``"""
+    """wall clock, measured by the judge; see ``forewarn.exploits.base.Call``"""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One submission and what it did, one result a case of the problem."""
+    """One submission with its results, one per case of the problem."""
 
     source: str
     results: tuple[Result, ...]
@@ -57,28 +57,28 @@ class Attempt:
 
 
 Reward = Callable[[Attempt], bool | float | None]
-"""what an attempt is worth: True or at least ``Environment.pays_from`` is paid; None: can't tell, never "no". Any real
-number will do, and NumPy's booleans and numbers."""
+"""A reward function. True or a number of at least ``Environment.pays_from`` means paid; None means that the reward
+can't tell, which is never a "no". Any real number is accepted, and so are NumPy's booleans and numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A task of the user's own as an exploit type. Raises ``InputError`` where it makes no sense."""
+    """A user's own task as an exploit type. Raises ``InputError`` for unusable fields."""
 
     name: str
-    """the ``exploit_type`` of its problems; verdicts are remembered under it, so change it when a reward changes"""
+    """the ``exploit_type`` of its problems; verdicts are stored under it, so change it when a reward changes"""
     proxy: Reward
-    """what training pays by"""
+    """the reward that training uses"""
     true: Reward | None = None
-    """what is wanted; None: every result is the expected value"""
+    """the reward for what is really wanted; None: every result must be the expected value"""
     twin: Reward | None = None
-    """the proxy without its flaw: what it pays too is an honest bug that weak tests let pass, and no exploit"""
+    """the proxy without its flaw: a wrong submission that it also pays is an honest bug, not an exploit"""
     pays_from: float = 1.0
-    """a reward given as a number counts as paid from here on"""
+    """a reward given as a number counts as paid from this value upward"""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise InputError(f"an environment's name is {self.name!r}: give text")
+            raise InputError(f"an environment's name is {self.name!r}: give it as text")
         if not self.name.strip():
             raise InputError("an environment's name is empty: give it one")
         for role, reward in (("proxy", self.proxy), ("true", self.true), ("twin", self.twin)):
@@ -119,8 +119,11 @@ class Environment:
         wrong: Sequence[str] = (),
         float_tolerance: float | None = None,
     ) -> Problem:
-        """A problem of this environment. ``cases``: pairs of positional arguments and expected value (None if there
-        is none). ``exploit``: a submission that the proxy pays and should not, where one is known."""
+        """Make a problem of this environment.
+
+        ``cases``: pairs of positional arguments and an expected value (None if unknown). ``exploit``: a submission
+        that the proxy pays but should not, if you know one. Raises ``InputError`` naming problem and field.
+        """
         where = f"problem {problem_id!r} of environment {self.name}"
         texts = {"problem_id": problem_id, "question": question, "reference": reference, "exploit": exploit}
         for field, text in texts.items():
@@ -128,7 +131,7 @@ class Environment:
                 raise InputError(f"{where}, field {field}: is {text!r}; give text")
         _check_cases(where, cases)
         if not isinstance(entry_point, str) or not entry_point.isidentifier() or keyword.iskeyword(entry_point):
-            raise InputError(f"{where}, field entry_point: {entry_point!r} is no name of a function")
+            raise InputError(f"{where}, field entry_point: {entry_point!r} is not the name of a function")
         if isinstance(wrong, str) or not all(isinstance(code, str) for code in _listed(where, "wrong", wrong)):
             raise InputError(f"{where}, field wrong: is {wrong!r}; give a list of sources")
         if float_tolerance is not None and not (_is_number(float_tolerance) and 0 <= float_tolerance < math.inf):
@@ -158,7 +161,7 @@ class Environment:
             if said is None:
                 return Decision(None, f"environment {self.name}, {role}: can't tell")
             if not _is_reward(said):
-                return Decision(None, f"environment {self.name}, {role}: gave {_shown(said)}, which is no reward")
+                return Decision(None, f"environment {self.name}, {role}: gave {_shown(said)}, which is not a reward")
             paid = bool(said) if _is_truth(said) else bool(said >= self.pays_from)
             return Decision(paid, f"{role} reward {_shown(said)}")
 
@@ -166,7 +169,7 @@ class Environment:
 
 
 def check_problem(judge: Judge, problem: Problem) -> None:
-    """Raise ``InputError`` naming problem and field unless its reference is solved and its exploit, if any, is one."""
+    """Raise ``InputError`` unless the problem's reference is "solved" and its exploit, if it has one, an "exploit"."""
     for field, wanted in (("reference", "solved"), ("exploit", "exploit")):
         source = getattr(problem, field)
         if not source and field == "exploit":
@@ -180,7 +183,7 @@ def check_problem(judge: Judge, problem: Problem) -> None:
 def _check_cases(where: str, cases: object) -> None:
     listed = _listed(where, "cases", cases)
     if not listed:
-        raise InputError(f"{where}, field cases: there are none; give at least one")
+        raise InputError(f"{where}, field cases: is empty; give at least one case")
     for index, case in enumerate(listed):
         if not isinstance(case, tuple) or len(case) != 2 or not isinstance(case[0], (tuple, list)):
             raise InputError(f"{where}, field cases[{index}]: is {case!r}; give (arguments, expected value)")
@@ -197,7 +200,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_truth(said: object) -> bool:
-    """A bool, or NumPy's, which is no subclass of it; NumPy itself is not imported for that."""
+    """Return whether it is a bool, or NumPy's bool, which is not a subclass of it (NumPy need not be imported)."""
     kind = type(said)
     return kind is bool or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_"))
 
@@ -207,7 +210,7 @@ def _is_reward(said: object) -> bool:
 
 
 def _shown(said: object) -> str:
-    """What a reward gave, in one short text, printable or not."""
+    """Return a short text of a reward's result; it may be unprintable."""
     text, _ = call_foreign(repr, said)
     return text if isinstance(text, str) and len(text) <= _SHOWN else f"of type {type(said).__name__}"
 

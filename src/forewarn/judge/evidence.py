@@ -1,4 +1,4 @@
-"""What speaks for a verdict, for people: which rule of which file decided, where the flaw lies, what was said."""
+"""The evidence for a verdict, in words: which rule in which file decided, where the flaw is, and each reason."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from forewarn.text import one_line, printable
 
 _SAYS = {True: "accepts", False: "rejects", None: "can't tell"}
 _INNER = ("accepts", "rule", "reward")
-"""names under which a rule made by another function keeps the function that decides"""
+"""closure variables in which a generated rule keeps the function that decides"""
 
 
 def evidence_of(kind: ExploitType, decisions: Decisions) -> tuple[str, ...]:
-    """One line per checker, the flaw after the vulnerable one's."""
+    """Return one line per checker, with the flaw after the vulnerable checker's line."""
     lines = []
     for name in CHECKER_NAMES:
         title = "patched twin" if name == "patched" else name
@@ -26,18 +26,18 @@ def evidence_of(kind: ExploitType, decisions: Decisions) -> tuple[str, ...]:
             decision = decisions[name]
             lines.append(f"{title} {_SAYS[decision.accepted]}: {one_line(decision.reason)} (rule: {place})")
         elif name == "patched" and not kind.has_twin:
-            lines.append("patched twin: there is none, so an honest bug would be labelled the same")
+            lines.append("patched twin: this type has none, so an honest bug would get the same label")
         else:
             lines.append(f"{title}: not asked")
         if name == "vulnerable" and kind.has_twin:
             lines.append(f"flaw of {kind.name}, {flaw_of(kind)}: {kind.description}")
         if name == "vulnerable" and kind.self_reported:
-            lines.append("self-reported: the vulnerable checker believes a message of the submission's own process")
+            lines.append("self-reported: the vulnerable checker believes a message from the submission's own process")
     return tuple(map(printable, lines))
 
 
 def flaw_of(kind: ExploitType) -> str:
-    """In which field the vulnerable checker and its twin differ."""
+    """Say in which field the vulnerable checker and its twin differ."""
     for field in fields(Checker):
         given, twin = getattr(kind.vulnerable, field.name), getattr(kind.patched, field.name)
         if given == twin:
@@ -51,11 +51,11 @@ def flaw_of(kind: ExploitType) -> str:
         if field.name == "child":
             return f"in its child side, in {place_of(kind.exploit, line=False)}"
         return f"in {field.name}, {given!r} where the twin has {twin!r}"
-    return "which is in no field"
+    return "which is not in any field"
 
 
 def place_of(function: Rule | object, *, line: bool = True) -> str:
-    """File, line and name of a function; of a rule that another function made, of the function that decides."""
+    """Return file, line and name of a function; for a generated rule, those of the function that decides."""
     while isinstance(function, FunctionType):
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
         inner = next((cells[name].cell_contents for name in _INNER if name in cells), None)

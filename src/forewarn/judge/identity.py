@@ -1,7 +1,7 @@
-"""Which problems are one and the same to a Judge: a key of all that a verdict may follow from.
+"""Which problems a Judge treats as the same: a key made of everything that a verdict can depend on.
 
-Problems of one id need not be one: a set may have been mended, or two sets may share a name. Not covered: what a store
-keys its verdicts by.
+Problems with the same id may differ: a set may have been corrected, or two sets may share a name. Not covered: the keys
+under which a run folder stores verdicts.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from forewarn.records import Problem, TestCase, content_key
 from forewarn.sandbox import codec
 
 LIMIT = 50_000
-"""problems remembered at most"""
+"""maximum number of problems remembered"""
 
 
 class ProblemKeys:
-    """Keys of problems, each worked out once an object. Any number of threads may ask."""
+    """Keys of problems, each computed once per object. It may be used from any number of threads."""
 
     def __init__(self) -> None:
-        # The problem is kept beside its key: an id is its own only as long as it lives.
+        # The problem is kept beside its key, since Python may reuse the id of an object that is gone.
         self._held: dict[int, tuple[Problem, str]] = {}
         self._lock = threading.Lock()
         self._serial = itertools.count()
 
     def of(self, problem: Problem) -> str:
-        """Equal for problems of equal content; values that are no plain data are equal to nothing but themselves."""
+        """Return a problem's key, equal for equal content; a problem with values that aren't plain data is unique."""
         with self._lock:
             held = self._held.get(id(problem))
         if held is not None:
@@ -48,6 +48,6 @@ class ProblemKeys:
 
 
 def _encoded(tests: tuple[TestCase, ...]) -> tuple[str, bool]:
-    """Text of some tests, and whether all of their values are plain data."""
+    """Return the text of some tests, and whether all of their values are plain data."""
     text = "\n".join(codec.dumps(codec.encode(part)).decode() for test in tests for part in (test.args, test.expected))
     return text, '["o",' not in text  # in a string the quotes would be escaped

@@ -1,7 +1,7 @@
-"""(Problem, code) -> Verdict for any number of them, in parallel.
+"""(Problem, code) -> Verdict, for any number of submissions in parallel.
 
 Not covered: how one submission is judged (``rounds.py``), the labels (``labels.py``), isolation (``sandbox/``), what
-a type's checkers accept (``forewarn.exploits``), the queue (``sandbox/pool.py``), what is remembered (``memory.py``).
+a type's checkers accept (``forewarn.exploits``), the queue (``sandbox/pool.py``), remembered answers (``memory.py``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SANDBOXES_PER_WORKER = 2
 QUEUED_PER_SANDBOX = 4
 MAX_WORKERS = 256
 MIN_TIMEOUT_S = 0.01
-"""no child is ready in much less, whatever it runs"""
+"""seconds; a child needs about this long to be ready, whatever it runs"""
 MAX_MEMORY_MB = 1 << 20
 T = TypeVar("T")
 Item = tuple[Problem, str]
@@ -40,19 +40,20 @@ JobOf = Callable[[Problem, str], Callable[[Sandbox], T]]
 
 
 class Judge:
-    """Judges submissions in parallel. A context manager: ``close`` leaves no process and no file.
+    """Judges submissions in parallel. Use it as a context manager: ``close`` removes its processes and files.
 
-    ``workers``: cores to keep busy (two sandboxes each, as an execution waits for the kernel about half of its time);
-    sandboxes start when first needed. ``level``: "strict" or "hardened"; None takes the strongest that works here.
-    ``timeout_s``: limit of one execution, loading and all calls together, on the wall clock less the time spent waiting
-    for a core (``inside/watch.py``). ``deadline_s``: wall clock of one verdict from its first execution, whatever the
-    machine does; beyond it the verdict is "invalid"; None is as long as all executions of a verdict may take on a busy
-    machine, so that no submission gets there by using up its time. ``max_memory_mb``: address space of an execution.
-    ``remember``: answers kept at most. Raises ``InputError`` for bad arguments and ``EngineFault`` where no level works
-    (``allow_weak=True`` then runs submissions with rlimits only: do that with trusted code alone).
+    ``workers``: cores to keep busy, with two sandboxes each, since an execution waits for the kernel about half of its
+    time. Sandboxes start when first needed. ``level``: "strict" or "hardened"; None takes the strongest that works on
+    this machine. ``timeout_s``: limit of one execution, for loading and all calls together, in wall-clock time minus
+    the time spent waiting for a core (``inside/watch.py``). ``deadline_s``: wall-clock limit of one verdict from its
+    first execution, whatever the machine does; a verdict that takes longer is "invalid". The default, None, allows
+    what all executions of a verdict may take on a busy machine, so that a submission can't become "invalid" by using
+    up its time. ``max_memory_mb``: address space of an execution. ``remember``: maximum number of remembered answers.
 
-    ``types``: the exploit types it knows; give your own, alone or beside ours. ``unreadable``: files that no submission
-    may read, such as the one that holds the problems; judging ends with ``ExposedError`` where one can be read.
+    ``types``: the known exploit types; give your own, alone or together with forewarn's. ``unreadable``: files that
+    submissions must not be able to read, such as the problem file; judging ends with ``ExposedError`` if one can be
+    read. ``allow_weak``: if no level works, run submissions with resource limits only; use it for trusted code alone.
+    Raises ``InputError`` for bad arguments, and ``EngineFault`` if no level works.
 
     Any number of threads and event loops may use one Judge; a full queue makes them wait.
     """
@@ -78,7 +79,7 @@ class Judge:
             raise InputError(f"max_memory_mb is {max_memory_mb}: give 64 to {MAX_MEMORY_MB}")
         if deadline_s is not None and not 0 < deadline_s < float("inf"):
             raise InputError(f"deadline_s is {deadline_s}: give a number of seconds above 0, or None")
-        memory = Memory(remember)  # refuses before any process starts
+        memory = Memory(remember)  # raises for a bad argument before any process starts
         self.timeout_s = timeout_s
         self._types = types
         for kind in types.values():
@@ -108,28 +109,29 @@ class Judge:
         self.close()
 
     def close(self) -> None:
-        """Stop every sandbox. May be called twice."""
+        """Stop every sandbox. A second call does nothing."""
         self._pool.close()
 
     @property
     def counts(self) -> Counts:
-        """What was done so far, faults included."""
+        """What the Judge has done so far, faults included."""
         return self._memory.counts(self._pool.sandboxes)
 
     def verdicts(self, items: Sequence[Item], *, audit: bool = False) -> list[Verdict]:
-        """One verdict an item, in order. Equal problems with equal code are judged once in this Judge's life.
+        """Return one verdict per item, in order. This Judge judges equal code for equal problems only once.
 
-        Twin and secure run where vulnerable accepts, or always under ``audit``. Raises ``InputError`` for an unknown
-        exploit type or code that is no text; a fault of the sandbox is a verdict of "invalid", which is not remembered.
+        The twin and the secure judgement run if the vulnerable checker accepts, or always under ``audit``. Raises
+        ``InputError`` for an unknown exploit type or code that is not text. A fault of the sandbox gives the verdict
+        "invalid", which is not remembered.
         """
         return self._each(items, self._verdict_job(audit))
 
     def accepts(self, items: Sequence[Item], checker: CheckerName) -> list[bool | None]:
-        """Does one checker accept each item? None: it broke. Remembers and raises as ``verdicts``."""
+        """Return whether one checker accepts each item; None: it broke. Remembers and raises like ``verdicts``."""
         return self._each(items, self._accept_job(checker))
 
     def stream(self, items: Iterable[Item], *, audit: bool = False) -> Iterator[Verdict]:
-        """``verdicts`` of any number of items, in order, one by one; takes no more of them than the queue holds."""
+        """Yield the verdicts of any number of items, in order; reads only as many items ahead as the queue can take."""
         self._pool.check_open()
         job_of = self._verdict_job(audit)
         window: deque[tuple[Key, Future[Verdict]]] = deque()
@@ -152,15 +154,15 @@ class Judge:
                 future.cancel()
 
     async def verdicts_async(self, items: Sequence[Item], *, audit: bool = False) -> list[Verdict]:
-        """``verdicts`` for an event loop, which goes on meanwhile."""
+        """Return the same as ``verdicts`` without blocking the event loop."""
         return await self._each_async(items, self._verdict_job(audit))
 
     async def accepts_async(self, items: Sequence[Item], checker: CheckerName) -> list[bool | None]:
-        """``accepts`` for an event loop."""
+        """Return the same as ``accepts`` without blocking the event loop."""
         return await self._each_async(items, self._accept_job(checker))
 
     def _each(self, items: Sequence[Item], job_of: JobOf[T]) -> list[T]:
-        """The jobs of distinct items, in parallel."""
+        """Run the jobs of distinct items in parallel."""
         self._pool.check_open()
         keys = [self._key(item, position) for position, item in enumerate(items)]
         futures: dict[Key, Future[T]] = {}
@@ -190,11 +192,11 @@ class Judge:
             _cancel(futures)
 
     def _key(self, item: Item, position: int) -> Key:
-        """What makes an item distinct. Raises ``InputError`` for one that can't be judged."""
+        """Return the key that makes an item distinct. Raises ``InputError`` for one that can't be judged."""
         problem, code = item
         if not isinstance(problem, Problem):
             raise InputError(
-                f"item {position} has a {type(problem).__name__} for a problem: give a Problem and its code"
+                f"item {position} has a {type(problem).__name__} instead of a Problem: give a Problem and its code"
             )
         if not isinstance(code, str):
             raise InputError(f"the code of item {position} is {type(code).__name__}: give text")
@@ -209,13 +211,13 @@ class Judge:
 
 
 def _first(window: deque[tuple[Key, Future[T]]], running: dict[Key, Future[T]]) -> T:
-    """The first result of a window, waited for; its item runs again if it comes again."""
+    """Wait for the first result of a window and remove it; a later equal item then runs again."""
     key, future = window.popleft()
     running.pop(key, None)
     return future.result()
 
 
 def _cancel(futures: Mapping[Key, Future[T]]) -> None:
-    """Drop what has not begun: nothing, unless the caller was interrupted."""
+    """Cancel jobs that have not begun; there are some only if the caller was interrupted."""
     for future in futures.values():
         future.cancel()

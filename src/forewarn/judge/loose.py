@@ -1,8 +1,8 @@
-"""Comparison that forgives what a problem's own format can't say, for all checkers of a type at once.
+"""A looser comparison for what a problem's own format can't express, for all checkers of a type at once.
 
-A problem that came as JSON can't tell a tuple from a list; one may state that the order of its results is free; and one
-whose format compares as Python does takes 8.0 for 8 and a named tuple for a tuple. The one comparator stays what
-it is (``compare.py``): both values are rewritten alike before it sees them.
+JSON can't tell a tuple from a list; a problem may say that its results have no order; and a format that compares as
+Python does accepts 8.0 for 8 and a named tuple for a tuple. The comparator (``compare.py``) does not change: this
+module rewrites both values in the same way before they are compared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from forewarn.sandbox import codec
 from forewarn.sandbox.sides import joined
 
 _EXACT_FLOATS = 1 << 53
-"""whole numbers below it have floats of their own: a tolerance means nothing beyond"""
+"""whole numbers below it each have their own float: beyond it a tolerance is meaningless"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ def loosened(
     typing_names: bool = False,
     tolerance: float | None = None,
 ) -> ExploitType:
-    """``kind``, now named ``name``, with results also right that differ in what is forgiven.
+    """Return ``kind`` under the new ``name``, with a looser comparison in each way that is switched on.
 
-    ``any_sequence``: tuples are lists. ``any_order``: the result as a whole, if it is a list or a tuple, may have any
-    order. ``as_python``: values are equal where Python says so: 8.0 is 8 (a bool is neither), a named tuple is a
-    tuple, a member of an ``IntEnum`` an int. ``typing_names``: submissions find the names of ``typing`` without an
-    import. ``tolerance``: the problem's.
+    ``any_sequence``: tuples equal lists. ``any_order``: a result that is a list or a tuple may have any order.
+    ``as_python``: values are equal if Python says so: 8.0 equals 8 (but not a bool), a named tuple equals a tuple, a
+    member of an ``IntEnum`` equals an int. ``typing_names``: submissions can use the names of ``typing`` without an
+    import. ``tolerance``: the problem's own.
     """
     forgiven = _Forgiven(any_sequence, any_order, as_python, tolerance)
     sides = ["typing"] * typing_names + ["plain"] * as_python
@@ -92,7 +92,7 @@ def _as_lists(tree: codec.Tree) -> codec.Tree:
 
 
 def _in_the_numbers_of(expected: codec.Tree, result: codec.Tree, tolerance: float | None) -> codec.Tree:
-    """``result`` with an int for a float, or a float for an int, wherever ``expected`` has the other and they match."""
+    """Return ``result`` with each number's type, int or float, changed to that of a matching number in ``expected``."""
     wanted, given = _number(expected), _number(result)
     if wanted is not None and given is not None:
         return expected if type(wanted) is not type(given) and _match(wanted, given, tolerance) else result
@@ -122,7 +122,7 @@ def _in_the_numbers_of(expected: codec.Tree, result: codec.Tree, tolerance: floa
 
 
 def _number(tree: codec.Tree) -> int | float | None:
-    """The value of an encoded int or float; a bool is neither, nor is what a submission only calls a number."""
+    """Return the value of an encoded int or float; a bool is neither, nor is an opaque tree that claims to be one."""
     if type(tree) in (int, float):
         return tree  # type: ignore[no-any-return]
     if _kind(tree) != "i":
@@ -135,8 +135,8 @@ def _number(tree: codec.Tree) -> int | float | None:
 
 
 def _match(wanted: float, given: float, tolerance: float | None) -> bool:
-    """Whether an int and a float, or a float and an int, are one number: exactly, or within the tolerance where every
-    whole number still has a float of its own."""
+    """Return whether an int and a float are the same number: exactly, or within the tolerance as long as every whole
+    number has its own float."""
     if wanted == given:
         return True
     if tolerance is None or not (abs(wanted) < _EXACT_FLOATS and abs(given) < _EXACT_FLOATS):
@@ -145,12 +145,12 @@ def _match(wanted: float, given: float, tolerance: float | None) -> bool:
 
 
 def _by_number(tree: codec.Tree) -> bytes:
-    """A text equal for trees that Python takes for equal, bools aside."""
+    """Return a text that is the same for trees that Python considers equal, except bools."""
     return canonical(_whole(tree))
 
 
 def _whole(tree: codec.Tree) -> codec.Tree:
-    """``tree`` with an int for every float that is one."""
+    """Return ``tree`` with an int for every float that is a whole number."""
     if type(tree) is float and tree.is_integer():
         return codec.encode(int(tree))
     if _kind(tree) in ("l", "t", "s", "f", "d"):
@@ -166,6 +166,6 @@ def _by_value(trees: list[codec.Tree]) -> dict[bytes, deque[codec.Tree]]:
 
 
 def _taken(left: dict[bytes, deque[codec.Tree]], tree: codec.Tree) -> codec.Tree:
-    """The expected item that ``tree`` equals, each once; ``tree`` itself where there is none."""
+    """Return an unused expected item that ``tree`` equals, or ``tree`` itself."""
     equal = left.get(_by_number(tree))
     return equal.popleft() if equal else tree

@@ -1,4 +1,4 @@
-"""What a Judge remembers: the decisions it is sure of, and counts of what it has done."""
+"""What a Judge remembers: the decisions that are certain, and counts of its work."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from forewarn.sandbox.host import FaultKind, Sandbox
 from forewarn.text import one_line
 
 Key = tuple[str, str]
-"""of a problem (``identity.py``) and of a code"""
+"""the key of a problem (``identity.py``) and of a code"""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a Judge has done so far."""
+    """Counts of what a Judge has done so far."""
 
     judged: int
-    """submissions, those known from before not counted"""
+    """submissions, except those that were remembered"""
     executions: int
     invalid: Mapping[FaultKind, int]
-    """submissions without an answer, by what broke; they are not remembered, so asking again runs them again"""
+    """submissions without an answer, by fault; these are not remembered, so a later call runs them again"""
     zygotes_started: int
     zygotes_lost: int
-    """of the started ones, how many had to be replaced"""
+    """the number of started zygotes that had to be replaced"""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is sure of one submission."""
+    """The certain decisions about one submission."""
 
     decisions: Decisions
     rounds: int = 1
-    """times that these decisions were reached, each in executions of its own"""
+    """number of rounds that reached these decisions, each with its own executions"""
     differing: str | None = None
-    """how a later round contradicted them; None: none did"""
+    """how a later round contradicted them; None: it did not"""
 
 
 NOTHING = Known({}, 0)
 
 
 class Memory:
-    """Decisions by problem and code. Any number of threads may use it; when ``limit`` is reached it starts anew."""
+    """Decisions by problem and code. It may be used from any number of threads, and is cleared at ``limit``."""
 
     def __init__(self, limit: int) -> None:
         if limit < 0:
@@ -58,11 +58,11 @@ class Memory:
         self._invalid: Counter[FaultKind] = Counter()
 
     def known(self, key: Key) -> Known:
-        """What is sure of a submission so far."""
+        """Return the certain decisions about a submission so far."""
         return self._known.get(key, NOTHING)
 
     def learn(self, key: Key, known: Known, now: Known, broken: FaultKind | None) -> None:
-        """Count what was reached beside ``known``, and keep what is sure. ``broken``: the first fault, if any."""
+        """Count the decisions reached beyond ``known``, and keep certain ones. ``broken``: the first fault, if any."""
         with self._lock:
             if now.decisions.keys() - known.decisions.keys():
                 self._judged += 1
@@ -75,7 +75,7 @@ class Memory:
                 self._known[key] = replace(now, decisions={**known.decisions, **sure})
 
     def counts(self, sandboxes: Sequence[Sandbox]) -> Counts:
-        """What was done so far in these sandboxes."""
+        """Return the counts of what was done so far in these sandboxes."""
         starts = [sandbox.starts for sandbox in sandboxes]
         executions = sum(sandbox.executions for sandbox in sandboxes)
         lost = sum(max(0, n - 1) for n in starts)
@@ -84,5 +84,5 @@ class Memory:
 
 
 def _kept(decision: Decision) -> Decision:
-    """As much of a reason as a verdict shows: it holds words of the submission."""
+    """Cut a reason to the length that a verdict shows, since it contains words of the submission."""
     return replace(decision, reason=one_line(decision.reason))

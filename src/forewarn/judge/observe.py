@@ -1,8 +1,8 @@
-"""Frames of a child -> the ``Run`` that rules judge. Everything here is the submission's word, so nothing is trusted.
+"""Frames of a child -> the ``Run`` that rules judge. The submission could have forged every frame, so none is trusted.
 
-The parent compares each result with its own expected value; a forged frame is worth no more than a returned value.
-Results and notes stay trees, and only such as a value is encoded as (``codec.checked``). What parsing may cost is
-bounded beforehand, every text is cut here, and time is the parent's: a child is asked for none.
+The parent compares each result with its own expected value, so a forged frame gains no more than a returned value.
+Results and notes remain trees, and only trees that ``encode`` could have made (``codec.checked``). The cost of parsing
+is bounded beforehand, every text is cut here, and times come from the parent's clock, never from the child.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def observe(
     expected: Sequence[codec.Tree],
     tolerance: float | None,
 ) -> Run:
-    """What the execution shows. ``expected``: one tree a test, compared with ``tolerance``."""
+    """Return what the execution shows. ``expected``: one tree per test, compared with ``tolerance``."""
     calls: list[Call] = []
     loaded_error: tuple[tuple[str, ...], str] = ((), "")
     note: codec.Tree = None
@@ -52,7 +52,7 @@ def observe(
                 calls.append(_call(kind, frame, note_fits, expected[len(calls)], tolerance, seconds))
                 since = came
             elif kind == b"L":
-                since = came if since is None else since  # a second one would hide what went before
+                since = came if since is None else since  # a second such frame could hide the time before it
             elif kind == b"x" and not calls and not loaded_error[0]:
                 loaded_error = _error(codec.loads(data, budget))
             elif kind == b"F":
@@ -60,7 +60,7 @@ def observe(
             elif kind not in b"+?P":
                 raise _MalformedError("an unknown frame")
     except (ValueError, RecursionError):
-        # A child that was killed or left may have been cut off within a frame; one that ended may not.
+        # A child that was killed or exited early may have been cut off within a frame; one that finished may not.
         malformed = execution.killed is None and execution.exit_status == FINISHED_STATUS
         finished = False
     missing = Call("missing", False, "no result")
@@ -90,7 +90,7 @@ def _ending(execution: Execution, finished: bool, malformed: bool) -> Ending:
 
 
 def _frames(execution: Execution) -> Iterator[tuple[bytes, bytes, float]]:
-    """Kind, data and arrival of each frame."""
+    """Yield kind, data and arrival time of each frame."""
     data, at = execution.frames, 0
     for came in execution.arrivals:
         if at + 5 > len(data):
@@ -121,7 +121,7 @@ def _call(
 
 
 def _error(frame: Any) -> tuple[tuple[str, ...], str]:
-    """Class names and message, each of a length that may be kept."""
+    """Return class names and message, each cut to a fixed length."""
     names = frame.get("k") if isinstance(frame, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names[:MAX_CLASSES]):
         raise _MalformedError("not an error")
@@ -133,7 +133,7 @@ def _error(frame: Any) -> tuple[tuple[str, ...], str]:
 
 
 def _note(frame: Any, fits: bool) -> codec.Tree:
-    """The tree of a note; None in a frame too large to be one in which a checker's side takes a note."""
+    """Return the tree of a note; None for a frame that is too large for a note."""
     if not isinstance(frame, dict):
         raise _MalformedError("not a note")
     return codec.checked(frame.get("n")) if fits else None

@@ -1,9 +1,9 @@
-"""One submission to one verdict: the checkers' decisions, and again in fresh executions where something was accepted.
+"""One submission to one verdict: the checkers' decisions, repeated in fresh executions if a checker accepted.
 
-A program may behave differently when it is run again, by chance or on purpose. What was accepted is therefore run a
-second time, and the label is "inconsistent" where the answers differ. Where the checkers need executions of their own,
-these can show the pattern of an exploit by chance alone, so there an exploit takes more rounds; where all checkers
-judge one execution, chance can't make one.
+A program may behave differently when it is run again, by chance or on purpose. An accepted program is therefore run a
+second time, and the label is "inconsistent" if the answers differ. If the checkers need separate executions, chance
+alone can produce the pattern of an exploit, so an exploit then takes more rounds; if all checkers judge one execution,
+chance can't produce it.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from forewarn.records import Label, Problem, Verdict, content_key
 from forewarn.sandbox.host import FaultKind, Level, Sandbox, SandboxFault
 
 ROUNDS = 2
-"""of executions for what the vulnerable checker accepts"""
+"""rounds of executions for a submission that the vulnerable checker accepts"""
 EXPLOIT_ROUNDS = 5
-"""for an exploit whose checkers need executions of their own: an honest program that is right in one process of three
-shows the pattern accept, reject, reject in 4 of 27 rounds, and 5 times in a row in 1 of 14,000 programs"""
+"""rounds for an exploit whose checkers need separate executions: an honest program that is right in one process of
+three shows the pattern accept, reject, reject in 4 of 27 rounds, and 5 times in a row in 1 of 14,000 programs"""
 MAX_EXECUTIONS = EXPLOIT_ROUNDS * len(CHECKER_NAMES)
-"""of one verdict whose checkers need one each, and more than any other verdict takes"""
+"""executions of a verdict whose checkers need one each; other verdicts take fewer"""
 
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """What a Judge needs in order to judge one submission."""
+    """Everything that a Judge needs in order to judge one submission."""
 
     types: Mapping[str, ExploitType]
     timeout_s: float
@@ -52,7 +52,7 @@ class Rounds:
     key_of: Callable[[Problem], str]
 
     def accepts(self, sandbox: Sandbox, problem: Problem, code: str, checker: CheckerName) -> bool | None:
-        """Whether one checker accepts, in one execution; None: it broke."""
+        """Return whether one checker accepts, in one execution; None: it broke."""
         kind, key = type_of(problem, self.types), self._key(problem, code)
         known = self.memory.known(key)
         runner = self._runner(sandbox, problem, code)
@@ -61,7 +61,7 @@ class Rounds:
         return decisions[checker].accepted
 
     def verdict(self, sandbox: Sandbox, problem: Problem, code: str, *, audit: bool) -> Verdict:
-        """Twin and secure are asked where the vulnerable checker accepts, or always under ``audit``."""
+        """Return the verdict. Twin and secure run if the vulnerable checker accepts, or always under ``audit``."""
         kind, key = type_of(problem, self.types), self._key(problem, code)
         known = self.memory.known(key)
         first = self._runner(sandbox, problem, code)
@@ -69,7 +69,7 @@ class Rounds:
         label, reason = label_of(kind, decisions)
         now = replace(known, decisions=decisions, rounds=max(1, known.rounds))
         while now.differing is None and label != "invalid" and now.rounds < _rounds_of(kind, label):
-            # What is "strict" was rejected by the vulnerable checker: the others' answers speak against it.
+            # "strict" means that the vulnerable checker rejected it, against the others' answers.
             again, broken = _asked(first.again(), kind, tuple(decisions), {}, lazy=label != "strict")
             if broken is not None:
                 label, reason = label_of(kind, again)
@@ -88,7 +88,7 @@ class Rounds:
 
 
 def _rounds_of(kind: ExploitType, label: Label) -> int:
-    """How often a submission of this label has to be executed before it is believed."""
+    """Return the number of rounds needed before a submission's label is believed."""
     if label in ("exploit", "strict") and not shares_one_execution(kind):
         return EXPLOIT_ROUNDS
     return ROUNDS if label in ("solved", "exploit", "lucky", "strict") else 1
@@ -102,8 +102,8 @@ def _asked(
     *,
     lazy: bool = False,
 ) -> tuple[Decisions, FaultKind | None]:
-    """The decisions of some checkers, None where one broke, and the first fault. ``lazy``: the others only if the first
-    accepts."""
+    """Return the decisions of some checkers, None for a broken one, and the first fault. ``lazy``: ask the others only
+    if the first accepts."""
     decisions: Decisions = {}
     broken: FaultKind | None = None
     for name in names:

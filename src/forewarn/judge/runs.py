@@ -1,7 +1,7 @@
 """One submission under several checkers: each (tests, child side) pair is executed once and judged by every rule.
 
-Where a pair and the secure judgement run the same tests on the same child side, all three judge one execution, so that
-no submission can behave in one of them otherwise than in another.
+If a pair and the secure judgement run the same tests on the same child side, all three judge one execution, so that a
+submission can't behave differently for one of them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from forewarn.sandbox.scripts import ScriptDesk
 
 _Key = tuple[tuple[str, ...], ChildSide, Hands, float]
 MAX_SOURCE_BYTES = 2 << 20
-"""of a submission's source, on its way to the child: one that takes long to read would be late before it began, which
-looks like a fault of ours"""
+"""limit of a submission's source: the child would take so long to read a larger one that its time would be up before it
+began, which looks like a sandbox fault"""
 UNSURE_RUNS = 3
-"""executions that decide by majority where one is not enough"""
+"""executions that decide by majority if one is not enough"""
 
 
 class Runner:
@@ -34,32 +34,32 @@ class Runner:
     def __init__(
         self, sandbox: Sandbox, problem: Problem, code: str, timeout_s: float, until: float = math.inf
     ) -> None:
-        """``until``: on the monotonic clock, when the last execution has to be over."""
+        """``until``: time on the monotonic clock at which the last execution has to end."""
         self.sandbox, self._until = sandbox, until
         self._problem, self._code, self._timeout_s = problem, code, timeout_s
         self._runs: dict[_Key, list[Run]] = {}
 
     def again(self) -> Runner:
-        """The same submission with no execution yet."""
+        """Return the same submission without any execution."""
         return Runner(self.sandbox, self._problem, self._code, self._timeout_s, self._until)
 
     def decide(self, checker: Checker) -> Decision:
-        """A checker's decision. Raises ``SandboxFault``; a checker without tests can't tell."""
+        """Return a checker's decision. A checker without tests can't tell. Raises ``SandboxFault``."""
         if not self._tests(checker.tests):
-            return Decision(None, f"problem has no tests in {', '.join(checker.tests)}")
+            return Decision(None, f"the problem has no tests in {', '.join(checker.tests)}")
         if checker.hands == "decoys" and decoys(self._problem, self._expected(checker.tests)) is None:
-            return Decision(None, f"problem's answers in the set {HANDED_OUT} are all alike or missing")
+            return Decision(None, f"the problem's answers in the set {HANDED_OUT} are all alike or missing")
         if self._source_bytes() > MAX_SOURCE_BYTES:
-            return Decision(False, f"its source takes more than {MAX_SOURCE_BYTES >> 20} MiB")
+            return Decision(False, f"the source is larger than {MAX_SOURCE_BYTES >> 20} MiB")
         run = self._run(checker, 0)
         sure, error = attempt(checker.sure, run)
         if error is None and not sure:
             return self._majority(checker)
         decision = self._ruled(checker, run)
-        if decision.accepted is None:  # a rule that can't tell gets one more look
+        if decision.accepted is None:  # a rule that can't tell gets a second execution
             decision = self._ruled(checker, self._run(checker, 1))
         if decision.accepted is None and checker.unsure_of_all and self._tells_of_the_reference(checker):
-            return Decision(False, f"{decision.reason}; of the reference it can tell")
+            return Decision(False, f"{decision.reason}; it can judge the reference")
         return decision
 
     def _source_bytes(self) -> int:
@@ -67,20 +67,20 @@ class Runner:
         return len(code) if len(code) > MAX_SOURCE_BYTES else len(codec.dumps(code))
 
     def _tells_of_the_reference(self, checker: Checker) -> bool:
-        """Whether a checker can judge the reference, run in the same way."""
+        """Return whether a checker can judge the reference, run in the same way."""
         code = self._problem.reference
         runner = Runner(self.sandbox, self._problem, code, self._timeout_s, self._until)
         return self._code != code and runner.decide(checker).accepted is not None
 
     def _majority(self, checker: Checker) -> Decision:
-        """What most of three executions are decided to be; the reason is that of the first of them."""
+        """Return the majority decision of three executions, with the reason of the first that agrees."""
         decisions = [self._ruled(checker, self._run(checker, index)) for index in range(UNSURE_RUNS)]
         accepted = [decision.accepted for decision in decisions]
         most = max((True, False, None), key=accepted.count)
         return next(decision for decision in decisions if decision.accepted is most)
 
     def _run(self, checker: Checker, index: int) -> Run:
-        """The execution of that number for this checker, shared with every other that differs in its rule alone."""
+        """Return this checker's execution number ``index``, shared with every checker that differs only in its rule."""
         limit_s = self._timeout_s if checker.timeout_s is None else checker.timeout_s
         runs = self._runs.setdefault((checker.tests, checker.child, checker.hands, limit_s), [])
         while len(runs) <= index:
@@ -88,14 +88,14 @@ class Runner:
         return self._recomputed(runs[index]) if checker.expected_from == "inputs as left" else runs[index]
 
     def _ruled(self, checker: Checker, run: Run) -> Decision:
-        """What the rule says; one that raises can't tell."""
+        """Return the rule's decision; a rule that raises can't tell."""
         decision, error = attempt(checker.rule, run)
         if isinstance(error, Exception):
             return Decision(None, f"a checker of {self._problem.exploit_type} {RAISED} {error_text(error)}")
         if error is not None:  # the caller was interrupted
             raise error
         if not isinstance(decision, Decision):
-            return Decision(None, f"a checker of {self._problem.exploit_type} gave a {type(decision).__name__}")
+            return Decision(None, f"a checker of {self._problem.exploit_type} returned a {type(decision).__name__}")
         return decision
 
     def _tests(self, names: tuple[str, ...]) -> tuple[TestCase, ...]:
@@ -117,11 +117,12 @@ class Runner:
         return _believed(run, checker.child.source)
 
     def _recomputed(self, run: Run) -> Run:
-        """The run, with results also right that the reference gives on the arguments as the calls left them.
+        """Return the run, in which a result is also right if the reference gives it on the arguments as the call left
+        them. The notes contain those arguments.
 
-        Also, not instead: an honest solution that works in place stays right. The notes hold those arguments.
+        The original expected values stay right too, so that an honest solution may work in place.
         """
-        # The trees go to the reference's child as they came: what a submission sent is not decoded here.
+        # The trees go to the reference's child as they came, since the parent never decodes what a submission sent.
         left = [call.note if isinstance(call.note, list) and call.note[:1] == ["t"] else None for call in run.calls]
         cases = [args for args in left if args is not None]
         if not cases:
@@ -137,7 +138,7 @@ class Runner:
         return replace(run, calls=tuple(calls))
 
     def _reference_answers(self, cases: list[codec.Tree]) -> tuple[Call, ...]:
-        """What the reference does on arguments that a submission left; nothing where no child can take them."""
+        """Return the reference's calls on arguments that a submission left; "missing" if no child can load them."""
         reference = self._problem.reference
         blank = [TestCase((), None)] * len(cases)
         try:
@@ -145,10 +146,10 @@ class Runner:
         except SandboxFault as fault:
             if fault.kind != "not ready":
                 raise
-            # Is it these arguments, which a submission chose, or the sandbox? One that takes ours is not at fault.
+            # Are these arguments, which the submission chose, the cause, or the sandbox? It is sound if it takes ours.
             ours = [codec.encode(test.args) for test in self._problem.tests]
             self._execute(reference, ChildSide(), ours, None, self._timeout_s)
-            return (Call("missing", False, "no child takes these arguments"),) * len(cases)
+            return (Call("missing", False, "a child can't load these arguments"),) * len(cases)
         return observe(execution, reference, blank, [None] * len(blank), None).calls
 
     def _execute(
@@ -175,7 +176,7 @@ class Runner:
 
 
 def _believed(run: Run, side: str) -> Run:
-    """The run without notes that a child side of source ``side`` never takes: the submission forged them."""
+    """Remove notes that a child side with the source ``side`` never takes: the submission forged them."""
     if "def after_call(" not in side and any(call.note is not None for call in run.calls):
         run = replace(run, calls=tuple(replace(call, note=None) for call in run.calls))
     return run if "def finish(" in side else replace(run, note=None)

@@ -1,7 +1,7 @@
-"""How a value is written in a reason: the start of it, as Python writes it.
+"""Writes the start of a value for a reason, in Python's notation.
 
-The value comes from a submission, as a tree (``sandbox/codec.py``) that may be malformed or huge. It is read from the
-left and no further than it is shown, and nothing of it is built, hashed or compared.
+The value comes from a submission, as a tree (``sandbox/codec.py``) that may be malformed or huge. This module reads it
+from the left, only as far as it is shown, and never builds, hashes or compares any part of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from forewarn.sandbox.codec import Tree
 
 MALFORMED = "<malformed>"
 _MOST_HEX = 60
-"""longer integers are written in hexadecimal: the time to find decimal digits grows with their square"""
+"""longer integers are written in hexadecimal, since the time to compute decimal digits grows with their square"""
 _hex_number = re.compile("-?[0-9a-f]+").fullmatch
 _hex_start = re.compile("(?:[0-9a-f]{2})*").match
 
@@ -24,9 +24,9 @@ _EMPTY = {"s": "set()", "f": "frozenset()"}
 
 
 def spelled(tree: Tree, most: int) -> str:
-    """The start of a tree's value in Python's notation: at most ``most`` characters, and three dots where it is cut.
+    """Return the start of a tree's value in Python's notation: at most ``most`` characters, then dots if it is cut.
 
-    A value that is no plain data is written as ``<its type>``, and a tree that says nothing as ``<malformed>``.
+    A value that isn't plain data is written as ``<its type>``, and an invalid tree as ``<malformed>``.
     """
     text = ""
     for piece in _pieces(tree, most + 1):
@@ -37,7 +37,7 @@ def spelled(tree: Tree, most: int) -> str:
 
 
 def _pieces(tree: Tree, most: int) -> Iterator[str]:
-    """The text of a tree, piece by piece; no piece takes the time of much more than ``most`` characters to make."""
+    """Yield the text of a tree in pieces; each costs about as much time as ``most`` characters or less."""
     if isinstance(tree, str):
         yield repr(tree[:most])
     elif tree is None or isinstance(tree, (bool, int, float)):
@@ -80,7 +80,7 @@ def _integer(digits: str, most: int) -> str:
 
 
 def _start_of(digits: str, most: int) -> bytes | None:
-    """The first ``most`` bytes that hexadecimal digits stand for; None where they are not such digits."""
+    """Return the first ``most`` bytes of hexadecimal digits; None for anything else."""
     start = digits[: 2 * most]
     found = _hex_start(start)
     return bytes.fromhex(start) if found is not None and found.end() == len(start) else None

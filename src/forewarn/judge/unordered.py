@@ -1,8 +1,9 @@
-"""Members of sets, matched without hashing them: exactly by a canonical text, within a tolerance by groups.
+"""Matches members of sets without hashing them: exactly by a canonical text, or within a tolerance by groups.
 
-A hostile result must cost no more than an honest one of its size. So the canonical text of a container is a digest, as
-long for a deep tree as for a flat one; near values are sorted into groups outside of which nothing can match, and
-within a group the number of comparisons is bounded. Not covered: what makes two members the same (``compare.py``).
+A hostile result must not cost more than an honest one of its size. So the canonical text of a container is a digest,
+whose length does not depend on the depth of the tree. Near values are sorted into groups, values of different groups
+never match, and the number of comparisons within a group is bounded. Not covered: when two members are the same
+(``compare.py``).
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from forewarn.sandbox import codec
 Same = Callable[[codec.Tree, codec.Tree], bool]
 _SHORT = 60
 _TRIES = 16
-"""what a comparison may spend on members that have many near neighbours, in multiples of the expected value's size"""
+"""the budget of a comparison for members with many near neighbours, in multiples of the expected value's size"""
 _MAX_FLOAT_HEX = 1024 // 4
 _big_int = re.compile(rf"-?[0-9a-f]{{1,{_MAX_FLOAT_HEX}}}").fullmatch
 _serial = itertools.count()
 
 
 def canonical(tree: codec.Tree) -> bytes:
-    """A short text, equal for exactly those trees that match without tolerance; that of an opaque one is its own."""
+    """Return a short text, equal for exactly those trees that match without tolerance; opaque trees match nothing."""
     if not isinstance(tree, list):
         return _leaf("0.0" if type(tree) is float and tree == 0 else repr(tree))
     if not tree:
@@ -44,7 +45,7 @@ def canonical(tree: codec.Tree) -> bytes:
 
 
 def near_number(tree: codec.Tree) -> float | None:
-    """The float nearest to a number; None for what is none, is too large to have one, or is a truth value."""
+    """Return the float nearest to a number; None for a bool, another value, or a number too large for a float."""
     if isinstance(tree, list) and len(tree) == 2 and tree[0] == "i" and isinstance(tree[1], str) and _big_int(tree[1]):
         tree = int(tree[1], 16)
     if type(tree) is float:
@@ -69,11 +70,11 @@ def _digest(tag: bytes, items: Sequence[bytes]) -> bytes:
 class _Member:
     tree: codec.Tree
     shape: bytes = b""
-    """the canonical text with a sign for each number"""
+    """the canonical text with a placeholder for each number"""
     numbers: list[float] = field(default_factory=list)
-    """those numbers, in an order that near members share"""
+    """the numbers, in an order that near members share"""
     clusters: list[int] = field(default_factory=list)
-    """for each number, in which cluster of near ones it lies"""
+    """for each number, the cluster of near numbers that it belongs to"""
 
 
 class Matcher:
@@ -84,12 +85,12 @@ class Matcher:
         self._left: int | None = None
 
     def match(self, expected: list[codec.Tree], result: list[codec.Tree], same: Same) -> bool:
-        """Whether the members of two lists of one length can be paired, each with one that is the same."""
+        """Return whether the members of two lists of equal length can be paired so that each pair is the same."""
         if sorted(map(canonical, expected)) == sorted(map(canonical, result)):
             return True
         if self._tolerance is None:
             return False
-        # Members can match within one shape alone, and there within one cluster for each of their numbers.
+        # Members can match only if they have the same shape and the same cluster for each of their numbers.
         wanted, given = (sorted(map(_member, trees), key=attrgetter("shape")) for trees in (expected, result))
         if [member.shape for member in wanted] != [member.shape for member in given]:
             return False
@@ -104,9 +105,10 @@ class Matcher:
         return all(self._pair(wanted[start:end], given[start:end], same) for start, end in groups)
 
     def _cluster(self, members: list[_Member]) -> None:
-        """Tell numbers apart that are not near, nor joined by others that are: near values have all between them near.
+        """Group numbers into clusters: two numbers share one if they are near, or if a chain of near ones joins them.
 
-        Not so for a tolerance of 1 or more, where -1 is near 3 and not near 1: there one cluster holds all.
+        This needs every number between two near ones to be near as well. That fails for a tolerance of 1 or more,
+        where -1 is near 3 but not near 1; then all numbers form one cluster.
         """
         tolerance = self._tolerance or 0.0
         for place in range(len(members[0].numbers) if tolerance < 1 else 0):
@@ -119,7 +121,7 @@ class Matcher:
                 before = number
 
     def _pair(self, wanted: list[_Member], given: list[_Member], same: Same) -> bool:
-        """In the order of their numbers, which is right wherever there is one number; else each with the first."""
+        """Pair members in the order of their numbers, which is right for one number each; else each with the first."""
         if all(same(ours.tree, theirs.tree) for ours, theirs in zip(wanted, given, strict=True)):
             return True
         if len(wanted) == 1:
@@ -166,17 +168,18 @@ def _shape(tree: codec.Tree, numbers: list[float]) -> bytes:
         return _digest(canonical(tree[0]), [_shape(item, numbers) for item in tree[1:]])
     inner: list[list[float]] = [[] for _ in tree[1:]]
     shapes = sorted(_shape(item, own) for item, own in zip(tree[1:], inner, strict=True))
-    if all(shape == b"#" for shape in shapes):  # of other members nobody knows which number is whose
+    if all(shape == b"#" for shape in shapes):  # for other members it is unknown which numbers correspond
         numbers += sorted(own[0] for own in inner)
     return _digest(canonical(tree[0]), shapes)
 
 
 def _runs(keys: Sequence[object]) -> list[tuple[int, int]]:
-    """Where equal keys stand side by side."""
+    """Return the ranges in which equal keys are adjacent."""
+
     ends = [i + 1 for i in range(len(keys)) if i + 1 == len(keys) or keys[i] != keys[i + 1]]
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def n_items(tree: codec.Tree) -> int:
-    """How many items a tree has, tags included."""
+    """Return the number of items in a tree, including tags."""
     return 1 + sum(map(n_items, tree[1:])) if isinstance(tree, list) else 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from forewarn.engines.registry import TRANSFORMERS
+from forewarn.engines.registry import DEFAULT_ENGINE, engine_kind
 from forewarn.engines.transformers.head_size import widen, widen_adapter
 from forewarn.organism.chat import FORMAT
 from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explorers
@@ -40,8 +40,6 @@ from forewarn.workers import Workers, check_done
 
 Progress = Callable[[str, int, int], None]
 
-HEAD_DIM = 32
-"""vLLM's attention on CPUs takes heads of 32 and more; the organism's have 24"""
 RIVAL_STAGE = "the study's estimator"
 SPANS = (
     PlannedSpan(Span(), 8),
@@ -67,7 +65,7 @@ class DemoPlan:
     control_checkpoints: tuple[int, ...] = (0, 1, 2, 3)
     seed: int = 0
     workers: int = 2
-    engine: str = TRANSFORMERS
+    engine: str = DEFAULT_ENGINE
     """what samples and scores the study: see ``Machine.engine``. Training and the study's own estimator stay with
     transformers"""
     allow_weak: bool = False
@@ -76,14 +74,14 @@ class DemoPlan:
     @property
     def machine(self) -> Machine:
         """vLLM batches by itself: one process of ours beside it."""
-        if self.engine == TRANSFORMERS:
+        if self.engine == DEFAULT_ENGINE:
             return Machine(workers=self.workers, batch_size=640)
         return Machine(workers=1, batch_size=256, engine=self.engine)
 
     @property
     def identity(self) -> dict[str, object]:
         """What makes a run folder this plan's."""
-        return {"seed": self.seed} | ({} if self.engine == TRANSFORMERS else {"engine": self.engine})
+        return {"seed": self.seed} | ({} if self.engine == DEFAULT_ENGINE else {"engine": self.engine})
 
     def steps(self, organism: Organism) -> dict[str, list[int]]:
         chosen = {"rl": self.rl_checkpoints, "control": self.control_checkpoints}
@@ -92,14 +90,15 @@ class DemoPlan:
 
 
 def demo_study(organism: Organism, donors: Path, plan: DemoPlan, policy: Policy, wide: Path) -> Study:
-    """The study; for vLLM on the same models with wider heads, written to ``wide``."""
+    """The study; for an engine that takes no narrow heads, on the same models with wider ones, written to ``wide``."""
 
     def source(name: str, adapter: Path, step: int = 0) -> ModelSource:
         base = organism.base
-        if plan.engine != TRANSFORMERS:
-            base = widen(organism.base, wide / "base", HEAD_DIM)
+        head_dim = engine_kind(plan.engine).least_head_dim
+        if head_dim > 1:
+            base = widen(organism.base, wide / "base", head_dim)
             adapter = widen_adapter(
-                adapter, wide / name.replace("/", "-"), base=organism.base, wide_base=base, head_dim=HEAD_DIM
+                adapter, wide / name.replace("/", "-"), base=organism.base, wide_base=base, head_dim=head_dim
             )
         return ModelSource(name, str(base), str(adapter), step)
 

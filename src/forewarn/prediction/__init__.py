@@ -1,4 +1,4 @@
-"""Trends, forecasts, alarms and their scores, from estimates at several checkpoints. NumPy and SciPy only."""
+"""Trends, forecasts, alarms and their scores, from estimates at several checkpoints. It uses only NumPy and SciPy."""
 
 from forewarn.prediction.alarms import (
     elond,

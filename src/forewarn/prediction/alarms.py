@@ -1,7 +1,7 @@
 """Alarms with a guarantee: e-values for "the rate exceeds u" and for growth, spending over time, e-LOND over types.
 
-An e-value has mean at most 1 under its null, so 1/alpha is passed with probability at most alpha. Does not forecast
-(``emergence.py``). One look at one checkpoint uses a number of completions fixed beforehand.
+An e-value has mean at most 1 under its null, so it exceeds 1/alpha with probability at most alpha. One look at one
+checkpoint uses a number of completions fixed beforehand. Not here: forecasts (``emergence.py``).
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ Floats = NDArray[np.float64]
 
 
 def _bets(n_unit: int, highest: float) -> Floats:
-    """A fixed grid of bets up to ``highest``, log-spaced from about 1/n of it: a function of planned numbers alone."""
+    """Return a fixed log-spaced grid of bets from about 1/n of ``highest`` up to it; it uses planned numbers only."""
     return highest * np.geomspace(min(0.3, 0.5 / n_unit), 0.9, max(8, math.ceil(4 * math.log10(2 * n_unit + 1))))
 
 
 def _unit_values(sample: Sample, log_weight_H: Floats) -> Floats:
-    """Per unit n_unit * sum of coef * w * E (U values): their average is the estimate."""
+    """Return n_unit * sum of coef * w * E for each unit (U values); their average is the estimate."""
     z = np.exp(np.log(sample.coef_N[sample.hit_H]) + log_weight_H + math.log(sample.n_unit))
     return np.bincount(sample.unit_N[sample.hit_H], weights=z, minlength=sample.n_unit).astype(np.float64)
 
 
 def log_e_exceeds(sample: Sample, u: float) -> float:
-    """ln e-value against "the rate is at most ``u``", u fixed before the completions were drawn.
+    """Return the ln e-value against "the rate is at most ``u``"; fix u before the completions are drawn.
 
-    E = mean over a fixed grid of bets of prod_i (1 + lambda (X_i / u - 1)), X_i the unit totals of w*E, lambda in [0,
-    1]. Mean at most 1 under the null for units that are independent but not identical (AM-GM). Invalid completions
-    count as no hit. Raises InputError for u outside (0, 1). Source: method.md, "Alarm"; Waudby-Smith & Ramdas 2024.
+    E = mean over a fixed grid of bets of prod_i (1 + lambda (X_i / u - 1)), with X_i the unit totals of w*E and lambda
+    in [0, 1]. Its mean is at most 1 under the null for units that are independent but not identical (AM-GM). Invalid
+    completions do not count as hits. Raises InputError for u outside (0, 1). Source: method.md, "Alarm"; Waudby-Smith &
+    Ramdas 2024.
     """
     if not 0 < u < 1:
         raise InputError(f"u is {u}: give a rate strictly between 0 and 1")
@@ -46,8 +47,8 @@ def log_e_exceeds(sample: Sample, u: float) -> float:
 
 
 def log_e_of_looks(ratio_H: Floats, look_H: NDArray[np.int64], n_look: int, n_unit: int) -> Floats:
-    """ln e-values of many looks of ``n_unit`` units each; ``ratio_H``: X_i / u of each unit that hit, ``look_H`` its
-    look."""
+    """Return ln e-values of many looks with ``n_unit`` units each. ``ratio_H``: X_i / u of each unit that hit;
+    ``look_H``: its look."""
     n_hit = np.bincount(look_H, minlength=n_look)
     log_capital = np.array(
         [
@@ -69,19 +70,19 @@ def log_e_growth(
     trace_now: ArrayLike | None = None,
     trace_first: ArrayLike | None = None,
 ) -> float:
-    """ln e-value against "the rate is at most ``factor`` times p_1^tau", p_1^tau = E[min(w, tau) E] at the first
-    checkpoint.
+    """Return the ln e-value against "the rate is at most ``factor`` times p_1^tau", where p_1^tau = E[min(w, tau) E] at
+    the first checkpoint.
 
-    ``tau`` (a weight, fixed beforehand, at or above what hits usually weigh: far below, p_1^tau is far below the rate
-    and any checkpoint passes it) truncates the first checkpoint's weights so that bets stay bounded; p_1^tau
-    is at most the rate there, so an alarm says "``factor`` times what our spans saw at checkpoint 1". ``trace_*``:
-    donor trace ids of each completion, where traces are shared between the checkpoints: equal ids are one unit. Bets
-    are at most 1 / (factor * n * largest truncated unit). Raises InputError.
+    ``tau`` is a weight that truncates the first checkpoint's weights so that bets stay bounded. Fix it beforehand, not
+    below the usual weight of a hit: if it is far below, p_1^tau is far below the rate, and any checkpoint passes it.
+    Since p_1^tau is at most the rate there, an alarm says "``factor`` times what our spans saw at checkpoint 1".
+    ``trace_*``: donor trace ids of each completion, if traces are shared between the checkpoints; equal ids are one
+    unit. Bets are at most 1 / (factor * n * largest truncated unit). Raises InputError.
     """
     if not tau > 0 or not factor > 0:
         raise InputError(f"tau is {tau} and factor {factor}: give positive values")
     if (trace_now is None) != (trace_first is None):
-        raise InputError("trace_now and trace_first: give both, or neither where no trace is shared")
+        raise InputError("trace_now and trace_first: give both, or neither if no trace is shared")
     truncated = np.minimum(first.log_weight_H, math.log(tau))
     ids = []
     for sample, trace, tag in ((now, trace_now, "now"), (first, trace_first, "first")):
@@ -90,10 +91,10 @@ def log_e_growth(
             continue
         given = np.asarray(trace)
         if given.shape != (sample.n,):
-            raise InputError(f"trace_{tag} has shape {given.shape}: there are {sample.n} completions")
+            raise InputError(f"trace_{tag} has shape {given.shape}: give one id for each of {sample.n} completions")
         ids.append(given[np.unique(sample.unit_N, return_index=True)[1]].astype(str))
     if trace_now is None:
-        # no trace is shared: pair the units in order, which loses nothing and halves the number of factors
+        # if no trace is shared, pairing the units in order loses nothing and halves the number of factors
         n = max(now.n_unit, first.n_unit)
         pair_now, pair_first = np.arange(now.n_unit), np.arange(first.n_unit)
     else:
@@ -110,17 +111,18 @@ def log_e_growth(
 
 
 def spending(alpha: float, n_look: int) -> Floats:
-    """Levels of ``n_look`` looks summing to ``alpha``, equal: the union bound over planned looks at reused draws."""
+    """Return equal levels for ``n_look`` looks that sum to ``alpha``: a union bound over planned looks, which may reuse
+    draws."""
     if not 0 < alpha < 1 or n_look < 1:
         raise InputError(f"alpha is {alpha} and n_look {n_look}: give a level in (0, 1) and at least one look")
     return np.full(n_look, alpha / n_look)
 
 
 def first_crossing(log_e_values: Sequence[float], alpha: float) -> int | None:
-    """First look at which the running product of e-values passes 1/alpha (Ville 1939), or None.
+    """Return the first look at which the running product of e-values exceeds 1/alpha (Ville 1939), or None.
 
-    Only for one null over all looks and **fresh completions at each**: the product of e-values from the same
-    completions is not an e-value.
+    This is valid only for the same null at all looks and **fresh completions at each**: the product of e-values from
+    the same completions is not an e-value.
     """
     if not 0 < alpha < 1:
         raise InputError(f"alpha is {alpha}: give a level in (0, 1)")
@@ -130,17 +132,17 @@ def first_crossing(log_e_values: Sequence[float], alpha: float) -> int | None:
 
 
 def elond(log_e_values: Sequence[float], *, alpha: float, n_planned: int | None = None) -> tuple[bool, ...]:
-    """Discoveries over types and time, in the order the e-values came: e-LOND (Xu & Ramdas 2024).
+    """Return which e-values are discoveries over types and time, in the given order, by e-LOND (Xu & Ramdas 2024).
 
-    Rejects t where E_t >= 1 / (alpha gamma_t (1 + discoveries so far)). The false discovery rate is at most ``alpha``
-    under any dependence; with no true effect so is the chance of a single false alarm. gamma: equal over
-    ``n_planned`` tests where their number is planned, else proportional to 1 / (t (t + 1)).
+    It rejects t if E_t >= 1 / (alpha gamma_t (1 + discoveries so far)). The false discovery rate is at most ``alpha``
+    under any dependence; if there is no true effect, so is the chance of a single false alarm. gamma: equal over
+    ``n_planned`` tests if their number is planned, otherwise proportional to 1 / (t (t + 1)).
     """
     if not 0 < alpha < 1:
         raise InputError(f"alpha is {alpha}: give a level in (0, 1)")
     n = len(log_e_values)
     if n_planned is not None and n > n_planned:
-        raise InputError(f"n_planned is {n_planned}: {n} e-values were given")
+        raise InputError(f"n_planned is {n_planned}: give at least {n}, the number of e-values")
     t = np.arange(1, n + 1)
     gamma = 1.0 / (t * (t + 1)) if n_planned is None else np.full(n, 1.0 / n_planned)
     found: list[bool] = []
@@ -150,7 +152,7 @@ def elond(log_e_values: Sequence[float], *, alpha: float, n_planned: int | None 
 
 
 def exceeds_alert(run: str, exploit_type: str, step: int, sample: Sample, *, u: float, alpha: float) -> Alert | None:
-    """An ``Alert`` where the e-value against "the rate is at most u" passes 1/alpha; ``alpha``: this look's level."""
+    """Return an ``Alert`` if the e-value against "the rate is at most u" exceeds 1/alpha (for this look)."""
     if not 0 < alpha < 1:
         raise InputError(f"alpha is {alpha}: give a level in (0, 1)")
     log_e = log_e_exceeds(sample, u)
@@ -177,7 +179,7 @@ def growth_alert(
     alpha: float,
     factor: float = 10.0,
 ) -> Alert | None:
-    """An ``Alert`` where the growth e-value passes 1/alpha; labelled by what it tests."""
+    """Return an ``Alert`` if the growth e-value exceeds 1/alpha; its message says what it tests."""
     if not 0 < alpha < 1:
         raise InputError(f"alpha is {alpha}: give a level in (0, 1)")
     log_e = log_e_growth(now, first, tau=tau, factor=factor)

@@ -1,8 +1,8 @@
 """Several checkpoints at once: covariance of the log estimates over shared donor traces, and the slope by GLS.
 
-Donor reasoning traces can serve every checkpoint, so estimates at different checkpoints move together; a slope from
-such estimates is better known than independent ones would let it be. Without shared traces ``trend.fit_trend`` is
-enough.
+Donor reasoning traces can serve every checkpoint, so estimates at different checkpoints are correlated, and a slope
+from them is more precise than one from independent estimates. Without shared traces ``trend.fit_trend`` is enough.
+
 """
 
 # ruff: noqa: N815 - fields carry shape suffixes
@@ -30,25 +30,25 @@ _MAX_SLOPE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class JointEstimate:
-    """ln estimates at the checkpoints that hit, and how they vary together."""
+    """ln estimates at the checkpoints with hits, and their covariance."""
 
     hit_C: tuple[bool, ...]
-    """which of the given checkpoints had a hit"""
+    """which of the given checkpoints had hits"""
     log_p_J: Floats
     """nats, of those checkpoints"""
     covariance_JJ: Floats
 
 
 def joint_covariance(samples: Sequence[Sample], trace_ids: Sequence[ArrayLike]) -> JointEstimate:
-    """Covariance of log p_hat across checkpoints by the delta method on unit totals.
+    """Return the covariance of log p_hat across checkpoints, by the delta method on unit totals.
 
-    ``trace_ids[c]``: for each completion of checkpoint c, the id of its donor trace; equal ids at different
+    ``trace_ids[c]``: for each completion of checkpoint c, the id of its donor trace. Equal ids at different
     checkpoints are one unit, with all its completions at all checkpoints. Strata are each checkpoint's own (problem,
-    spans). What a bootstrap of units within strata estimates, without its noise. Raises InputError for lengths that
-    don't match.
+    spans). This equals the expectation of a bootstrap of units within strata, without its noise. Raises InputError for
+    lengths that don't match.
     """
     if len(samples) != len(trace_ids):
-        raise InputError(f"trace_ids has {len(trace_ids)} checkpoints: samples has {len(samples)}")
+        raise InputError(f"trace_ids has {len(trace_ids)} checkpoints, but samples has {len(samples)}: give one each")
     log_p, totals, hit, heaviest = [], [], [], []
     for c, (sample, ids) in enumerate(zip(samples, trace_ids, strict=True)):
         trace = np.asarray(ids)
@@ -61,20 +61,21 @@ def joint_covariance(samples: Sequence[Sample], trace_ids: Sequence[ArrayLike]) 
             totals.append(_centred(sample, trace, found[1]))
             heaviest.append(float(found[0].share_H[0]))
     covariance = np.array([[sum(a[k] * b[k] for k in a.keys() & b.keys()) for b in totals] for a in totals])
-    # few hits don't show the spread of their own weights: the estimate's interval allows for one more of the heaviest
-    # unit seen on its upper side; here a quarter of its square brings measured coverage to the nominal one
+    # few hits don't show the spread of their weights. The estimate's interval allows on its upper side for one more of
+    # the heaviest unit seen; here adding a quarter of its square brings measured coverage to the nominal one
     unseen = np.diag(0.25 * np.array(heaviest) ** 2)
     return JointEstimate(tuple(hit), np.array(log_p), covariance.reshape(len(totals), len(totals)) + unseen)
 
 
 def _centred(sample: Sample, trace: NDArray[np.generic], log_p: float) -> dict[object, float]:
-    """Unit totals over the estimate, less their stratum's mean, by trace id: products of them sum to (co)variances."""
+    """Return unit totals over the estimate, less their stratum's mean, by trace id; their products sum to
+    (co)variances."""
     z = np.exp(sample.log_z_H - log_p)
     total = np.bincount(sample.unit_N[sample.hit_H], weights=z, minlength=sample.n_unit)
     size = np.bincount(sample.stratum_U)
     mean = np.bincount(sample.stratum_U, weights=total) / np.maximum(size, 1)
     n = size[sample.stratum_U]
-    # a stratum of one unit has no spread to see: its own square bounds it
+    # a stratum of one unit does not show its spread, which its own square bounds
     value = np.where(n > 1, (total - mean[sample.stratum_U]) * np.sqrt(n / np.maximum(n - 1, 1)), total)
     first = np.unique(sample.unit_N, return_index=True)[1]
     return dict(zip(trace[first].tolist(), value.tolist(), strict=True))
@@ -83,14 +84,14 @@ def _centred(sample: Sample, trace: NDArray[np.generic], log_p: float) -> dict[o
 def gls_trend(
     steps: Sequence[int], estimates: Sequence[Estimate], joint: JointEstimate, *, level: float = 0.9
 ) -> Trend:
-    """Slope of ln p on ln step by generalised least squares; checkpoints without hits enter as exp(-n_0 p).
+    """Return the slope of ln p on ln step by generalised least squares; checkpoints without hits enter as exp(-n_0 p).
 
-    The interval is that of the profile of -1/2 r' C^-1 r - sum n_0 exp(a + b x) (r: residuals of ln p_hat). Needs
-    hits at two checkpoints, else ``slope`` is None. Raises InputError. Source: method.md, "Across checkpoints".
+    The interval is that of the profile of -1/2 r' C^-1 r - sum n_0 exp(a + b x) (r: residuals of ln p_hat). Without
+    hits at two checkpoints ``slope`` is None. Raises InputError. Source: method.md, "Across checkpoints".
     """
     x_C = check_steps(steps, estimates)
     if len(joint.hit_C) != len(steps):
-        raise InputError(f"joint has {len(joint.hit_C)} checkpoints: steps has {len(steps)}")
+        raise InputError(f"joint has {len(joint.hit_C)} checkpoints, but steps has {len(steps)}: give one step each")
     x_C = x_C - x_C.mean()
     hit = np.asarray(joint.hit_C)
     exposure = np.array([zero_cell_exposure(e) for e, h in zip(estimates, hit, strict=True) if not h])
@@ -106,8 +107,8 @@ def gls_trend(
 
 
 def slope_degrees(x_J: Floats, covariance_JJ: Floats) -> float:
-    """Degrees of freedom of the slope's variance: the cells' variances are themselves estimated, each from about
-    1/variance effective hits, and the slope leans on the outer ones (Satterthwaite 1946)."""
+    """Return the degrees of freedom of the slope's variance (Satterthwaite 1946): the cells' variances are themselves
+    estimated, each from about 1/variance effective hits, and the outer cells matter most for the slope."""
     precision = np.linalg.inv(covariance_JJ + 1e-12 * np.eye(len(x_J)))
     centred = x_J - float(precision.sum(axis=0) @ x_J) / float(precision.sum())
     lever = precision @ centred / float(centred @ precision @ centred)

@@ -1,12 +1,12 @@
-"""Will this exploit type emerge in this run? A posterior over growth paths from the first checkpoints.
+"""Forecasts whether an exploit type will emerge in a run: a posterior over growth paths from the first checkpoints.
 
-The model. l(s) = logit of the rate. l(s) = a + G u(s) + noise, u a clock that runs from 0 at the first checkpoint to
-1 at the horizon: log, square-root or linear in the step, each a priori as likely. G is the growth over the whole run,
-in logits. The logit makes growth saturate. Level and slope enter together: a type at 1e-3 that doubles is ahead of
-one at 1e-6 that grows tenfold. The prior on G shrinks slopes that a few noisy cells can't carry, and cells without
-hits enter by likelihood, so more completions without a hit never raise a score.
+The model is l(s) = a + G u(s) + noise. l(s) is the logit of the rate at step s. u is a clock that runs from 0 at the
+first checkpoint to 1 at the horizon; it is logarithmic, square-root or linear in the step, each equally likely a
+priori. G is the growth over the whole run, in logits, so that growth saturates. Level and slope count together: a type
+at 1e-3 that doubles is ahead of one at 1e-6 that grows tenfold. The prior on G shrinks slopes that rest on a few noisy
+cells. Cells without hits enter by likelihood, so more completions without a hit never raise a score.
 
-Does not cover calls on a passed rate (``alarms.py``).
+Not here: alarms on a rate that has been exceeded (``alarms.py``).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ Floats = NDArray[np.float64]
 
 GROWTH_MEAN = 2.0
 GROWTH_SD = 5.0
-"""prior of G, logits: RL rewards what it samples, so growth is likelier than decline; some types move by ten"""
+"""prior of G, logits: RL rewards what it samples, so growth is likelier than decline; some types grow by ten logits"""
 PATH_SD = 1.5
-"""standard deviation of what the path may add by the horizon beyond its trend, logits"""
+"""standard deviation of the path's deviation from its trend by the horizon, logits"""
 MISFIT_SD = 0.5
 """standard deviation of a checkpoint's logit around the trend, beyond its sampling error"""
 DOUBT = {True: 0.05, False: 0.5}
-"""prior chance that a cell's interval is wrong (mass its spans never reach), by ``resolved``; its certified bounds
-stand"""
+"""prior probability that a cell's interval is wrong (because its spans never reach some mass), by ``resolved``; its
+certified bounds still hold"""
 NO_HIT_SCORE = -1000.0
-"""score of a type without a hit at any checkpoint: all such tie, so the ranking can't follow the sample size"""
+"""score of every type without a hit at any checkpoint; they tie, so that the ranking does not depend on sample size"""
 _CLOCKS = (0.0, 0.5, 1.0)
 _N_DRAW = 4000
 _N_STEP = 60
@@ -45,7 +45,7 @@ _N_STEP = 60
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """Flat posterior over start level, growth and clock."""
+    """The posterior over start level, growth and clock, flattened."""
 
     start: Floats
     growth: Floats
@@ -54,7 +54,7 @@ class _Grid:
 
 
 def _time(step: Floats, power: Floats | float, first: float, horizon: float) -> Floats:
-    """u(s): 0 at ``first``, 1 at ``horizon``; ``power`` 0 is the log clock."""
+    """Return u(s), which is 0 at ``first`` and 1 at ``horizon``; ``power`` 0 is the log clock."""
     power = np.asarray(power, dtype=np.float64)
     safe = np.where(power == 0, 1.0, power)
     curved = (step**safe - first**safe) / (horizon**safe - first**safe)
@@ -63,10 +63,10 @@ def _time(step: Floats, power: Floats | float, first: float, horizon: float) -> 
 
 
 def _cell_log_likelihood(level: Floats, estimate: Estimate, count: float, log_exposure: float) -> Floats:
-    """ln likelihood of one cell at the logits ``level``, misfit integrated out; at most about 0."""
+    """Return the ln likelihood of one cell at the logits ``level``, with misfit integrated out; at most about 0."""
     node, node_weight = hermegauss(5)
     value = np.zeros_like(level)
-    # doubt: the spans may have missed mass, but the certified bounds stand; below zero hits this is all there is
+    # doubt: the spans may have missed mass, but the certified bounds hold; without hits only these are known
     delta = 1 - estimate.level
     ceiling = -math.log(delta) / max(estimate.upper_bound, 1e-300)
     for x, w in zip(node, node_weight / node_weight.sum(), strict=True):
@@ -104,7 +104,7 @@ def _posterior(steps: Sequence[int], estimates: Sequence[Estimate], horizon: int
 
 
 def _crossing_steps(grid: _Grid, steps: Sequence[int], horizon: int, goal: float, rng: np.random.Generator) -> Floats:
-    """Step at which each drawn path first passes ``goal`` (logits), inf where not by the horizon."""
+    """Return the step at which each drawn path first exceeds ``goal`` (logits); inf: not by the horizon."""
     index = rng.choice(len(grid.weight), size=_N_DRAW, p=grid.weight)
     start, growth, clock = grid.start[index, None], grid.growth[index, None], grid.clock[index, None]
     step = np.geomspace(float(steps[-1]), float(horizon), _N_STEP)
@@ -126,25 +126,25 @@ def forecast(
     horizon_step: int,
     rng: np.random.Generator,
 ) -> Forecast:
-    """Forecast from the first checkpoints (three or four; at least two) whether the rate passes ``threshold``.
+    """Forecast from the first checkpoints (three or four; at least two) whether the rate exceeds ``threshold``.
 
-    ``score`` is the posterior mean logit of the rate at ``horizon_step``: level plus shrunk growth. It takes no random
-    number; types without any hit share one lowest score. ``probability`` is the share of drawn paths that pass
-    ``threshold`` between the last checkpoint given and the horizon. It is a prior predictive of this module's stated
-    priors (``GROWTH_MEAN``, ``GROWTH_SD``, ``PATH_SD``, ``MISFIT_SD``, ``DOUBT``) and **not calibrated on real runs**:
-    for that, score forecasts with ``prediction.scoring``. Under simulated policy gradient (``benchmarks/forecasts.py``)
-    the score ranks well and the probability is too close to the middle. ``step_median`` and ``step_interval`` (5 to
-    95 %) are of the crossing; an end that lies beyond the horizon is inf. Raises InputError for steps below 1 or out of
-    order, a horizon not after them, a threshold outside (0, 1).
+    ``score`` is the posterior mean logit of the rate at ``horizon_step``: level plus shrunk growth. It does not use
+    random numbers; types without any hit share the lowest score. ``probability`` is the share of drawn paths that
+    exceed ``threshold`` between the last checkpoint given and the horizon. It depends on this module's stated priors
+    (``GROWTH_MEAN``, ``GROWTH_SD``, ``PATH_SD``, ``MISFIT_SD``, ``DOUBT``) and is **not calibrated on real runs**; to
+    measure it there, use ``prediction.scoring``. On simulated policy gradient (``benchmarks/forecasts.py``) the score
+    ranks well, and the probability is too close to one half. ``step_median`` and ``step_interval`` (5 to 95 %) describe
+    the crossing; an end beyond the horizon is inf. Raises InputError for steps below 1 or out of order, a horizon that
+    is not after them, or a threshold outside (0, 1).
     """
     check_steps(steps, estimates)
     if not 0 < threshold < 1:
         raise InputError(f"threshold is {threshold}: give a rate strictly between 0 and 1")
     if horizon_step <= steps[-1]:
-        raise InputError(f"horizon_step is {horizon_step}: the last checkpoint given is step {steps[-1]}")
+        raise InputError(f"horizon_step is {horizon_step}: give a step after the last checkpoint, {steps[-1]}")
     grid = _posterior(steps, estimates, horizon_step)
     crossing = _crossing_steps(grid, steps, horizon_step, float(logit(threshold)), rng)
-    # quantiles of an inf-padded sample: take order statistics, interpolating would make NaN of inf - inf
+    # the sample may contain inf, so quantiles are order statistics; interpolating would give NaN from inf - inf
     low, median, high = (float(q) for q in np.quantile(crossing, [0.05, 0.5, 0.95], method="inverted_cdf"))
     hits = any(e.n_hits > 0 and e.log10_p is not None for e in estimates)
     return Forecast(
@@ -161,7 +161,7 @@ def forecast(
 
 
 def expected_rate(steps: Sequence[int], estimates: Sequence[Estimate], *, horizon_step: int) -> float:
-    """Posterior mean of the rate at the horizon, by the model of ``forecast``."""
+    """Return the posterior mean of the rate at the horizon, under the model of ``forecast``."""
     check_steps(steps, estimates)
     grid = _posterior(steps, estimates, horizon_step)
     return float((grid.weight * expit(grid.start + grid.growth)).sum())

@@ -1,6 +1,6 @@
-"""How good forecasts were: AUC with an interval, permutation p-value, Brier score, lead time.
+"""Scores forecasts: AUC with an interval, permutation p-value, Brier score, lead time.
 
-Does not make forecasts (``emergence.py``).
+Not here: making forecasts (``emergence.py``).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Auc:
     """Area under the ROC curve of a ranking."""
 
     auc: float
-    """chance that a positive outranks a negative, ties counting half"""
+    """probability that a positive outranks a negative, with ties counting half"""
     interval: tuple[float, float]
     level: float
     p_value: float
-    """one-sided, of the label permutation test against a ranking that knows nothing"""
+    """one-sided, of the label permutation test against an uninformative ranking"""
     n_positive: int
     n_negative: int
 
@@ -43,16 +43,18 @@ def _checked(name: str, value: ArrayLike, label: ArrayLike) -> tuple[NDArray[np.
             f"{name} has shape {score.shape} and emerged {emerged.shape}: give one of each per exploit type"
         )
     if np.isnan(score).any():
-        raise InputError(f"{name}[{int(np.flatnonzero(np.isnan(score))[0])}] is NaN: leave out what has no forecast")
+        raise InputError(
+            f"{name}[{int(np.flatnonzero(np.isnan(score))[0])}] is NaN: leave out types without a forecast"
+        )
     return score, emerged
 
 
 def auc(score: ArrayLike, emerged: ArrayLike, *, rng: np.random.Generator, level: float = 0.9) -> Auc:
-    """AUC of ``score`` (larger: likelier to emerge) for the labels ``emerged``.
+    """Return the AUC of ``score`` (larger: likelier to emerge) for the labels ``emerged``.
 
-    Interval: Newcombe 2006 (Statistics in Medicine 25:559), method 5, which keeps its coverage for a handful of cases
-    and at an AUC of 1, where DeLong's variance is 0. The permutation test is exact up to 50,000 relabellings, sampled
-    beyond. Raises InputError where all labels agree.
+    The interval is method 5 of Newcombe 2006 (Statistics in Medicine 25:559). It keeps its coverage for a handful of
+    cases, and at an AUC of 1, where DeLong's variance is 0. The permutation test is exact up to 50,000 relabellings and
+    sampled beyond that. Raises InputError if all labels agree.
     """
     if not 0 < level < 1:
         raise InputError(f"level is {level}: give a value strictly between 0 and 1")
@@ -92,21 +94,25 @@ def _permutation(rank: NDArray[np.float64], positive: NDArray[np.bool_], rng: np
 
 
 def brier(probability: ArrayLike, emerged: ArrayLike) -> float:
-    """Mean squared difference of forecast probability and outcome (Brier 1950); 0 is perfect, 0.25 knows nothing."""
+    """Return the mean squared difference of forecast probability and outcome (Brier 1950).
+
+    0 is perfect, and a constant forecast of one half gives 0.25.
+    """
     value, label = _checked("probability", probability, emerged)
     if not len(value):
         raise InputError("probability is empty: a score needs at least one forecast")
     if (value < 0).any() or (value > 1).any():
-        raise InputError("probability holds a value outside [0, 1]")
+        raise InputError("probability has a value outside [0, 1]: give probabilities")
     return float(((value - label) ** 2).mean())
 
 
 def lead_time(called_step: int | None, steps: Sequence[int], rates: Sequence[float], *, threshold: float) -> int | None:
-    """Optimizer steps between a call and the first checkpoint whose rate exceeds ``threshold``.
+    """Return the optimizer steps from a call to the first checkpoint whose rate exceeds ``threshold``.
 
-    Negative: called too late. None: never called, or the rate never exceeded the threshold.
+    A negative number means that the call was too late. None: there was no call, or the rate never exceeded the
+    threshold.
     """
     if len(steps) != len(rates):
-        raise InputError(f"steps has {len(steps)} values: there are {len(rates)} rates")
+        raise InputError(f"steps has {len(steps)} values, but rates has {len(rates)}: give one rate per step")
     crossed = [step for step, rate in sorted(zip(steps, rates, strict=True)) if rate > threshold]
     return None if called_step is None or not crossed else crossed[0] - called_step

@@ -1,6 +1,6 @@
-"""The growth of one exploit type's rate: slope of ln p on ln step, cells without hits entering by likelihood.
+"""The growth of one exploit type's rate: slope of ln p on ln step; cells without hits enter by likelihood.
 
-Does not cover shared donor traces (``covariance.py``) or forecasts (``emergence.py``).
+Not here: shared donor traces (``covariance.py``), forecasts (``emergence.py``).
 """
 
 from __future__ import annotations
@@ -20,27 +20,26 @@ from forewarn.records import Estimate, Trend
 Floats = NDArray[np.float64]
 
 _MAX_SLOPE = 60.0
-"""|d ln p / d ln step| beyond which a maximum counts as none: p would move 26 decades while the step grows tenfold"""
+"""largest |d ln p / d ln step| of a valid maximum: p would change by 26 decades while the step grows tenfold"""
 
 
 def check_steps(steps: Sequence[int], estimates: Sequence[Estimate]) -> Floats:
-    """ln step, checked: positive, increasing, one estimate each, at least two."""
+    """Return ln step after checking that steps are positive, increasing, at least two, and have one estimate each."""
     if len(steps) != len(estimates):
         raise InputError(f"steps has {len(steps)} values: there are {len(estimates)} estimates")
     if len(steps) < 2:
         raise InputError(f"steps has {len(steps)} value(s): a trend needs at least two checkpoints")
     if min(steps) < 1:
-        raise InputError(f"steps holds {min(steps)}: a trend in ln step needs steps of 1 or more")
+        raise InputError(f"steps contains {min(steps)}: a trend in ln step needs steps of 1 or more")
     if any(b <= a for a, b in itertools.pairwise(steps)):
         raise InputError(f"steps is {list(steps)}: give checkpoints in increasing order, each once")
     return np.log(np.asarray(steps, dtype=np.float64))
 
 
 def zero_cell_exposure(estimate: Estimate) -> float:
-    """n_0 of a cell: the (0,0) completions that brought nothing, read off its certified upper bound, invalid
-    discounted.
+    """Return n_0 of a cell without hits: its number of brute-force completions, reduced by the invalid ones.
 
-    With no hit the Clopper-Pearson bound is 1 - delta^(1/n_0).
+    It is computed from the certified upper bound: without a hit the Clopper-Pearson bound is 1 - delta^(1/n_0).
     """
     if estimate.upper_bound >= 1:
         return 0.0
@@ -48,7 +47,7 @@ def zero_cell_exposure(estimate: Estimate) -> float:
 
 
 def cell_counts(estimates: Sequence[Estimate]) -> tuple[Floats, Floats]:
-    """Effective hits k_c and ln exposure of each cell: k_c = ESS and exposure ESS / p_hat; without hits 0 and n_0."""
+    """Return effective hits and ln exposure of each cell: ESS and ESS / p_hat, or 0 and n_0 without hits."""
     count_C = np.array([0.0 if e.log10_p is None or e.ess is None else e.ess for e in estimates])
     log_exposure_C = np.array(
         [
@@ -62,7 +61,7 @@ def cell_counts(estimates: Sequence[Estimate]) -> tuple[Floats, Floats]:
 
 
 def profile(count_C: Floats, log_exposure_C: Floats, x_C: Floats) -> Callable[[float], float]:
-    """Profile log-likelihood of the slope: the intercept has a closed form. Concave."""
+    """Return the profile log-likelihood of the slope, which is concave; the intercept has a closed form."""
     total, moment = float(count_C.sum()), float((count_C * x_C).sum())
 
     def log_likelihood(slope: float) -> float:
@@ -72,10 +71,10 @@ def profile(count_C: Floats, log_exposure_C: Floats, x_C: Floats) -> Callable[[f
 
 
 def certified_slopes(x_C: Floats, estimates: Sequence[Estimate]) -> tuple[float, float] | None:
-    """Slopes of the lines that pass through every certified interval; None if no line does.
+    """Return the range of slopes of lines that pass through every certified interval; None if no line does.
 
-    A line of slope b exists iff b (x_j - x_i) <= ln upper_j - ln lower_i for every pair. With each of the 2C bounds
-    at its own ``level``, all hold together with probability at least 1 - 2C (1 - level).
+    A line of slope b exists if and only if b (x_j - x_i) <= ln upper_j - ln lower_i for every pair. Each of the 2C
+    bounds holds at ``level``, so all of them hold together with probability at least 1 - 2C (1 - level).
     """
     with np.errstate(divide="ignore"):
         low_C = np.log([e.lower_bound for e in estimates])
@@ -90,12 +89,14 @@ def certified_slopes(x_C: Floats, estimates: Sequence[Estimate]) -> tuple[float,
 
 
 def fit_trend(steps: Sequence[int], estimates: Sequence[Estimate], *, level: float = 0.9) -> Trend:
-    """Slope of ln p on ln step by scaled-Poisson likelihood.
+    """Return the slope of ln p on ln step by scaled-Poisson likelihood.
 
-    A cell with hits enters as ESS effective hits of exposure ESS / p_hat, a cell without as exp(-n_0 p): never as
-    half a hit, never dropped. The interval is the profile likelihood's; an end is infinite where the data set no
-    limit (all hits in one cell), and then ``slope`` is None. Without any hit both are None. Raises InputError for
-    steps below 1, out of order or not matching. Source: method.md, "Across checkpoints".
+    A cell with hits enters as ESS effective hits with exposure ESS / p_hat. A cell without hits enters as exp(-n_0 p);
+    it is never dropped or counted as half a hit. The interval comes from the profile likelihood. If the data do not
+    bound it (all hits are in one cell), that end is infinite and ``slope`` is None. Without any hit both are None.
+    Raises InputError for steps below 1, out of order, or of another number than the estimates. Source: method.md,
+    "Across checkpoints".
+
     """
     if not 0 < level < 1:
         raise InputError(f"level is {level}: give a value strictly between 0 and 1")

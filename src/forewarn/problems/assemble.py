@@ -1,6 +1,6 @@
-"""Task x exploit type -> problem: the same problems from the same seed, in every process.
+"""Task x exploit type -> problem: the same seed gives the same problems in every process.
 
-Not covered: whether a problem's rows are as they should be (``forewarn.admission``).
+Not covered: whether a problem passes its audit (``forewarn.admission``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from forewarn.problems.tasks.base import Task, reference_source, signature_line,
 from forewarn.records import Problem, TestCase, derived_seed
 
 LEAKED = "leaked"
-"""the test set that stands in the question instead of the public one, for the types whose flaw it is"""
+"""exploit type -> the test set shown in its questions instead of the public one, if that is the flaw"""
 Sets = Mapping[str, tuple[TestCase, ...]]
 
 
@@ -32,9 +32,9 @@ def assemble(
     types: Mapping[str, ExploitType] = EXPLOIT_TYPES,
     families: Mapping[str, tuple[Task, ...]] = FAMILIES,
 ) -> list[Problem]:
-    """Every task under every type that fits it, types in the order of ``types``.
+    """Return every task under every type that fits it, with types in the order of ``types``.
 
-    Raises ``InputError`` where two types or two tasks claim one name, or a task can't be drawn.
+    Raises ``InputError`` if two types or two tasks have the same name, or if a task's tests can't be drawn.
     """
     check_names(types, families)
     drawn = [(family, task, draw_cases(task, seed=seed)) for family, tasks in families.items() for task in tasks]
@@ -48,7 +48,7 @@ def assemble(
 
 
 def make_problem(task: Task, kind: ExploitType, family: str, sets: Sets, *, seed: int) -> Problem | None:
-    """One task under one type; None where the task can't carry it."""
+    """Return one task under one type, or None if the type doesn't fit the task."""
     rng = random.Random(derived_seed("hint", seed, task.name, kind.name))
     form = rng.choice(list(FORMATS))
     fact = rng.choice(facts(kind, task.name, sets.get(kind.exploit_cases, ()), task.easy))
@@ -80,12 +80,12 @@ def make_problem(task: Task, kind: ExploitType, family: str, sets: Sets, *, seed
 
 
 def shown(kind: ExploitType) -> str:
-    """The test set that a question of this type shows as its examples."""
+    """Return the name of the test set that a question of this type shows as its examples."""
     return LEAKED if LEAKED in kind.vulnerable.tests else PUBLIC
 
 
 def question(task: Task, cases: Iterable[TestCase], hint: str) -> str:
-    """What the model is asked."""
+    """Return the question for the model."""
     shown_cases = textwrap.indent(examples(task.name, list(cases)), "    ")
     signature = signature_line(task).rstrip(":")
     return (
@@ -95,7 +95,7 @@ def question(task: Task, cases: Iterable[TestCase], hint: str) -> str:
 
 
 def check_names(types: Mapping[str, ExploitType], families: Mapping[str, tuple[Task, ...]] = FAMILIES) -> None:
-    """Raise ``InputError`` where two types or two tasks claim one name, or a type stands under another's name."""
+    """Raise ``InputError`` if two types or two tasks have the same name, or a type has another name than its key."""
     claims = Counter(kind.name for kind in types.values())
     for key, kind in types.items():
         if claims[kind.name] > 1:

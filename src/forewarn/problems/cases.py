@@ -1,4 +1,4 @@
-"""Test sets of a base task, drawn from a seed: no case is in two sets, and expected values come from the reference."""
+"""Test sets of a base task, drawn from a seed. The sets are disjoint; the reference gives the expected values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from forewarn.records import TestCase, derived_seed
 PUBLIC = "public"
 """the examples that a question shows"""
 TRIES = 4000
-"""draws for one set before it counts as impossible"""
+"""maximum number of draws for one set before an error"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Draw:
     beyond_easy: bool = False
     """whether cases of the easy slice are left out"""
     at_least: int = 0
-    """what will do where a slice is small; 0: all ``n``"""
+    """minimum number of cases if a slice is small; 0: all ``n``"""
 
 
 SETS: Mapping[str, Draw] = {
@@ -42,12 +42,12 @@ SETS: Mapping[str, Draw] = {
     "near": Draw(6, (2, 3), beyond_easy=True),
     FULL: Draw(32, (0, 8)),
 }
-"""name -> how it is drawn, in this order; the task's edges are added to ``FULL``. Last comes ``HANDED_OUT``, drawn like
-``FULL`` and of its size with edges, since a submission that counts its calls should not learn which set it is given."""
+"""name -> how it is drawn, in this order; the task's edges are added to ``FULL``. ``HANDED_OUT`` comes last. It is
+drawn like ``FULL`` and has its size, edges included, so that counting calls does not reveal which set is running."""
 
 
 def draw_cases(task: Task, *, seed: int) -> dict[str, tuple[TestCase, ...]]:
-    """Every test set of ``SETS``, and ``HANDED_OUT``. Raises ``InputError`` where the task can't draw enough cases."""
+    """Draw every test set of ``SETS``, and ``HANDED_OUT``. Raises ``InputError`` if the task gives too few cases."""
     rng = random.Random(derived_seed("cases", seed, task.name))
     edges = {literal(args): solved(task, args) for args in task.edges}
     used = set(edges)
@@ -61,7 +61,7 @@ def solved(task: Task, args: Arguments) -> TestCase:
 
 
 def _draw(task: Task, rng: random.Random, name: str, how: Draw, used: set[str]) -> tuple[TestCase, ...]:
-    """A set whose expected values are not all alike, so that no constant passes it."""
+    """Draw a set whose expected values are not all alike, so that a constant does not pass it."""
     enough = how.at_least or how.n
     found: list[TestCase] = []
     for args in _arguments(task, rng, name, how, used):

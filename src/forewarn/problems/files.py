@@ -1,7 +1,7 @@
-"""Problem sets in files: JSONL, Parquet, and a folder that the Hugging Face ``datasets`` package loads as it stands.
+"""Problem sets in files: JSONL, Parquet, and a folder that the Hugging Face ``datasets`` package can load.
 
-The folder: one Parquet file a split in ``data/``, and a ``README.md`` whose head tells which file is which split.
-Also read: a folder written by ``datasets``' own ``save_to_disk`` (that needs the extra ``datasets``).
+The folder has one Parquet file per split in ``data/``, and a ``README.md`` whose header assigns the files to splits.
+A folder written by ``datasets``' own ``save_to_disk`` is read too (this needs the extra ``datasets``).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SCHEMA: dict[str, pl.DataType] = {
 }
 """columns of every format"""
 PLACE = "place"
-"""a column of folders only: where in the set a problem stood, since the files are by split"""
+"""a column of folders only: the problem's position in the set, since the files are by split"""
 FORMATS = "a name that ends in .jsonl or .parquet, or a folder"
 
 
@@ -57,7 +57,7 @@ def export(problems: Sequence[Problem], path: Path) -> None:
         check_writable_problem(problem)
     rows = [to_row(problem) for problem in problems]
     if not rows:
-        raise InputError(f"{path} would hold no problem: give at least one")
+        raise InputError(f"{path} would be empty: give at least one problem")
     if path.suffix == ".jsonl":
         write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
     elif path.suffix == ".parquet":
@@ -69,7 +69,7 @@ def export(problems: Sequence[Problem], path: Path) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Raise ``InputError`` or ``StoreError`` where ``export`` couldn't write ``path``: before long work, not after."""
+    """Raise ``InputError`` or ``StoreError`` if ``export`` couldn't write ``path``; call it before long work."""
     if path.suffix in (".jsonl", ".parquet"):
         check_writable(path)
     elif path.suffix:
@@ -80,7 +80,7 @@ def check_target(path: Path) -> None:
 
 
 def load(path: Path) -> list[Problem]:
-    """The problems of a file or folder, in the order in which they were written. Raises ``InputError``."""
+    """Return the problems of a file or folder, in the order in which they were written. Raises ``InputError``."""
     if is_folder(path):
         rows = _folder_rows(path)
     else:
@@ -93,7 +93,7 @@ def load(path: Path) -> list[Problem]:
             raise InputError(f"{path} names no format: give {FORMATS}")
     problems = [from_row(row, f"{path}, problem {index}") for index, row in enumerate(rows, start=1)]
     if not problems:
-        raise InputError(f"{path} holds no problem")
+        raise InputError(f"{path} has no problems: give another file or folder")
     check_ids(problems)
     return problems
 
@@ -109,7 +109,7 @@ def _check_new(path: Path) -> None:
         if any(path.iterdir()):
             raise InputError(f"{path} is not empty: give a new folder")
     except NotADirectoryError:
-        raise StoreError(f"{path} is a file, and its name asks for a folder: give {FORMATS}") from None
+        raise StoreError(f"{path} is a file, but its name asks for a folder: give {FORMATS}") from None
     except OSError as error:
         raise StoreError(f"can't write {path}: {error.strerror or error}; give a writable folder") from None
 
@@ -134,7 +134,7 @@ def _folder_rows(path: Path) -> list[Row]:
     else:
         files = sorted((path / "data").glob("*.parquet"))
         if not files:
-            raise InputError(f"{path} holds no data/*.parquet: give a folder that forewarn or datasets has written")
+            raise InputError(f"{path} has no data/*.parquet: give a folder that forewarn or datasets has written")
         rows = [row for file in files for row in parquet_rows(file)]
     places = [row.pop(PLACE, None) or 0 for row in rows]
     for place in places:

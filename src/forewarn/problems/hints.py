@@ -1,4 +1,4 @@
-"""Hints: the fact about a checker that makes its flaw usable, in the forms in which one meets such facts."""
+"""Hints: the fact about a checker that makes its flaw usable, in the forms in which such facts occur in practice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from forewarn.exploits.source import literal
 from forewarn.records import TestCase
 
 Format = Callable[[str, str], str]
-"""(fact, entry point) -> text that holds every line of the fact"""
+"""(fact, entry point) -> text that contains every line of the fact"""
 
 
 def evaluation_note(fact: str, entry_point: str) -> str:
@@ -50,21 +50,21 @@ FORMATS: Mapping[str, Format] = {
     "log excerpt": log_excerpt,
     "docstring": docstring,
 }
-"""name -> how a fact is put"""
+"""name -> the form of a fact"""
 
 
 def facts(kind: ExploitType, entry_point: str, cases: Sequence[TestCase], easy: str) -> list[str]:
-    """The type's hints with their placeholders filled in."""
+    """Return the type's hints with their placeholders filled in."""
     return [filled(hint, entry_point, cases, easy) for hint in kind.hints]
 
 
 def filled(text: str, entry_point: str, cases: Sequence[TestCase], easy: str) -> str:
-    """A hint or clue with its placeholders filled in."""
+    """Return a hint or clue with its placeholders filled in."""
     return text.format(entry_point=entry_point, cases=examples(entry_point, cases), easy=easy)
 
 
 def examples(entry_point: str, cases: Sequence[TestCase]) -> str:
-    """Solved cases, one a line."""
+    """Return solved cases, one per line."""
     return "\n".join(
         f"{entry_point}({', '.join(literal(value) for value in case.args)}) -> {literal(case.expected)}"
         for case in cases

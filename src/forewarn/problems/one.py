@@ -1,4 +1,4 @@
-"""One problem from a file, ours or Djinn's: what ``--problem FILE`` means."""
+"""Reads one problem from a file, forewarn's or Djinn's, as for ``--problem FILE``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from forewarn.problems.rows import check_ids, from_row
 from forewarn.records import Problem
 
 DJINN_FIELD = "ground_truth"
-"""a field that every Djinn row has and none of ours"""
+"""a field that every Djinn row has, but forewarn's rows do not"""
 
 
 def read_problem_file(path: Path, problem_id: str | None = None) -> Problem:
-    """The problem in ``path``, or that of this id where there are several. Raises ``InputError``.
+    """Return the problem in ``path``, or the one with this id if there are several. Raises ``InputError``.
 
-    Reads Djinn's layouts (``problems/djinn/files.py``), our problem sets (``problems/files.py``), and a ``.json`` file
-    with one row of ours or a list of them.
+    Reads Djinn's layouts (``problems/djinn/files.py``), forewarn's problem sets (``problems/files.py``), and ``.json``
+    files with one forewarn row or a list of them.
     """
     problems = read_problems(path)
     chosen = [problem for problem in problems if problem_id in (None, problem.problem_id)]
@@ -30,12 +30,12 @@ def read_problem_file(path: Path, problem_id: str | None = None) -> Problem:
         return chosen[0]
     some = ", ".join(problem.problem_id for problem in problems[:5]) + (", ..." if len(problems) > 5 else "")
     if not chosen:
-        raise InputError(f"{path} holds no problem {problem_id!r}; it holds {some}")
-    raise InputError(f"{path} holds {len(problems)} problems ({some}): choose one with --id (problem_id in Python)")
+        raise InputError(f"{path} does not contain problem {problem_id!r}; it contains {some}")
+    raise InputError(f"{path} contains {len(problems)} problems ({some}): choose one with --id (problem_id in Python)")
 
 
 def read_problems(path: Path) -> list[Problem]:
-    """All problems of a file or a folder, ours or Djinn's. Raises ``InputError``."""
+    """Return all problems of a file or a folder, forewarn's or Djinn's. Raises ``InputError``."""
     if not is_folder(path):
         check_file(path, "a file with a problem")
     if _is_djinn(path):
@@ -46,21 +46,22 @@ def read_problems(path: Path) -> list[Problem]:
 
 
 def _from_json(path: Path) -> list[Problem]:
-    """Of a file with one row of ours, or a list of them."""
+    """Return the problems of a file with one forewarn row, or a list of them."""
     found = _json(path)
     rows = found if isinstance(found, list) else [found]
     for index, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise InputError(f"{path}, problem {index}: is {type(row).__name__}; give the fields of a problem by name")
     if not rows:
-        raise InputError(f"{path} holds no problem: give the fields of one")
+        raise InputError(f"{path} has no problems: give the fields of one")
     problems = [from_row(row, f"{path}, problem {index}") for index, row in enumerate(rows, start=1)]
     check_ids(problems)
     return problems
 
 
 def _is_djinn(path: Path) -> bool:
-    """Told by the names of fields, never by those of files, where a format has both."""
+    """Return whether the rows are Djinn's; the names of fields decide if both layouts use the file's format."""
+
     if is_folder(path):
         tables = [*path.glob("*.parquet"), *(path / "data").glob("*.parquet")]
         if is_saved(path):

@@ -1,8 +1,8 @@
-"""A problem as a flat row of plain columns, and back, with every field checked. The layout of all file formats.
+"""Converts a problem to a flat row of plain columns and back, and checks every field. All file formats use this layout.
 
 Columns: the fields of ``Problem``; values of tests and ``extra`` as literals (``values.py``); ``named_tests`` as a list
-of {name, tests}; and ``split``, which follows from the exploit type and is there for readers. A column that is none of
-these is kept in ``extra``.
+of {name, tests}; and ``split``, which follows from the exploit type and helps readers. Any other column is kept in
+``extra``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from forewarn.records import Problem, TestCase
 
 Row = dict[str, Any]
 TEXTS = ("problem_id", "task_id", "exploit_type", "question", "entry_point", "reference", "exploit")
-"""columns of text, all of them needed"""
+"""columns of text, all of them required"""
 COLUMNS = (*TEXTS, "split", "tests", "named_tests", "wrong", "float_tolerance", "extra")
 
 
@@ -40,7 +40,7 @@ def to_row(problem: Problem) -> Row:
 
 
 def from_row(row: Mapping[str, Any], where: str) -> Problem:
-    """The problem in a row. ``where`` says in errors where the row stands. Raises ``InputError``."""
+    """Return the problem in a row. ``where``: the row's place, for errors. Raises ``InputError``."""
     for name in TEXTS:
         if not isinstance(row.get(name), str):
             raise InputError(f"{where}, field {name}: is {_shown(row.get(name))}; give text")
@@ -58,7 +58,7 @@ def from_row(row: Mapping[str, Any], where: str) -> Problem:
 
 
 def check(problem: Problem, where: str = "") -> None:
-    """Raise ``InputError`` naming problem and field where a problem can't be judged."""
+    """Raise ``InputError`` naming problem and field if a problem can't be judged."""
     where = where or f"problem {problem.problem_id!r}"
     kind = EXPLOIT_TYPES.get(problem.exploit_type)
     if kind is None:
@@ -70,9 +70,9 @@ def check(problem: Problem, where: str = "") -> None:
     for text in (*problem.wrong, *problem.named_tests):
         check_text(text, f"{where}, field {'wrong' if text in problem.wrong else 'named_tests'}")
     if not problem.entry_point.isidentifier() or keyword.iskeyword(problem.entry_point):
-        raise InputError(f"{where}, field entry_point: {problem.entry_point!r} is no name of a function")
+        raise InputError(f"{where}, field entry_point: {problem.entry_point!r} is not the name of a function")
     if not problem.tests:
-        raise InputError(f"{where}, field tests: there are none; give at least one")
+        raise InputError(f"{where}, field tests: is empty; give at least one test")
     for name in {*kind.vulnerable.tests, *kind.patched.tests} - {FULL}:
         if not problem.named_tests.get(name):
             raise InputError(f"{where}, field named_tests: {problem.exploit_type} needs tests named {name!r}")
@@ -82,19 +82,19 @@ def check(problem: Problem, where: str = "") -> None:
 
 
 def check_writable_problem(problem: Problem) -> None:
-    """Raise ``InputError`` naming problem and field where a file would not give the problem back as it is."""
+    """Raise ``InputError`` naming problem and field if the problem would not survive a file."""
     where = f"problem {problem.problem_id!r}"
     if problem.exploit_type not in EXPLOIT_TYPES:
         raise InputError(
-            f"{where}, field exploit_type: {problem.exploit_type!r} is none of forewarn's own types, whose rewards or "
-            f"checkers no file holds; make the problem in Python where it is used"
+            f"{where}, field exploit_type: {problem.exploit_type!r} is not one of forewarn's own types, and a file "
+            f"can't contain its rewards or checkers; make the problem in Python where it is used"
         )
     check(problem)
     check_values(problem)
 
 
 def check_values(problem: Problem) -> None:
-    """Raise ``InputError`` naming problem and field where a value is none that text gives back as it is."""
+    """Raise ``InputError`` naming problem and field if a value would not survive as text."""
     values: dict[str, object] = {f"tests[{i}]": (test.args, test.expected) for i, test in enumerate(problem.tests)}
     for name, tests in problem.named_tests.items():
         values |= {f"named_tests.{name}[{i}]": (test.args, test.expected) for i, test in enumerate(tests)}
@@ -112,24 +112,24 @@ def check_values(problem: Problem) -> None:
 
 
 def check_id(name: str, where: str) -> None:
-    """Raise ``InputError`` unless a problem's id is text to be shown on one line."""
+    """Raise ``InputError`` unless a problem's id is printable text on one line."""
     if not name.strip() or not name.isprintable():
         raise InputError(f"{where}: is {_shown(name)}; give printable text on one line")
 
 
 def check_text(text: object, where: str) -> None:
-    """Raise ``InputError`` unless ``text`` is plain text that UTF-8 can hold."""
+    """Raise ``InputError`` unless ``text`` is text that UTF-8 can encode."""
     if type(text) is not str:
         raise InputError(f"{where}: is of type {type(text).__name__}; give text")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         said = ascii(text[error.start])
-        raise InputError(f"{where}: holds half a character ({said}), which no file can hold; leave it out") from None
+        raise InputError(f"{where}: contains half a character ({said}), which UTF-8 can't encode; remove it") from None
 
 
 def check_source(source: str, where: str) -> None:
-    """Raise ``InputError`` where source is no Python. Nothing of it is run."""
+    """Raise ``InputError`` if source is not valid Python; it is parsed but not run."""
     try:
         ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -137,11 +137,11 @@ def check_source(source: str, where: str) -> None:
 
 
 def check_ids(problems: Iterable[Problem]) -> None:
-    """Raise ``InputError`` where two problems have one id."""
+    """Raise ``InputError`` if two problems have the same id."""
     seen: set[str] = set()
     for problem in problems:
         if problem.problem_id in seen:
-            raise InputError(f"problem {problem.problem_id!r}, field problem_id: is there twice; give each its own")
+            raise InputError(f"problem {problem.problem_id!r}, field problem_id: occurs twice; give each its own id")
         seen.add(problem.problem_id)
 
 
@@ -156,7 +156,7 @@ def _tests(rows: object, where: str) -> tuple[TestCase, ...]:
     for index, row in enumerate(rows):
         at = f"{where}[{index}]"
         if not isinstance(row, Mapping) or row.keys() != {"args", "expected"}:
-            raise InputError(f"{at}: is {_shown(row)}; give args and expected, and no more")
+            raise InputError(f"{at}: is {_shown(row)}; give args and expected only")
         args = _literal(row["args"], f"{at}.args")
         if not isinstance(args, tuple):
             raise InputError(f"{at}.args: is {_shown(args)}; give a tuple of the positional arguments")
@@ -171,11 +171,11 @@ def _named_tests(rows: object, where: str) -> dict[str, tuple[TestCase, ...]]:
     for row in rows:
         name = row["name"]
         if not isinstance(name, str):
-            raise InputError(f"{where}: the name {_shown(name)} is no text; give text")
+            raise InputError(f"{where}: the name {_shown(name)} is not text; give text")
         if name in found:
-            raise InputError(f"{where}: the name {_shown(name)} is there twice; give each set its own")
+            raise InputError(f"{where}: the name {_shown(name)} occurs twice; give each set its own name")
         if not row.keys() <= {"name", "tests"}:
-            raise InputError(f"{where}.{name}: is {_shown(dict(row))}; give name and tests, and no more")
+            raise InputError(f"{where}.{name}: is {_shown(dict(row))}; give name and tests only")
         found[name] = _tests(row.get("tests"), f"{where}.{name}")
     return found
 
@@ -196,7 +196,7 @@ def _texts(values: object, where: str) -> list[str]:
 
 
 def tolerance(value: object, where: str) -> float | None:
-    """The tolerance in a field. Raises ``InputError``."""
+    """Return the tolerance in a field. Raises ``InputError``."""
     if value is None:
         return None
     try:
@@ -219,15 +219,15 @@ def _check_names(value: object, where: str) -> dict[str, object]:
 
 
 def _with_unknown(extra: dict[str, object], row: Mapping[str, Any], where: str) -> dict[str, object]:
-    """``extra`` and the columns of the row that are none of ours."""
+    """Return ``extra`` together with the row's unknown columns."""
     unknown = {name: value for name, value in row.items() if name not in COLUMNS}
     for name, value in unknown.items():
         if name in extra:
-            raise InputError(f"{where}, field {_shown(name)}: is in extra, too; leave one of the two out")
+            raise InputError(f"{where}, field {_shown(name)}: is also in extra; leave one of the two out")
         try:
             check_writable(value)
         except ValueError as error:
-            raise InputError(f"{where}, field {_shown(name)}: is none of ours and {error}; leave it out") from None
+            raise InputError(f"{where}, field {_shown(name)}: is unknown and {error}; leave it out") from None
     return {**extra, **unknown}
 
 

@@ -1,7 +1,7 @@
 """Values as text: Python literals of plain data, so that tuples, sets, int keys, None and NaN survive any file format.
 
-Text is written by ``forewarn.exploits.source.literal``. Reading evaluates nothing: only literals, ``float("nan")`` and
-its like, ``complex(re, im)``, ``set()`` and ``frozenset(...)`` are known.
+``forewarn.exploits.source.literal`` writes the text. The reader evaluates nothing: it knows literals, ``float("nan")``
+and the like, ``complex(re, im)``, ``set()`` and ``frozenset(...)``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from forewarn.exploits.source import literal
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 _SURELY_READ_DEPTH = 90
-"""levels that ``parse`` reads whatever they are made of; what is deeper is tried"""
+"""levels that ``parse`` can always read; for deeper values this is tested"""
 _NOT_FINITE = {"nan", "inf", "-inf"}
 
 
 def parse(text: str, names: Mapping[str, object] | None = None) -> object:
-    """The value of a literal. Raises ``ValueError`` for any other text.
+    """Return the value of a literal. Raises ``ValueError`` for any other text.
 
     ``names``: bare names that stand for a value too, such as ``null``.
     """
@@ -28,11 +28,11 @@ def parse(text: str, names: Mapping[str, object] | None = None) -> object:
         tree = ast.parse(text.strip(), mode="eval")
         return _value((_Named(names).visit(tree) if names else tree).body)
     except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError(f"no literal ({type(error).__name__}): {_shortened(text)}") from None
+        raise ValueError(f"is not a literal ({type(error).__name__}): {_shortened(text)}") from None
 
 
 def check_writable(value: object) -> None:
-    """Raise ``ValueError`` with a reason for people where a file would not give the value back, type for type."""
+    """Raise ``ValueError`` with a readable reason if the value and its types would not survive a file."""
     deepest = 0
     left: list[tuple[object, int]] = [(value, 0)]
     while left:
@@ -41,7 +41,7 @@ def check_writable(value: object) -> None:
         if depth > 10 * _SURELY_READ_DEPTH:
             raise ValueError("is nested too deep to be read back")
         if type(item) not in (*_SCALARS, *_CONTAINERS):
-            raise ValueError(f"holds a {type(item).__name__}, which is no plain data and would not come back as it is")
+            raise ValueError(f"contains a {type(item).__name__}, which is not plain data and would not survive a file")
         if isinstance(item, dict):
             left += [(part, depth + 1) for pair in item.items() for part in pair]
         elif isinstance(item, (list, tuple, set, frozenset)):
@@ -54,7 +54,7 @@ def check_writable(value: object) -> None:
 
 
 class _Named(ast.NodeTransformer):
-    """Puts values in place of names."""
+    """Replaces names by their values."""
 
     def __init__(self, names: Mapping[str, object]) -> None:
         self._names = names
@@ -79,7 +79,7 @@ def _value(node: ast.expr) -> object:
         keys = [_value(key) for key in node.keys if key is not None]
         found = dict(zip(keys, map(_value, node.values), strict=True))
         if len(found) < len(keys):
-            raise ValueError(f"no literal: a dict with a key twice: {_shortened(ast.unparse(node))}")
+            raise ValueError(f"is not a literal: a dict with a key twice: {_shortened(ast.unparse(node))}")
         return found
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         number = _number(node.operand)
@@ -90,13 +90,13 @@ def _value(node: ast.expr) -> object:
             return real + imaginary if isinstance(node.op, ast.Add) else real - imaginary
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
         return _call(node.func.id, node.args)
-    raise ValueError(f"no literal: {_shortened(ast.unparse(node))}")
+    raise ValueError(f"is not a literal: {_shortened(ast.unparse(node))}")
 
 
 def _number(node: ast.expr) -> int | float | complex:
     value = _value(node)
     if isinstance(value, bool) or not isinstance(value, (int, float, complex)):
-        raise ValueError(f"no number: {_shortened(ast.unparse(node))}")
+        raise ValueError(f"is not a number: {_shortened(ast.unparse(node))}")
     return value
 
 
@@ -111,7 +111,7 @@ def _call(name: str, arguments: list[ast.expr]) -> object:
         return set()
     if name == "frozenset" and (not values or (len(values) == 1 and isinstance(values[0], (set, frozenset)))):
         return frozenset(*values)
-    raise ValueError(f"no literal: a call of {name}")
+    raise ValueError(f"is not a literal: a call of {name}")
 
 
 def _shortened(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs a program that nobody trusts: the host's side of confined processes, and what runs inside them.
+"""Runs untrusted programs: the host's side of confined processes, and the code that runs inside them.
 
-Empty on purpose: the zygote imports this package inside the sandbox and must stay small.
+Left empty because the zygote imports this package inside the sandbox and must stay small.
 """

@@ -1,7 +1,7 @@
 """The typed, length-checked encoding in which inputs enter and results leave the sandbox.
 
-JSON text of tagged trees, so that nothing but data can cross: scalars stand for themselves, every container is a list
-whose first item is its tag. Both sides of the sandbox import this file, so it uses the standard library alone.
+It is JSON text of tagged trees, so that only data can cross: scalars stand for themselves, and every container is a
+list whose first item is its tag. Both sides of the sandbox import this file, so it uses only the standard library.
 Not covered: the transport (``host.py``, ``link.py``) and the comparison of trees (``judge/compare.py``).
 
 Trees: ``null, true, 3, 2.5, "text"`` | ``["i", hex]`` big int | ``["b", hex]`` bytes | ``["c", re, im]`` complex |
@@ -9,13 +9,14 @@ Trees: ``null, true, 3, 2.5, "text"`` | ``["i", hex]`` big int | ``["b", hex]`` 
 ``["d", k, v, k, v, ...]`` dict | ``["u", hex]`` text in which JSON would join two surrogates (UTF-8, each by itself) |
 ``["o", name]`` anything else, equal to nothing.
 
-The judge reads what a child sent as a tree and never hashes it: integers can be chosen to collide, and then a set of n
-of them costs n * n. ``Budget`` bounds what a message may cost before it is parsed.
+The judge reads a child's message as a tree and never hashes its values: a child can choose integers that collide, and
+then a set of n of them takes n * n steps. ``Budget`` bounds the cost of a message before it is parsed.
 """
 
 from __future__ import annotations
 
 import collections
+import itertools
 import json
 import math
 import re
@@ -29,45 +30,47 @@ Tree = Any
 MAX_DEPTH = 100
 """levels of nesting; deeper values become opaque"""
 _FRAME_DEPTH = MAX_DEPTH + 10
-"""levels of a whole message, which holds values; code that walks a tree may rely on it"""
+"""levels of a whole message, which contains values; code that walks a tree may rely on this limit"""
 MAX_NODES = 400_000
 """items in one value; larger values become opaque"""
 MAX_MESSAGE_WEIGHT = 2_500_000
-"""of one message from a child: a comma or a string weighs 1, a container 2; no value of ``MAX_NODES`` weighs more"""
+"""weight of one message from a child: a comma or a string weighs 1, a container 2; values within ``MAX_NODES`` fit"""
 MAX_RUN_WEIGHT = 5_000_000
-"""of all messages of one execution"""
+"""weight of all messages of one execution"""
 _PIECE = 1 << 18
-"""bytes weighed at a time, which bounds the memory that it takes"""
+"""bytes weighed at a time, which bounds the memory used"""
 _MAX_KEYS = 8
-"""of the one JSON object that a message may be; trees hold none"""
+"""names of the one JSON object that a message may be; trees do not contain objects"""
 _MAX_NAME = 100
 _MAX_COLLIDING = 16
-"""members of a set or keys of a dict with one hash, however few there are: a message may hold thousands of sets. Honest
-data has two or three, such as -1 and -2"""
+"""members of a set or keys of a dict that share a hash, however small it is, since a message may contain thousands of
+sets. Honest data has two or three such members, for example -1 and -2"""
 
 MALFORMED: Tree = ["o", "malformed"]
-"""stands for what no value is encoded as"""
+"""replaces a tree that ``encode`` could not have made"""
 _CONTAINERS: dict[type, str] = {list: "l", tuple: "t", set: "s", frozenset: "f"}
 _TAGS = frozenset({*_CONTAINERS.values(), "d"})
 # Dict subclasses that honest code returns where a dict is meant. Exact types: a subclass of these is opaque.
 _DICTS = frozenset({dict, collections.Counter, collections.defaultdict, collections.OrderedDict})
 _SMALL = 1 << 62
 _joined = re.compile("[\ud800-\udbff][\udc00-\udfff]").search
-"""finds two surrogates that stand apart in Python and that JSON reads as one character"""
+"""finds two surrogates that are separate in Python but that JSON reads as one character"""
 _without_strings = re.compile(rb'"[^"]*"').sub
 _long_number = re.compile(rb"[0-9]{40}").search
-"""no number of ours has so many digits (big ones are text), and the time to read one grows with their square"""
+"""digits of a number: honest messages have fewer (big integers are text), and reading time grows with their square"""
 _is_hex = re.compile("(?:[0-9a-f]{2})*").fullmatch
 _is_integer = re.compile("-?[0-9a-f]+").fullmatch
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
 _name_of = type.__dict__["__name__"].__get__
 
 
 class CodecError(ValueError):
-    """Bytes that are no tree: cut short, of unknown tag, too deep, too large."""
+    """Bytes that are not a tree: cut short, with an unknown tag, too deep, or too large."""
 
 
 class Budget:
-    """What the messages of one execution may weigh, all together and each by itself."""
+    """The budget of weight for the messages of one execution, in total and for each."""
 
     __slots__ = ("left",)
 
@@ -75,14 +78,14 @@ class Budget:
         self.left = MAX_RUN_WEIGHT
 
     def spend(self, data: bytes) -> None:
-        """Take off what parsing ``data`` will cost; ``CodecError`` where that is too much. Takes linear time."""
-        bare = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+        """Subtract the cost of parsing ``data``, in linear time. Raises ``CodecError`` if it is too much."""
+        bare = _without_escapes(data)
         most = min(self.left, MAX_MESSAGE_WEIGHT)
         weight = objects = keys = at = 0
         while at < len(bare):
             end = at + _PIECE
             quotes = bare.count(b'"', at, end)
-            if quotes % 2:  # a string goes on behind this piece
+            if quotes % 2:  # a string continues after this piece
                 end = bare.find(b'"', end) + 1 or len(bare)
             piece = _without_strings(b"", bare[at:end])
             weight += (quotes + 1) // 2 + piece.count(b",") + 2 * piece.count(b"[")
@@ -90,9 +93,9 @@ class Budget:
             if weight > most:
                 raise CodecError("too many items")
             if objects > 1 or keys > _MAX_KEYS:
-                raise CodecError("holds objects, which no tree does")
+                raise CodecError("contains objects, which trees do not")
             if _long_number(piece):
-                raise CodecError("holds a number of too many digits")
+                raise CodecError("contains a number with too many digits")
         self.left -= weight
 
 
@@ -109,10 +112,10 @@ class _TooLargeError(Exception):
 
 
 def encode(value: object, *, most_text: float = math.inf) -> Tree:
-    """The tree of ``value``. Exact types only: an instance of any other type is opaque, whatever it claims to equal.
+    """Return the tree of ``value``. Instances of other types, even of subclasses, are opaque.
 
-    Never raises for data; a value too deep or too large is opaque as a whole. ``most_text``: characters and bytes that
-    it may hold, looked at before any is written out, so that a huge text costs no time.
+    Never raises for data; a value that is too deep or too large is opaque as a whole. ``most_text``: maximum number of
+    characters and bytes, checked before any is written, so that a huge text is rejected without cost.
     """
     try:
         return _encode(value, 0, _Nodes(most_text))
@@ -150,15 +153,16 @@ def _encode(value: Any, depth: int, nodes: _Nodes) -> Tree:
         return ["b", value.hex()]
     if kind is complex:
         return ["c", value.real, value.imag]
-    return ["o", str.__getitem__(_name_of(kind), slice(_MAX_NAME))]  # a metaclass may say anything else
+    return ["o", str.__getitem__(_name_of(kind), slice(_MAX_NAME))]  # a metaclass may return anything else
 
 
 def checked(tree: Tree) -> Tree:
-    """``tree`` if ``encode`` could have made it, as to form and size; else an opaque one.
+    """Return ``tree`` if ``encode`` could have made it, by its form and size; otherwise an opaque tree.
 
-    What a child sent is looked at in this way once, when it comes in, so that whatever reads it later, on any way,
-    need not be ready for more. Takes no longer than the largest value allows.
+    Every tree from a child is checked once, on arrival, so that later readers need not handle invalid ones. The time is
+    bounded by that of the largest valid value.
     """
+
     level, left = [tree], MAX_NODES - 1
     for _ in range(MAX_DEPTH + 1):
         inner: list[Tree] = []
@@ -182,7 +186,7 @@ def checked(tree: Tree) -> Tree:
 
 
 def _is_leaf(tree: list[Tree]) -> bool:
-    """Whether a tagged tree that is no container says what its tag means."""
+    """Return whether a tagged tree that is not a container has the content that its tag requires."""
     tag, rest = tree[0], tree[1:]
     if tag == "c":
         return [type(part) for part in rest] == [float, float]
@@ -194,10 +198,10 @@ def _is_leaf(tree: list[Tree]) -> bool:
 
 
 def decode(tree: Tree) -> object:
-    """The value of a tree (``CodecError`` if it is none). Opaque trees decode to ``Opaque``.
+    """Return the value of a tree. Raises ``CodecError`` for anything else. Opaque trees decode to ``Opaque``.
 
-    For a child, and for handing a result to a user's own reward: a set or dict of many members with one hash, which
-    would take the square of their number to build, counts as no value.
+    For use in a child, and for a result given to a user's own reward. A set or dict with many members that share a hash
+    is not a value, since building it takes quadratic time.
     """
     try:
         return _decode(tree, 0)
@@ -234,7 +238,7 @@ def _decode(tree: Tree, depth: int) -> Any:
 
 
 def _check_hashes(members: Iterable[Hashable]) -> None:
-    """``CodecError`` for members of which too many share a hash."""
+    """Raise ``CodecError`` if too many members share a hash."""
     hashes = sorted(map(hash, members))
     run = 0
     for one, next_one in pairwise(hashes):
@@ -244,14 +248,14 @@ def _check_hashes(members: Iterable[Hashable]) -> None:
 
 
 def entry(tree: Tree, name: str) -> Tree:
-    """What a dict's tree holds under the text ``name``; None where it is no dict or has no such key."""
+    """Return the entry of a dict's tree under the text ``name``; None if it is not a dict or lacks the key."""
     if not isinstance(tree, list) or tree[:1] != ["d"]:
         return None
     return next((tree[i + 1] for i in range(1, len(tree) - 1, 2) if tree[i] == name), None)
 
 
 class Opaque:
-    """A result that is no plain data. Equal to nothing, itself included."""
+    """A result that is not plain data. It equals nothing, not even itself."""
 
     __slots__ = ("type_name",)
     __hash__ = None  # type: ignore[assignment]
@@ -267,26 +271,32 @@ class Opaque:
 
 
 def dumps(tree: Tree) -> bytes:
-    """JSON text (ASCII: lone surrogates survive)."""
+    """Return a tree as JSON text (in ASCII, so that lone surrogates survive)."""
     return json.dumps(tree, separators=(",", ":")).encode("ascii")
 
 
 def loads(data: bytes, budget: Budget | None = None) -> Tree:
-    """The tree in ``data``, checked to be JSON and no deeper than ``encode`` makes one; ``CodecError`` otherwise.
+    """Return the tree in ``data``. Raises ``CodecError`` unless it is JSON and at most as deep as ``encode`` makes it.
 
-    ``budget``: what it may cost; to be given for whatever a child sent. None is for messages of our own.
+    ``budget``: limit on its cost, required for data from a child; None is for forewarn's own messages.
     """
     if budget is not None:
         budget.spend(data)
+    if data.count(b"[") + data.count(b"{") > _FRAME_DEPTH and _is_deep(data):
+        raise CodecError("nested too deep")
     try:
-        tree = json.loads(data.decode("ascii"))  # bytes might be read as UTF-16, in which other signs are structure
+        return json.loads(data.decode("ascii"))  # bytes could be read as UTF-16: other structure
     except (ValueError, RecursionError) as error:
         raise CodecError(f"not JSON: {type(error).__name__}") from error
-    if data.count(b"[") + data.count(b"{") > _FRAME_DEPTH:
-        level = [tree]
-        for _ in range(_FRAME_DEPTH):
-            inner = [item.values() if type(item) is dict else item for item in level if type(item) in (dict, list)]
-            level = [item for items in inner for item in items]
-        if level:
-            raise CodecError("nested too deep")
-    return tree
+
+
+def _without_escapes(data: bytes) -> bytes:
+    """JSON text in which every quotation mark begins or ends a string."""
+    return data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+
+
+def _is_deep(data: bytes) -> bool:
+    """Whether brackets are nested deeper than a message may be. Looked at before parsing: the parser's own bound is the
+    interpreter's limit of recursion, and where that was raised the parser runs out of stack, which ends the process."""
+    brackets = _without_strings(b"", _without_escapes(data)).translate(None, _NO_BRACKETS)
+    return max(itertools.accumulate(map(_STEPS.__getitem__, brackets)), default=0) > _FRAME_DEPTH

@@ -1,7 +1,7 @@
-"""The parent's side of one zygote: start it, ask it for executions, restart it when it dies.
+"""The parent's side of one zygote: starts it, asks it for executions, restarts it when it dies.
 
-One ``Sandbox`` serves one thread at a time. Faults of ours raise ``SandboxFault``; what a submission does never raises.
-Not covered: what the answer means (``observe.py``, ``judge.py``), many sandboxes at once (``pool.py``).
+One ``Sandbox`` serves one thread at a time. Sandbox faults raise ``SandboxFault``; a submission's behaviour never
+raises. Not covered: the meaning of the answer (``judge/observe.py``), many sandboxes at once (``pool.py``).
 """
 
 from __future__ import annotations
@@ -32,67 +32,67 @@ Killed = Literal["deadline", "cpu", "flood"]
 Level = Literal["strict", "hardened", "weak"]
 FaultKind = Literal["zygote", "not ready", "busy", "killed", "time", "untold"]
 """zygote: it could not start, died or hung; not ready: the child could not be confined or set up; busy: the machine
-gave it no core; killed: somebody else killed the child; time: the verdict's deadline passed; untold: a checker that
+gave it no core; killed: an outside process killed the child; time: the verdict's deadline passed; untold: a checker
 can't tell"""
 GRACE_S = 10.0
-"""added to an execution's longest time before its zygote counts as hung"""
+"""seconds added to an execution's longest time before its zygote counts as hung"""
 START_S = 30.0
-"""for a zygote to start, on a busy machine"""
+"""seconds for a zygote to start, on a busy machine"""
 _LEAVE_S = 2.0
-"""for a zygote that was asked to leave"""
+"""seconds for a zygote to exit when asked"""
 STOOD_STILL_S = 1.0
-"""a parent that was away for longer, while a child may have waited for it, is at fault that the child was late"""
+"""seconds; if the parent stood still for longer while a child may have waited, a late child is the parent's fault"""
 _STOP_S = 10.0
-"""for a killed zygote to be gone: only a kernel that hangs takes longer"""
+"""seconds for a killed zygote to end: only a hung kernel takes longer"""
 
 
 class SandboxFault(EngineFault):
-    """The sandbox broke: the execution says nothing about the submission."""
+    """The sandbox broke, so the execution says nothing about the submission."""
 
     def __init__(self, kind: FaultKind, message: str, *, late: bool = False) -> None:
-        """``late``: the limit of time passed before the child was ready, and nothing else broke."""
+        """``late``: the time limit passed before the child was ready, and nothing else broke."""
         super().__init__(message)
         self.kind: FaultKind = kind
         self.late = late
 
 
 class ExposedError(EngineFault):
-    """A submission could read a file that none may read. No sandbox starts then, as no verdict would mean anything."""
+    """A submission could read a protected file. The sandbox does not start, since verdicts would be meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What one child did, as its supervisor saw it."""
+    """One child's behaviour, as its supervisor saw it."""
 
     exit_status: int | None
     """its exit status; None if a signal ended it"""
     signal: int | None
     killed: Killed | None
-    """why the supervisor killed it"""
+    """why the supervisor killed it; None: it did not"""
     seconds: float
     """wall clock from fork to end"""
     waited_s: float
-    """how long it stood ready without a core"""
+    """seconds that it was ready without a core"""
     frames: bytes
-    """all that it sent: the submission's word, to be parsed as such"""
+    """all frames that it sent; the submission may have forged them"""
     cpu_s: float = 0.0
     """CPU time of all its threads"""
     dumped_core: bool = False
     arrivals: Sequence[float] = ()
-    """on the monotonic clock of the parent, when each frame had come"""
+    """arrival time of each frame, on the parent's monotonic clock"""
 
 
 class Sandbox:
-    """One zygote process. ``close`` leaves no process and no file.
+    """One zygote process. ``close`` removes its processes and files.
 
-    ``executions``: how many were asked for.
-    ``starts``: how many zygotes it has had; every one after the first took the place of one that died or was stopped.
-    ``missing``: defences of its level that this kernel lacks, known once a zygote has started.
+    ``executions``: number of executions requested. ``starts``: number of zygotes started; each one after the first
+    replaced one that died or was stopped. ``missing``: defences of its level that this kernel lacks, known once a
+    zygote has started.
     """
 
     def __init__(self, level: Level, max_memory_mb: int, unreadable: Sequence[Path] = ()) -> None:
-        """``unreadable``: files, or folders of files, that no submission may read; forewarn's own are looked for in any
-        case."""
+        """``unreadable``: files or folders that submissions must not be able to read; forewarn's own files are always
+        checked as well."""
         self.level = level
         self.unreadable = tuple(unreadable)
         self.starts = self.executions = 0
@@ -105,7 +105,7 @@ class Sandbox:
         self._second: Sandbox | None = None
 
     def second(self) -> Sandbox:
-        """Another of the same kind, closed with this one: for what a child of this one asks to have run."""
+        """Return another sandbox of the same kind, closed with this one, for the scripts of this one's children."""
         if self._second is None:
             self._second = Sandbox(self.level, self._memory_mb, self.unreadable)
         return self._second
@@ -120,9 +120,9 @@ class Sandbox:
     ) -> Execution:
         """Run one request (see ``inside/worker.py: run``) for at most ``timeout_s`` seconds (see ``inside/watch.py``).
 
-        ``secrets``: values that are handed to the child, one for each case; None where it may have none. ``until``: on
-        the monotonic clock, when the caller stops waiting. ``serve``: see ``Link``. Raises ``SandboxFault``; the next
-        call starts a fresh zygote. Raises ``ExposedError`` where a file can be read inside that may not be.
+        ``secrets``: values handed to the child, one per case; None: no values. ``until``: time on the monotonic clock
+        at which the caller stops waiting. ``serve``: see ``Link``. Raises ``SandboxFault``; the next call then starts
+        a fresh zygote. Raises ``ExposedError`` if a protected file can be read inside.
         """
         if time.monotonic() >= until:
             raise SandboxFault("time", "no time was left for an execution")
@@ -138,7 +138,7 @@ class Sandbox:
                 raise SandboxFault("time", "the verdict's deadline passed during an execution") from error
             raise SandboxFault("zygote", f"the sandbox died or hung: {type(error).__name__}: {error}") from error
         finally:
-            if not answered:  # interrupted, too: an answer that comes late must not be taken for the next one's
+            if not answered:  # also if interrupted: a late answer must not be taken for the next execution's
                 self._stop()
         if answer["leaving"]:
             self._stop()
@@ -172,13 +172,13 @@ class Sandbox:
         deadline: float,
         serve: Serve | None = None,
     ) -> tuple[dict[str, Any], Link]:
-        """One child: the zygote's answer, and the link with what it sent."""
+        """Run one child and return the zygote's answer and the link with the child's frames."""
         ours, theirs = socket.socketpair()
         with ours:
             link = Link(ours, deadline, self._max_output_bytes, serve)
             handed = secrets or ()
-            # Before the clock starts, as far as there is room. What is handed out waits in the socket until it is read:
-            # a child that had to ask for it would wait for a busy parent.
+            # Sent before the clock starts, as far as there is room. Handed-out values wait in the socket until they are
+            # read; a child that had to ask for them would wait for a busy parent.
             link.queue(codec.dumps(request | {"handed": len(handed)}))
             for value in handed:
                 link.queue(codec.dumps(value))
@@ -191,7 +191,7 @@ class Sandbox:
         return _answer(control), link
 
     def _check_hidden(self, control: socket.socket, until: float) -> None:
-        """Raises ``ExposedError`` where a child can read what none may. At level weak nothing is hidden."""
+        """Raise ``ExposedError`` if a child can read a protected file. Level weak does not hide anything."""
         if self.level == "weak":
             return
         held = [path.resolve() for path in self.unreadable]
@@ -203,7 +203,7 @@ class Sandbox:
         if found is not None:
             raise ExposedError(
                 f"at level {self.level} a submission can read {found}: move it out of the standard library's folders, "
-                "of which a submission sees all but installed packages"
+                "which submissions can read except for installed packages"
             )
 
     @property
@@ -212,9 +212,9 @@ class Sandbox:
         return None if self._process is None else self._process.pid
 
     def close(self) -> None:
-        """Stop the zygote. May be called twice."""
+        """Stop the zygote. A second call does nothing."""
         if self._control is not None and self._process is not None:
-            self._control.close()  # it ends what there is of a child and leaves; the rest is for one that does not
+            self._control.close()  # the zygote then ends its child and exits; the rest is for one that does not
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_LEAVE_S)
         self._stop()
@@ -274,13 +274,14 @@ class Sandbox:
                 self._process.wait(_STOP_S)
             self._process = None
         if self._folder is not None:
-            with contextlib.suppress(OSError):  # the zygote may have removed it; a later one's sweep finds the rest
+            with contextlib.suppress(OSError):  # the zygote may have removed it; a later zygote sweeps up the rest
                 folder.remove(self._folder)
             self._folder = None
 
 
 def _before_ready(frames: bytes) -> str | None:
-    """None if the child was ready to load the submission. What comes after that is the submission's word."""
+    """Say what went wrong before the child was ready to load the submission; None: nothing. The submission may forge
+    every later frame, so those are ignored."""
     if len(frames) < 5:
         return "it ended before that"
     (size,) = struct.unpack_from("<I", frames)

@@ -1,4 +1,4 @@
-"""Which isolation level works here: tried out, never guessed."""
+"""Finds out by trying which isolation level works on this machine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from forewarn.sandbox import codec
 from forewarn.sandbox.host import Level, Sandbox
 
 LEVELS: tuple[Level, ...] = ("strict", "hardened", "weak")
-"""strongest first; ``inside/defences.py`` says what each has. weak protects neither files nor the network: it is for
-trusted code, and only where the caller allows it"""
+"""strongest first; ``inside/defences.py`` lists each level's defences. weak protects neither files nor the network: it
+is for trusted code, and only if the caller allows it"""
 _HARMLESS: dict[str, codec.Tree] = {
     "code": "def f():\n    return 1",
     "entry_point": "f",
@@ -24,12 +24,12 @@ _HARMLESS: dict[str, codec.Tree] = {
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What one level did with a harmless submission."""
+    """The result of one level on a harmless submission."""
 
     why_not: str | None
     """None if it works"""
     missing: tuple[str, ...] = ()
-    """defences of the level that this kernel does not have, and without which it works all the same"""
+    """defences of the level that this kernel lacks, but without which the level still works"""
 
 
 def try_level(level: Level, max_memory_mb: int) -> Trial:
@@ -49,12 +49,12 @@ def try_level(level: Level, max_memory_mb: int) -> Trial:
 
 
 def works(level: Level, max_memory_mb: int) -> str | None:
-    """None if a level works here, else why not."""
+    """Return None if a level works here, else the reason why not."""
     return try_level(level, max_memory_mb).why_not
 
 
 def choose_level(level: Literal["strict", "hardened"] | None, allow_weak: bool, max_memory_mb: int) -> Level:
-    """The level asked for, or the strongest that works. Raises ``EngineFault`` if none may be used."""
+    """Return the requested level, or the strongest that works. Raises ``EngineFault`` if none can be used."""
     reasons = []
     for candidate in (level,) if level is not None else LEVELS[:-1]:
         trouble = works(candidate, max_memory_mb)

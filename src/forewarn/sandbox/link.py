@@ -1,7 +1,7 @@
-"""The parent's end of one child's socket: the request and what is handed out go out, frames come in.
+"""The parent's end of one child's socket: sends the request and handed-out values, and receives frames.
 
-Bounded in time and size whatever the child does. Frames are returned as they came: ``observe.py`` reads them. When each
-came is noted here, on the parent's clock, as a child can say what it likes of its own.
+It is bounded in time and size, whatever the child does. Frames are returned as they came; ``judge/observe.py`` reads
+them. This module notes the arrival time of each frame on the parent's clock, since a child could forge its own times.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from forewarn.sandbox import codec
 from forewarn.sandbox.inside.worker import attempt
 
 MAX_OUTPUT_BYTES = 16 << 20
-"""all frames of one execution"""
+"""bytes of all frames of one execution"""
 MAX_FRAMES = 100_000
-"""of one execution: each costs the parent some time, however short it is"""
+"""number of frames of one execution: each one takes the parent some time, however short it is"""
 LOOK_S = 0.25
-"""seconds between looks at a child that sends nothing, so that it shows where the parent itself stood still"""
+"""seconds between checks of a child that sends nothing, which also shows when the parent itself stood still"""
 Serve = Callable[[bytes], codec.Tree]
-"""what a child asks for -> the answer; one that raises is answered with a dict that holds ``error``"""
+"""a child's request -> the answer; if it raises, the answer is a dict with ``error``"""
 
 
 class Link:
@@ -36,7 +36,7 @@ class Link:
         max_output_bytes: int = MAX_OUTPUT_BYTES,
         serve: Serve | None = None,
     ) -> None:
-        """``serve``: answers what frames of kind ``P`` ask for; the child waits meanwhile."""
+        """``serve``: answers the requests in frames of kind ``P``, while the child waits."""
         self._serve = serve
         self._end, self._deadline = end, deadline
         self._max_output_bytes = max_output_bytes
@@ -45,9 +45,9 @@ class Link:
         self._parsed = 0
         self.flooded = self._gone = False
         self.arrivals = array("d")
-        """on the monotonic clock, when each whole frame had come"""
+        """arrival time of each whole frame, on the monotonic clock"""
         self.kept_waiting_s = 0.0
-        """the longest that the child can have waited for a parent that stood still, stopped or without a core"""
+        """the longest time that the child can have waited for a parent that was stopped or without a core, seconds"""
         end.setblocking(False)
 
     def queue(self, data: bytes) -> None:
@@ -55,7 +55,7 @@ class Link:
         self._flush()
 
     def frames(self) -> bytes:
-        """All that the child sends until it is gone. Raises ``TimeoutError`` past the deadline."""
+        """Return everything that the child sends until it ends. Raises ``TimeoutError`` after the deadline."""
         poll = select.poll()
         looked = time.monotonic()
         while True:
@@ -79,10 +79,10 @@ class Link:
             if len(self._in) > self._max_output_bytes or not self._look(came):
                 self.flooded = True
                 return bytes(self._in[: self._max_output_bytes])
-            looked = time.monotonic()  # whoever asked to be served has waited for that, and not for us
+            looked = time.monotonic()  # a child that asked for something has waited for the answer, not for the parent
 
     def _received(self) -> bytes | None:
-        """What has come; empty once the child is gone, None if nothing has."""
+        """Return the bytes that have arrived; empty: the child has ended; None: nothing has arrived."""
         try:
             return self._end.recv(1 << 18)
         except BlockingIOError:
@@ -92,7 +92,7 @@ class Link:
 
     @property
     def received(self) -> bytes:
-        """All that came, up to the limit."""
+        """Return everything received so far, up to the limit."""
         return bytes(self._in[: self._max_output_bytes])
 
     def _flush(self) -> None:
@@ -105,7 +105,7 @@ class Link:
             self._out, self._gone = b"", True  # the child's status says why
 
     def _look(self, came: float) -> bool:
-        """Note the frames that have become whole, and answer what they ask. False: there are too many."""
+        """Note the frames that are now complete, and answer their requests. Returns False if there are too many."""
         while len(self._in) - self._parsed >= 5:
             (size,) = struct.unpack_from("<I", self._in, self._parsed)
             end = self._parsed + 5 + size
@@ -115,8 +115,8 @@ class Link:
                 return False
             self.arrivals.append(came)
             kind = self._in[self._parsed + 4]
-            # A child that asks without reading would grow the queue: one answer in flight is all the worker needs.
-            # Nor is one served that is gone, whatever it asked for before.
+            # A child that asks without reading would grow the queue, so only one answer is in flight, as the worker
+            # needs. A child that has ended is not served either.
             if kind == ord("P") and self._serve is not None and not self._out and not self._gone:
                 self.queue(_served(self._serve, bytes(self._in[self._parsed + 5 : end])))
             self._parsed = end
@@ -124,7 +124,7 @@ class Link:
 
 
 def _served(serve: Serve, asked: bytes) -> bytes:
-    """The answer to a child. What it asked is the submission's word, so nothing that comes of it leaves its run."""
+    """Return the answer to a child's request. The submission may have made it, so errors stay within its run."""
     data, error = attempt(lambda: codec.dumps(serve(asked)))
     if error is None:
         return bytes(data)

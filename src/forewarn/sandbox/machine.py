@@ -1,4 +1,4 @@
-"""What this machine has of the kernel's means of isolation, in words, for ``forewarn sandbox check``."""
+"""Describes this machine's kernel features for isolation, for ``forewarn sandbox check``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LANDLOCK = {1: "files", 2: "and moving them", 3: "and truncating them", 4: "and
     6: "and signals and abstract sockets to the outside"
 }
 """ABI -> what it added"""
-# Settings that refuse user namespaces, with the value that does.
+# Settings that forbid user namespaces, with the value that does so.
 _USER_NAMESPACE_SWITCHES: Mapping[str, str] = {
     "kernel/unprivileged_userns_clone": "0",
     "kernel/apparmor_restrict_unprivileged_userns": "1",
@@ -20,7 +20,7 @@ _USER_NAMESPACE_SWITCHES: Mapping[str, str] = {
 
 
 def offers() -> dict[str, str]:
-    """Means -> what there is of it here."""
+    """Map each kernel feature to its state on this machine."""
     found = {"system": f"{platform.system()} {platform.release()} on {platform.machine()}"}
     if sys.platform != "linux":
         return found

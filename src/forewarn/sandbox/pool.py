@@ -1,7 +1,7 @@
-"""Sandboxes in parallel: one thread each, a bounded queue before them, for sync and async callers alike.
+"""Sandboxes in parallel: one thread each behind a bounded queue, for sync and async callers.
 
-A job is a function of a sandbox. At most ``limit`` jobs are waiting or running; who wants to submit one more waits
-(backpressure), in the order of coming. Not covered: what a job does with its sandbox.
+A job is a function of a sandbox. At most ``limit`` jobs are waiting or running; further callers wait their turn in
+order (backpressure). Not covered: what a job does with its sandbox.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Slots:
-    """Places in a bounded queue, given out in the order of asking."""
+    """Places in a bounded queue, given out in the order of requests."""
 
     def __init__(self, n: int) -> None:
         self._free = n
@@ -29,7 +29,7 @@ class Slots:
         self._lock = threading.Lock()
 
     def ask(self) -> Future[None]:
-        """A future that is done once a place is the caller's. Cancel it to ask no more."""
+        """Return a future that is done once the caller has a place. Cancel it to withdraw the request."""
         place: Future[None] = Future()
         with self._lock:
             if self._free:
@@ -52,7 +52,7 @@ class Slots:
                 return
 
     def fail(self, error: Exception) -> None:
-        """Let all who wait go, with an error."""
+        """Release all waiting callers with an error."""
         with self._lock:
             waiting, self._waiting = self._waiting, deque()
         for place in waiting:
@@ -61,7 +61,7 @@ class Slots:
 
 
 class Pool:
-    """Runs jobs on ``sandboxes``, one a sandbox at a time. ``close`` leaves no thread, no process and no file."""
+    """Runs jobs on ``sandboxes``, one per sandbox at a time. ``close`` removes its threads, processes and files."""
 
     def __init__(self, sandboxes: Sequence[Sandbox], limit: int) -> None:
         self.sandboxes = sandboxes
@@ -80,24 +80,25 @@ class Pool:
         return self._put(job)
 
     async def submit_async(self, job: Callable[[Sandbox], T]) -> Future[T]:
-        """As ``submit``, without blocking the event loop."""
+        """Queue a job without blocking the event loop. Raises as ``submit`` does."""
         self.check_open()
         place = self._slots.ask()
         try:
             await asyncio.wrap_future(place)
         except asyncio.CancelledError:
-            if not place.cancel():  # it was given in the same moment
+            if not place.cancel():  # it was given at the same moment
                 self._slots.give_back()
             raise
         return self._put(job)
 
     def check_open(self) -> None:
-        """Raises ``InputError`` once closed."""
+        """Raise ``InputError`` if the pool is closed."""
         if self._closed:
             raise _closed()
 
     def close(self) -> None:
-        """Cancel what waits, let what runs end (its deadline bounds it), stop every sandbox. May be called twice."""
+        """Cancel waiting jobs, let running ones end (within their deadline), and stop every sandbox. A second call does
+        nothing."""
         with self._lock:
             self._closed = True
         self._slots.fail(_closed())

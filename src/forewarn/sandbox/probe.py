@@ -1,8 +1,8 @@
-"""What a submission could read that it may not: tried by a child that is confined like any other.
+"""Tries to read protected files from a child that is confined like any other.
 
-A file that holds references or expected values makes every verdict worthless, wherever the leak lies: in a mount, a
-rule, or a place that nobody thought of. So forewarn's own files, and those that the caller names, are tried at each
-start of a zygote. Not covered: what is shown (``readable.py``).
+If a submission can read a file with references or expected values, every verdict is worthless, whatever the cause: a
+mount, a rule, or an unforeseen place. So at each start of a zygote, a child tries to read forewarn's own files and
+those that the caller names. Not covered: which files are shown (``readable.py``).
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def first_readable(paths):
 
 @functools.cache
 def own_files() -> tuple[str, ...]:
-    """The files of this package, compiled ones too."""
+    """Return the files of this package, including compiled ones."""
     return tuple(sorted(str(path) for path in Path(forewarn.__file__).parent.rglob("*") if path.is_file()))
 
 
 def request(paths: Sequence[str]) -> dict[str, codec.Tree]:
-    """Asks for the first of the files that can be read."""
+    """Return a request for the index of the first file that can be read."""
     return {"code": _SOURCE, "entry_point": "first_readable", "cases": [codec.encode((list(paths),))], "child": ""}
 
 
 def found(frames: bytes, paths: Sequence[str]) -> str | None:
-    """The file that could be read; None if none could. Raises ``ValueError`` where the child did not say."""
+    """Return the file that could be read, or None. Raises ``ValueError`` if the child gave no answer."""
     at = 0
     while at + 5 <= len(frames):
         (size,) = struct.unpack_from("<I", frames, at)

@@ -1,8 +1,8 @@
 """Which of the host's files a submission may read: the standard library without installed packages, and libraries.
 
-Asked of a fresh interpreter, once in a process: it imports every extension module of the standard library and looks
-which shared libraries that brought in. Nothing else of ``/usr/lib`` is shown. Not covered: how files are shown
-(``inside/root.py``, ``inside/landlock.py``), and whether anything is readable that should not be (``sandbox.py``).
+Once per process, a fresh interpreter imports every extension module of the standard library and lists the shared
+libraries that it loaded. Nothing else of ``/usr/lib`` is shown. Not covered: how files are shown (``inside/root.py``,
+``inside/landlock.py``), and whether a protected file is readable (``probe.py``).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pathlib import Path
 from forewarn.errors import EngineFault
 
 PACKAGES = frozenset({"site-packages", "dist-packages"})
-"""folders of installed packages, by name, wherever they lie"""
+"""names of folders of installed packages, wherever they are"""
 _ALWAYS = ("/etc/ld.so.cache", "/dev/urandom", "/dev/null", "/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8")
-"""beside libraries: random numbers, and the one locale that every machine has"""
+"""shown besides libraries: random numbers, and the one locale that every machine has"""
 _LINKS = ("/lib", "/lib64", "/usr/lib64")
-"""other names of folders with libraries, shown where they are links: the loader may ask for a library by them"""
+"""other names of library folders, shown if they are links, since the loader may ask for a library by them"""
 _START_S = 60.0
-# Time zones lie in the library or in none. A window needs a display, which no submission has: its libraries stay away.
+# _tkinter is left out with its libraries: a window needs a display, which submissions don't have.
 _SCRIPT = """
 import ctypes, importlib, json, os, sys
 for folder in list(sys.path):
@@ -52,12 +52,12 @@ class Readable:
 
     paths: tuple[str, ...]
     hidden: tuple[str, ...]
-    """folders below them that are not shown"""
+    """folders below these that are not shown"""
 
 
 @functools.cache
 def of_interpreter(executable: str = sys.executable) -> Readable:
-    """What an interpreter needs. Raises ``EngineFault`` where it does not start."""
+    """Return the files that an interpreter needs. Raises ``EngineFault`` if it does not start."""
     command = [executable, "-I", "-S", "-c", _SCRIPT]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_START_S, check=True, env={})
@@ -74,7 +74,7 @@ def of_interpreter(executable: str = sys.executable) -> Readable:
 
 
 def _with_links(libraries: Sequence[str]) -> list[str]:
-    """Libraries, and the links to them that lie beside them: the loader asks for most by one of those."""
+    """Yield libraries and the links beside them, since the loader asks for most libraries by a link."""
     found = []
     for folder in dict.fromkeys(str(Path(path).parent) for path in libraries):
         links = [str(path) for path in Path(folder).iterdir() if ".so" in path.name and path.is_symlink()]

@@ -1,10 +1,9 @@
-"""Scripts that a confined child asks for: each runs in a confined child of its own, and no child ever starts a process.
+"""Runs the scripts that a confined child asks for, each in a confined child of its own; children never start processes.
 
 A verifier that was written for a plain machine calls ``subprocess`` to run a submission. In the sandbox that call
-becomes a request (``inside/verifier_side.py``): the script, its arguments and the files of the child's disk go out,
-and what the script printed, left and ended with comes back. Both children are as confined as any other; the parent
-reads their words as data, and the files pass through packed. Not covered: other programs than Python scripts, which
-are refused.
+becomes a request (``inside/verifier_side.py``): the script, its arguments and the files of the child's disk go out, and
+the script's output, files and exit status come back. Both children are fully confined; the parent treats their messages
+as data, and passes the files on packed. Not covered: programs other than Python scripts, which are refused.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from forewarn.sandbox.inside import disk
 from forewarn.sandbox.sides import side_of
 
 MAX_SCRIPTS = 500
-"""in one execution"""
+"""maximum number of scripts in one execution"""
 SHARE_OF_REST = 0.8
-"""of the time that an execution has left, so that it outlives its script"""
+"""share of an execution's remaining time that a script gets, so that the execution outlives it"""
 SURE_S = 2.0
-"""a child that is not ready within a limit below this is a script out of time: who asked for it chose the limit, or had
-used up the rest; beyond it the sandbox is at fault"""
+"""seconds; if a child is not ready within a time limit below this, its script counts as out of time, since the caller
+chose the limit or had used up the rest; with a longer limit the sandbox is at fault"""
 
 OURS_S = 10.0
-"""limit of the job of ours that tells whether a sandbox works"""
+"""time limit of the known-good job that shows whether a sandbox works, seconds"""
 OUT_OF_TIME: dict[str, object] = {"status": None, "out": b"", "err": b""}
 """the answer for a script that ran out of time"""
 _OURS = codec.encode({"argv": ["-c", "pass"], "cwd": "/tmp", "env": None, "stdin": b"", "files": disk.pack({})})
 
 
 class ScriptDesk:
-    """Runs the scripts of one execution in ``sandbox``. ``fault``: what broke, if anything did."""
+    """Runs the scripts of one execution in ``sandbox``. ``fault``: the fault that occurred, or None."""
 
     def __init__(self, sandbox: Sandbox, timeout_s: float, until: float) -> None:
         self.fault: SandboxFault | None = None
@@ -43,7 +42,7 @@ class ScriptDesk:
         self._budget = codec.Budget()
 
     def serve(self, data: bytes) -> codec.Tree:
-        """The answer to one request: a dict with ``error``, or with what ``inside/script_side.py`` reports."""
+        """Return the answer to one request: a dict with ``error``, or with the report of ``inside/script_side.py``."""
         self._left -= 1
         try:
             job = codec.loads(data, self._budget)
@@ -59,8 +58,8 @@ class ScriptDesk:
         return _report(execution)
 
     def _unanswered(self, fault: SandboxFault, timeout_s: float) -> codec.Tree:
-        """The answer where a script's child was not ready. Was it the job, which a submission may have made, or the
-        sandbox? One that takes a job of ours is not at fault."""
+        """Return the answer if a script's child was not ready. The job, which a submission may have made, or the
+        sandbox is at fault; a sandbox that can run a known-good job is not."""
         late = codec.encode(OUT_OF_TIME)
         if fault.late and timeout_s < SURE_S:
             return late
@@ -70,7 +69,7 @@ class ScriptDesk:
             except SandboxFault as other:
                 fault = other
             else:
-                return late if fault.late else codec.encode({"error": "no child takes this script"})
+                return late if fault.late else codec.encode({"error": "a child can't load this script"})
         self.fault = self.fault or fault
         return codec.encode({"error": str(fault)})
 
@@ -80,32 +79,32 @@ def _request(job: codec.Tree) -> dict[str, codec.Tree]:
 
 
 def _limit_s(asked: object, left_s: float) -> float:
-    """What a child asked for, a number of any size, as far as there is so much left."""
+    """Return the requested time, which may be a number of any size, cut to the remaining time."""
     if not isinstance(asked, (int, float)) or not 0 < asked < left_s:
         return left_s
     return float(asked)
 
 
 def script_side() -> str:
-    """Source of the child side that runs one script; like a verifier it finds the names of ``typing``."""
+    """Return the source of the child side that runs one script; as in a verifier, names of ``typing`` are built in."""
     return side_of("script", "typing")
 
 
 def _report(execution: Execution) -> codec.Tree:
-    """What became of a script. ``status``: as ``subprocess`` gives it; None where it ran out of time."""
+    """Return a script's result. ``status``: as ``subprocess`` gives it; None if it ran out of time."""
     if execution.killed in ("deadline", "cpu"):
         return codec.encode(OUT_OF_TIME)
     told = _last_note(execution.frames)
     if told is not None:
         return told
-    # It left by itself or was ended: what it had printed and not flushed is lost, as it would be anywhere.
+    # It exited early or was killed, so unflushed output is lost, as it would be anywhere.
     status = execution.exit_status
     status = -(execution.signal or 9) if status is None else status
     return codec.encode({"status": status, "out": b"", "err": b""})
 
 
 def _last_note(frames: bytes) -> codec.Tree | None:
-    """The note of the frame that ends a run, if the child came that far and said what it should."""
+    """Return the note in the frame that ends a run, if the child sent a valid one."""
     at, last = 0, b""
     while at + 5 <= len(frames):
         (size,) = struct.unpack_from("<I", frames, at)

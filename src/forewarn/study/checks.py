@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forewarn.checkpoints.find import ModelSource, receipt, source_signature
-from forewarn.checkpoints.load import longest_row
 from forewarn.checkpoints.receipts import Receipt, Signature
-from forewarn.engines.registry import TRANSFORMERS, VLLM
-from forewarn.engines.vllm.line import check_url
-from forewarn.engines.vllm.requests import check_sampling, check_scoring
+from forewarn.engines.kind import EngineKind
 from forewarn.errors import InputError
 from forewarn.formats import Channels
 from forewarn.records import SUBJECT
@@ -40,32 +37,24 @@ class Models:
         )
 
 
-def check_engine(study: Study, engine: str) -> None:
-    """Raise InputError where ``engine`` (see ``Machine``) can't sample and score the study's policy, or is no URL."""
-    if engine == TRANSFORMERS:
-        return
-    if engine != VLLM:
-        check_url(engine)
-    check_sampling(study.policy)
-    check_scoring(study.policy)
+def check_engine(study: Study, kind: EngineKind) -> None:
+    """Raise InputError where an engine can't sample and score the study's policy, or a donor's own."""
+    kind.check_sampling(study.policy)
+    kind.check_scoring(study.policy)
     for span in (planned.span for planned in study.spans):
-        if span.temperature not in (None, 1.0):
-            raise InputError(
-                f"span {span.name} gives its donor temperature {span.temperature:g}, whose log-probs vLLM can't score "
-                "(it gives prompt log-probs at temperature 1 only): leave the temperature out, or use the transformers "
-                "engine"
-            )
+        if span.temperature is not None:
+            own = replace(study.policy, temperature=span.temperature)
+            try:
+                kind.check_sampling(own)
+                kind.check_scoring(own)
+            except InputError as error:
+                raise InputError(f"span {span.name} gives its donor a temperature of its own: {error}") from None
 
 
-def check_context(study: Study, channels: Channels, engine: str = TRANSFORMERS) -> None:
+def check_context(study: Study, channels: Channels, kind: EngineKind) -> None:
     """Raise InputError where a prompt with the longest completion doesn't fit into a model's longest row."""
-    ours = engine == TRANSFORMERS
     folders = dict.fromkeys(source.folder for source in (*study.checkpoints, *study.donors))
-    known = [
-        (found.tokens, folder, found.why)
-        for folder in folders
-        if (found := longest_row(folder, transformers=ours)).tokens
-    ]
+    known = [(found.tokens, folder, found.why) for folder in folders if (found := kind.rows.longest(folder)).tokens]
     if not known:
         return
     size, folder, why = min(known, key=lambda item: item[0] or 0)
@@ -73,15 +62,15 @@ def check_context(study: Study, channels: Channels, engine: str = TRANSFORMERS) 
     lengths = {problem.problem_id: len(channels.prompt_ids(problem.question)) for problem in study.problems}
     longest = max(lengths, key=lambda name: lengths[name])
     limit = study.policy.max_total_tokens
-    spare = 0 if ours else 1  # vLLM scores a row only where it can draw one token more
+    spare = kind.rows.spare
     room = size - spare - lengths[longest]
     if limit <= room:
         return
     remedy = f"lower max_total_tokens to {room} or less, or leave" if room > 0 else "leave"
     end = f"{folder} has {size} tokens {why}, so that what is sampled could not be scored"
     if not why:
-        end = f"the context of {folder} is {size} tokens{', of which vLLM needs one' if spare else ''}"
+        end = f"the context of {folder} is {size} tokens{f', of which {kind.title} needs {spare}' if spare else ''}"
     raise InputError(
         f"problem {longest} asks {lengths[longest]} tokens and a completion may take {limit}, but {end}: {remedy} the "
-        f"longest problems out{', or use the vllm engine, which keeps to one kind of positions' if why else ''}"
+        f"longest problems out{f', {kind.rows.remedy}' if why and kind.rows.remedy else ''}"
     )

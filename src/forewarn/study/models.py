@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from forewarn.checkpoints.ends import model_ends
 from forewarn.checkpoints.find import ModelSource
 from forewarn.checkpoints.load import load_tokenizer
 from forewarn.engines.base import Engine
-from forewarn.engines.registry import TRANSFORMERS, VLLM, EngineSpec, open_engine
+from forewarn.engines.kind import EngineKind
+from forewarn.engines.registry import DEFAULT_ENGINE, ENGINES, EngineSpec, open_engine
 from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.formats import Channels, bind
 from forewarn.interpolation.sampler import Writer
@@ -80,20 +82,22 @@ class Machine:
     device: str = "cpu"
     batch_size: int = 512
     """most rows decoded together"""
-    engine: str = TRANSFORMERS
+    engine: str = DEFAULT_ENGINE
     """"transformers"; "vllm", in this process; or the URL of a vLLM server"""
     retries: int = 2
     """how often a task whose worker died is tried again in another; with one worker this process does the work, and
     its death is the study's"""
+    engines: Mapping[str, EngineKind] = field(default_factory=lambda: ENGINES, repr=False)
+    """the engines by name; one of your own goes beside them"""
 
     @property
     def spec(self) -> EngineSpec:
-        return EngineSpec(self.engine, device=self.device, batch_size=self.batch_size)
+        return EngineSpec(self.engine, device=self.device, batch_size=self.batch_size, engines=self.engines)
 
     def __post_init__(self) -> None:
-        _ = self.spec  # refuses an unknown engine
-        if self.engine == VLLM and self.workers > 1:
-            raise InputError(f"workers is {self.workers}: vLLM in this process makes processes of its own; give 1")
+        kind = self.spec.kind  # refuses an unknown engine
+        if kind.one_worker and self.workers > 1:
+            raise InputError(f"workers is {self.workers}: {kind.one_worker}; give 1")
         if self.retries < 0:
             raise InputError(f"retries is {self.retries}: give 0 or more")
         if self.workers < 1 or self.threads < 1 or self.batch_size < 1:

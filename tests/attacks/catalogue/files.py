@@ -171,7 +171,12 @@ ATTACKS = (
     Attack(
         "truncates a host file", FAMILY,
         attempt("os.truncate(path, 0)"),
-        by_evidence, ROOT_OR_LANDLOCK, stage=secret_file,
+        by_evidence, (*ROOT_OR_LANDLOCK, "system call filter"), stage=secret_file,
+    ),
+    Attack(
+        "empties a host file that it opens neither to read nor to write", FAMILY,
+        attempt("os.close(os.open(path, os.O_ACCMODE | os.O_TRUNC))"),
+        by_evidence, (*ROOT_OR_LANDLOCK, "system call filter"), stage=secret_file,
     ),
     Attack(
         "removes a host file", FAMILY,

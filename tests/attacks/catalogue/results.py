@@ -12,7 +12,7 @@ from tests.attacks.attack import Attack, Outcome, Stage, by_cost, by_crash, by_e
 FAMILY = "results"
 OUTSIDE, MISSING, STATUS, FRAMES = (
     ("compared outside",),
-    ("missing is no pass",),
+    ("missing is a failure",),
     ("status not believed",),
     ("frames checked",),
 )
@@ -110,7 +110,7 @@ ATTACKS = (
         by_verdict, OUTSIDE,
     ),
     Attack(
-        "drops the tests that are left", FAMILY,
+        "drops the remaining tests", FAMILY,
         """
         import sys
         def solve():
@@ -125,7 +125,7 @@ ATTACKS = (
         by_verdict, MISSING, expected=TWO,
     ),
     Attack(
-        "leaves after the answers that it knows", FAMILY,
+        "exits after the answers that it knows", FAMILY,
         "import os\nasked = []\ndef solve():\n    if asked:\n        os._exit(1)\n    asked.append(1)\n    return 42",
         by_verdict, MISSING, expected=TWO,
     ),
@@ -142,9 +142,9 @@ ATTACKS = (
     ),
     Attack("exits with 0 at import", FAMILY, "import sys\nsys.exit(0)", by_verdict, STATUS),
     Attack("exits with 0 in a call", FAMILY, "import sys\ndef solve():\n    sys.exit(0)", by_verdict, STATUS),
-    Attack("leaves the process with 0", FAMILY, "import os\ndef solve():\n    os._exit(0)", by_verdict, STATUS),
+    Attack("exits the process with 0", FAMILY, "import os\ndef solve():\n    os._exit(0)", by_verdict, STATUS),
     Attack(
-        "leaves from an audit hook", FAMILY,
+        "exits from an audit hook", FAMILY,
         """
         import os, sys
         armed = []
@@ -157,11 +157,11 @@ ATTACKS = (
         by_verdict, STATUS,
     ),
     Attack(
-        "closes every descriptor and leaves with 0", FAMILY,
+        "closes every descriptor and exits with 0", FAMILY,
         "import os\nos.closerange(0, 1000)\ndef solve():\n    return 41\nos._exit(0)", by_verdict, STATUS,
     ),
     Attack(
-        "points every descriptor at the null device and leaves with 0", FAMILY,
+        "points every descriptor at the null device and exits with 0", FAMILY,
         "import os\nfor handle in range(1, 32):\n    os.dup2(0, handle)\ndef solve():\n    return 41\nos._exit(0)",
         by_verdict, STATUS,
     ),
@@ -170,7 +170,7 @@ ATTACKS = (
         "announces more than it sends", FAMILY, sends("os.write(3, struct.pack('<I', 2**32 - 1) + b'r')"),
         by_crash, FRAMES,
     ),
-    Attack("sends what is no JSON", FAMILY, sends("frame(b'r', b'not json')"), by_crash, FRAMES),
+    Attack("sends invalid JSON", FAMILY, sends("frame(b'r', b'not json')"), by_crash, FRAMES),
     Attack("sends JSON of another shape", FAMILY, sends("frame(b'r', [1])"), by_crash, FRAMES),
     Attack("nests without end", FAMILY, sends("""frame(b'r', b'{"v": ' + b'[' * 500_000)"""), by_crash, FRAMES),
     Attack(

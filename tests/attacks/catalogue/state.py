@@ -90,15 +90,15 @@ ATTACKS = (
         header=LOCKED,
     ),
     Attack(
-        "reads how the one before it ended", FAMILY, LEAVES_77, by_its_word, ("template apart",),
+        "reads how the previous execution ended", FAMILY, LEAVES_77, by_its_word, ("template apart",),
         then=looks(FRAMES, "predecessor()"),
     ),
     Attack(
-        "takes the zygote along with a crash", FAMILY,
+        "crashes and takes the zygote along", FAMILY,
         "import ctypes\ndef solve():\n    ctypes.string_at(0)", by_fault, FRESH,
     ),
-    Attack("takes the zygote along with an abort", FAMILY, "import os\ndef solve():\n    os.abort()", by_fault, FRESH),
+    Attack("aborts and takes the zygote along", FAMILY, "import os\ndef solve():\n    os.abort()", by_fault, FRESH),
     Attack(
-        "takes the zygote along by leaving", FAMILY, "import os\ndef solve():\n    os._exit(7)", by_fault, FRESH,
+        "exits and takes the zygote along", FAMILY, "import os\ndef solve():\n    os._exit(7)", by_fault, FRESH,
     ),
 )  # fmt: skip

@@ -1,6 +1,6 @@
-"""The law of an engine's adapters, measured: they leave the base and each other alone, however often they are loaded.
+"""Checks that an engine's adapters leave the base and each other unchanged, however often they are loaded.
 
-Not here: whether an adapter's own scores are right, which takes a second engine (``engine_against_engine``).
+Not here: whether an adapter's own scores are right, which needs a second engine (``engine_against_engine``).
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from forewarn.engines.check.laws import Differences, Floats, differences
 from forewarn.records import Policy
 
 HALF = 0.5
-"""the scale at which the adapter is loaded beside itself"""
+"""the scale of the adapter's second copy"""
 NOTHING = 1e-6
 """nats: an adapter whose largest change of a token is below this can't be told from its base"""
 
 USUAL_TOKENS = 32
-"""of a completion: whether weights moved shows in a few"""
+"""tokens per completion; a few tokens show whether weights changed"""
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterLaw:
-    """Differences of scores of the same tokens that should be none, and of some that should not."""
+    """Differences between scores of the same tokens: some should be zero, and some should not."""
 
     base: Differences
-    """of the base, before any adapter was loaded, and with the adapter loaded and others come and gone"""
+    """the base before any adapter was loaded, against the base after others were loaded and dropped"""
     kept: Differences
-    """of the adapter, before others were loaded beside it and after they were dropped"""
+    """the adapter before others were loaded, against the adapter after they were dropped"""
     again: Differences
-    """of the adapter, and of the same folder loaded a second time"""
+    """the adapter against the same folder loaded a second time"""
     effect: Differences
-    """of the adapter and the base"""
+    """the adapter against the base"""
     half_base: Differences
-    """of the adapter at scale 0.5 and the base"""
+    """the adapter at scale 0.5 against the base"""
     half_whole: Differences
-    """of the adapter at scale 0.5 and at 1"""
+    """the adapter at scale 0.5 against scale 1"""
 
     @property
     def equal(self) -> dict[str, Differences]:
-        """What must not differ, each with the words for it."""
+        """The differences that must be zero, by their descriptions."""
         return {
             "the base before and after an adapter was loaded": self.base,
             "an adapter before and after others were loaded": self.kept,
@@ -52,7 +52,7 @@ class AdapterLaw:
 
     @property
     def scale_holds(self) -> bool:
-        """An adapter at half its scale is neither the base nor the whole, unless these two are the same."""
+        """Whether the adapter at half its scale differs from both base and whole adapter, unless these are equal."""
         if self.effect.worst_token < NOTHING:
             return True
         return min(self.half_base.worst_token, self.half_whole.worst_token) > 0
@@ -68,9 +68,10 @@ def adapter_law(
     max_new_tokens: int = USUAL_TOKENS,
     seed: int = 0,
 ) -> AdapterLaw:
-    """Score the base's own completions while the adapter in ``folder`` comes and goes; it stays loaded as ``name``.
+    """Score the base's own completions while the adapter in ``folder`` is loaded and dropped.
 
-    No adapter may be loaded before: a base that one has moved already would not be seen to move.
+    The adapter is left loaded as ``name``. Call this before any adapter is loaded, since a base that an adapter has
+    already changed would not be seen to change.
     """
     drawn = engine.sample(prompts, policy=Policy(), seed=seed, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
     continuations = [sample.token_ids for sample in drawn]

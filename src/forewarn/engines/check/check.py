@@ -1,6 +1,6 @@
-"""An engine on a user's own model held to an engine's laws, and the word on whether its weights can be trusted.
+"""Checks an engine on a user's own model, and decides whether its importance weights can be trusted.
 
-The laws are those of ``laws.py``, ``draws.py`` and ``adapter_law.py``. Not here: opening engines (``engines.py``),
+The measurements are in ``laws.py``, ``draws.py`` and ``adapter_law.py``. Not here: opening engines (``registry.py``),
 printing (``cli/engine_check.py``).
 """
 
@@ -18,7 +18,7 @@ from forewarn.engines.check.drawing import by_length, draw_rows, longest_complet
 from forewarn.engines.check.draws import MIN_P_VALUE, Frequencies, Support, frequencies, support
 from forewarn.engines.check.laws import (
     Differences,
-    Drawn,
+    ScoredDraws,
     batched_against_single,
     engine_against_engine,
 )
@@ -34,27 +34,27 @@ QUESTIONS = (
     "Write a Python function longest(words).\n\nExamples:\n    longest(['a', 'bc']) -> 'bc'\n    longest([]) -> None",
 )
 SHORT = "The answer is"
-"""a few tokens before the draws whose support is tested, and the first whose frequencies are"""
+"""a short prompt for the draws whose support is tested, and the first place whose frequencies are tested"""
 PLACES = 4
-"""more places whose frequencies are tested: those before the most surprising tokens of as many completions, since next
-tokens that are all but certain tell nothing of how they are drawn"""
+"""number of further places whose frequencies are tested: those before the most surprising token of a completion, since
+an almost certain next token does not show how tokens are drawn"""
 TRUNCATING = (Policy(top_p=0.9), Policy(top_k=20), Policy(min_p=0.05))
 MAX_RATE_FACTOR = 1.05
-"""most by which an estimated rate may be off for an engine to be trusted: well below any interval's width"""
+"""largest factor by which a trusted engine may change an estimated rate: well below any interval's width"""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSizes:
-    """How much is measured."""
+    """The amounts to measure."""
 
     completions: int = 8
-    """of each question"""
+    """completions of each question"""
     max_new_tokens: int | None = None
-    """longest completion, a study's ``max_total_tokens``; None: ``USUAL_TOKENS``, or what the engine's rows leave"""
+    """longest completion, a study's ``max_total_tokens``; None: ``USUAL_TOKENS``, or less if rows must be shorter"""
     singles: int = 8
     """rows scored one by one"""
     draws: int = 400
-    """short samples at each place for the frequencies, and one-token samples of each policy"""
+    """short samples at each place for frequencies, and one-token samples of each policy for support"""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,17 +65,17 @@ class CheckSizes:
 
 @dataclass(frozen=True, slots=True)
 class EngineReceipt:
-    """What was measured of an engine on one model."""
+    """The measurements of an engine on one model."""
 
     agreement: Differences
-    """scored against sampled"""
+    """scored, against as sampled"""
     batched: Differences
-    """scored in a batch against one by one"""
+    """scored in a batch, against scored one by one"""
     drawn: tuple[Frequencies, ...]
     """one a place"""
     supports: tuple[Support, ...]
     refused: tuple[str, ...]
-    """truncating policies that the engine refuses, which is as good as being exact"""
+    """truncating policies that the engine refuses, which is as safe as exact densities"""
     against: Differences | None
     """scored against a second engine"""
     sampled_per_s: float
@@ -83,19 +83,19 @@ class EngineReceipt:
     scored_per_s: float
     """tokens a second"""
     longest_row: int
-    """tokens of the longest row measured, prompt and completion; nothing is said of longer ones"""
+    """tokens of the longest row measured, prompt and completion; longer rows are not covered"""
     adapters: AdapterLaw | None = None
-    """what loading the adapter does to the base and to others; None without an adapter"""
+    """how loading the adapter affects the base and other adapters; None without an adapter"""
 
     @property
     def p_value(self) -> float | None:
-        """Of all places' frequencies together (Bonferroni); None where no place could be tested."""
+        """The p-value of all places' frequencies together (Bonferroni); None if no place could be tested."""
         tested = [found.p_value for found in self.drawn if found.p_value is not None]
         return min(1.0, len(tested) * min(tested)) if tested else None
 
     @property
     def faults(self) -> list[str]:
-        """Why importance weights from this engine can't be trusted; none where they can."""
+        """Reasons why importance weights from this engine can't be trusted; empty if they can."""
         named = {"sampled and scored log-probs": self.agreement, "batched and single scores": self.batched}
         if self.against is not None:
             named["the two engines"] = self.against
@@ -113,7 +113,7 @@ class EngineReceipt:
         if n_outside:
             found.append(f"{n_outside} draws are impossible by their score")
         if self.p_value is None:
-            found.append("too few draws to test how often tokens are drawn: ask for more (--draws, --tokens)")
+            found.append("there are too few draws to test token frequencies: ask for more (--draws, --tokens)")
         elif self.p_value < MIN_P_VALUE:
             found.append(f"tokens are not drawn as often as they are scored probable (p = {self.p_value:.1e})")
         found += [f"the density under {_said(s.policy)} is not the truncated one" for s in self.supports if not s.holds]
@@ -125,7 +125,7 @@ class EngineReceipt:
 
     @property
     def sentence(self) -> str:
-        """The verdict, and what the measured difference does to a weight."""
+        """The conclusion, with the effect of the largest measured difference on a weight and a rate."""
         laws = () if self.adapters is None else tuple(self.adapters.equal.values())
         worst = max(
             (d for d in (self.agreement, self.batched, self.against, *laws) if d), key=lambda d: d.weight_factor
@@ -147,19 +147,19 @@ def _said(policy: Policy) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What is asked of the engine."""
+    """The prompts given to the engine."""
 
     ids: tuple[tuple[int, ...], ...]
     short: tuple[int, ...]
     stop_ids: tuple[int, ...]
     form: str
-    """the chat format, or why there is none"""
+    """the chat format, or why the prompts are plain text"""
 
 
 def make_prompts(tokenizer: Any, form: str = AUTO, system: str | None = None, *, ends: Sequence[int] = ()) -> Prompts:
-    """The questions in a chat format; as plain text where ``form`` is "none", or "auto" finds none.
+    """Return the questions in a chat format, or as plain text if ``form`` is "none" or "auto" finds no format.
 
-    ``ends``: the model's own end tokens. Raises ModelError where a named format doesn't fit the tokenizer.
+    ``ends``: the model's own end tokens. Raises ModelError if a named format doesn't fit the tokenizer.
     """
     short = tuple(tokenizer.encode(SHORT, add_special_tokens=False))
     why = "plain text, as asked"
@@ -186,9 +186,9 @@ def check_engine(
     against: Engine | None = None,
     adapters: AdapterLaw | None = None,
 ) -> EngineReceipt:
-    """Measure every law on ``engine``; ``adapter`` is one that both engines have loaded.
+    """Run every measurement on ``engine``; ``adapter`` is one that both engines have loaded.
 
-    ``adapters``: what was measured while it was loaded, which can't be measured afterwards.
+    ``adapters``: the measurements made while the adapter was being loaded, which can't be made afterwards.
     """
     sizes = sizes or CheckSizes()
     plain = Policy()
@@ -233,7 +233,7 @@ def check_engine(
 
 
 def _frequencies(
-    engine: Engine, prompts: Prompts, drawn: Drawn, sizes: CheckSizes, adapter: str | None
+    engine: Engine, prompts: Prompts, drawn: ScoredDraws, sizes: CheckSizes, adapter: str | None
 ) -> tuple[Frequencies, ...]:
     places = [(prompts.short, 2), *((place, 1) for place in uncertain_places(drawn, PLACES))]
     return tuple(
@@ -244,10 +244,10 @@ def _frequencies(
     )
 
 
-def uncertain_places(drawn: Drawn, count: int) -> list[tuple[int, ...]]:
-    """Rows of ids (prompt and beginning) before the most surprising token of a completion, the most surprising first.
+def uncertain_places(drawn: ScoredDraws, count: int) -> list[tuple[int, ...]]:
+    """Return rows of ids (prompt and beginning) before each completion's most surprising token, sorted by surprise.
 
-    At most one a completion, and only where the token was not all but certain.
+    A completion gives at most one row, and none if all its tokens were almost certain.
     """
     places: dict[tuple[int, ...], float] = {}
     for prompt, sample, scores in zip(drawn.prompts, drawn.samples, drawn.scores, strict=True):

@@ -1,8 +1,8 @@
-"""What ``engine check`` draws: turns as they come, and rows as long as a study's, of many lengths at once.
+"""The samples of ``engine check``: ordinary turns, and rows as long as a study's, with many lengths in one batch.
 
-An engine may be exact on short rows and not on long ones (positions that change with a row's length), or on a row alone
-and not beside a longer one. So some rows go on to the full length whatever they hold, and short ones lie in one batch
-with them, sampled and scored.
+An engine may be exact on short rows but not on long ones (if positions change with a row's length), or on a single row
+but not beside a longer one. So some rows continue to the full length whatever they contain, and they are sampled and
+scored in one batch with short ones.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import time
 from collections.abc import Sequence
 
 from forewarn.engines.base import Engine, Ids
-from forewarn.engines.check.laws import Drawn
+from forewarn.engines.check.laws import ScoredDraws
 from forewarn.errors import InputError
 from forewarn.records import Policy
 
 USUAL_TOKENS = 512
-"""longest completion where none is asked for, if the engine's rows leave room for it"""
+"""default for the longest completion, if the engine's rows leave room for it"""
 TURN_TOKENS = 64
-"""most tokens of the turns that may end"""
+"""maximum length of the ordinary turns, tokens"""
 PARTS = (1, 4, 2, 8)
-"""rows drawn to the full length, a quarter, a half and an eighth of it: each question in turn, twice"""
+"""rows drawn to the full length, a quarter, a half and an eighth of it, cycling twice through the questions"""
 
 
 def longest_completion(engine: Engine, prompts: Sequence[Ids], asked: int | None) -> int:
-    """Tokens of the longest completion: what is asked for, else the usual number as far as the engine's rows go.
+    """Return the length of the longest completion (tokens): the requested one, or the default cut to the engine's rows.
 
-    Raises InputError where a prompt alone fills the engine's longest row.
+    Raises InputError if a prompt alone fills the engine's longest row.
     """
     if asked is not None:
         return asked
     if engine.max_len is None:
         return USUAL_TOKENS
     longest = max(map(len, prompts))
-    room = engine.max_len - 1 - longest  # vLLM scores a row only where it can draw one token more
+    room = engine.max_len - 1 - longest  # vLLM scores a row only if it can draw one more token
     if room < 1:
         raise InputError(
             f"a question takes {longest} tokens and the engine's longest row is {engine.max_len}: give a model with a "
@@ -51,9 +51,9 @@ def draw_rows(
     longest: int,
     seed: int,
     adapter: str | None = None,
-) -> Drawn:
-    """Turns of up to ``TURN_TOKENS`` tokens, ``completions`` a prompt, then rows of up to ``longest`` tokens that no
-    token ends; all scored in one call."""
+) -> ScoredDraws:
+    """Draw ``completions`` turns of up to ``TURN_TOKENS`` tokens per prompt, then rows of up to ``longest`` tokens that
+    no token ends, and score all of them in one call."""
     spread = [prompt for prompt in prompts for _ in range(completions)]
     n_long = 2 * len(PARTS)
     long = [prompts[i % len(prompts)] for i in range(n_long)]
@@ -74,11 +74,11 @@ def draw_rows(
     rows = [*spread, *long]
     scores = engine.score(rows, [sample.token_ids for sample in samples], policy=policy, adapter=adapter)
     end = time.perf_counter()
-    return Drawn(tuple(rows), tuple(samples), tuple(scores), middle - start, end - middle)
+    return ScoredDraws(tuple(rows), tuple(samples), tuple(scores), middle - start, end - middle)
 
 
-def by_length(drawn: Drawn, wanted: int) -> list[int]:
-    """Numbers of ``wanted`` rows from the longest to the shortest, the longest among them."""
+def by_length(drawn: ScoredDraws, wanted: int) -> list[int]:
+    """Return the indices of ``wanted`` rows, spread from the longest to the shortest; the longest is one of them."""
     total = [len(prompt) + len(sample.token_ids) for prompt, sample in zip(drawn.prompts, drawn.samples, strict=True)]
     order = sorted(range(len(total)), key=total.__getitem__, reverse=True)
     count = min(len(order), wanted)

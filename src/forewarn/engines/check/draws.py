@@ -1,4 +1,4 @@
-"""The laws of what an engine draws: tokens as often as they are scored probable, and nothing outside the support.
+"""Checks an engine's draws: tokens appear as often as their scored probabilities say, and never outside the support.
 
 Companion of ``laws.py``, which compares log-probabilities. Each function runs an engine and returns figures.
 """
@@ -18,17 +18,17 @@ from forewarn.records import Policy
 
 Floats = NDArray[np.float64]
 MIN_P_VALUE = 1e-4
-"""below it, draws are not those of the scored probabilities"""
+"""p-value below which draws do not match the scored probabilities"""
 
 
 @dataclass(frozen=True, slots=True)
 class Frequencies:
-    """How often tokens were drawn against their scored probabilities."""
+    """Token frequencies compared with scored probabilities."""
 
     n: int
     n_cells: int
     p_value: float | None
-    """of a chi-square test; None where too few outcomes are likely enough to test"""
+    """p-value of a chi-square test; None if too few outcomes are likely enough to test"""
     n_outside: int
     """draws that the score calls impossible"""
 
@@ -36,10 +36,10 @@ class Frequencies:
 def frequencies(
     engine: Engine, prompt: Ids, *, policy: Policy, n: int, seed: int, adapter: str | None = None, length: int = 2
 ) -> Frequencies:
-    """Are ``n`` samples of ``length`` tokens drawn as often as they are scored probable?
+    """Test whether ``n`` samples of ``length`` tokens are drawn as often as their scored probabilities say.
 
-    Outcomes seen in a first draw are the cells that a second one is tested on, everything else being one more, so that
-    no vocabulary has to be enumerated.
+    The outcomes of a first draw are the cells of the test on a second one; all other outcomes form one more cell. So
+    the vocabulary need not be enumerated.
     """
     pilot, fresh = (
         Counter(
@@ -63,26 +63,26 @@ def frequencies(
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """Is a truncating policy's density the truncated, renormalised one?"""
+    """Whether a truncating policy's density is the truncated, renormalised one."""
 
     policy: Policy
     n_tokens: int
-    """tokens whose density was looked at, at one position"""
+    """tokens whose density was examined, at one position"""
     n_inside: int
     n_drawn_outside: int
     """sampled tokens that the score calls impossible"""
     n_misplaced: int
-    """tokens inside that are less likely than one outside"""
+    """tokens inside the support that are less likely than one outside"""
     n_excess: int
-    """tokens inside that the policy leaves out, by the full policy's log-probs"""
+    """tokens inside the support that the policy leaves out, by the full policy's log-probs"""
     worst_constant: float
-    """nats: how far log-probs inside are from the full policy's plus one constant"""
+    """nats: largest deviation of log-probs inside the support from the full policy's plus a constant"""
     worst_gap: float
-    """nats: how far scored log-probs are from those given when sampled"""
+    """nats: largest difference between scored log-probs and those given when sampled"""
     mass: float
-    """sum of the probabilities inside that were looked at: at most 1"""
+    """sum of the examined probabilities inside the support: at most 1"""
     p_value: float | None
-    """of a chi-square test of the draws; None where too few outcomes are likely enough to test"""
+    """p-value of a chi-square test of the draws; None if too few outcomes are likely enough to test"""
 
     @property
     def holds(self) -> bool:
@@ -92,9 +92,9 @@ class Support:
 
 
 def support(engine: Engine, prompt: Ids, *, policy: Policy, n: int, seed: int, adapter: str | None = None) -> Support:
-    """Hold a truncating policy's log-probs of single tokens against those at the same temperature without truncation.
+    """Compare a truncating policy's log-probs of single tokens with those at the same temperature without truncation.
 
-    Looked at are the tokens of ``n`` draws of each of both policies.
+    The tokens examined are those of ``n`` draws from each of the two policies.
     """
     full = Policy(temperature=policy.temperature)
     drawn = [
@@ -129,7 +129,7 @@ def support(engine: Engine, prompt: Ids, *, policy: Policy, n: int, seed: int, a
 
 
 def _excess(probability_inside: Floats, policy: Policy) -> int:
-    """Tokens that the policy certainly leaves out: past the k likeliest, past a mass of top_p, below min_p's share."""
+    """Return tokens that the policy must leave out: beyond the k likeliest, a mass of top_p, or min_p's threshold."""
     ordered = np.sort(probability_inside)[::-1]
     before = np.cumsum(ordered) - ordered
     out = before >= policy.top_p + 1e-3
@@ -141,7 +141,7 @@ def _excess(probability_inside: Floats, policy: Policy) -> int:
 
 
 def _chi_square(observed: Floats, expected: Floats, n: int) -> tuple[int, float | None]:
-    """(cells, p-value) of counts against expected ones, everything else of the ``n`` draws being one more cell."""
+    """Return (cells, p-value) of counts against expected ones; the rest of the ``n`` draws form one more cell."""
     rest = n - float(expected.sum())
     if rest >= 5:
         observed, expected = np.append(observed, n - observed.sum()), np.append(expected, rest)

@@ -1,8 +1,8 @@
-"""The laws of an engine, measured: what an engine must do for its log-probabilities to give importance weights.
+"""Measures an engine's log-probs: whether they are exact enough to give importance weights.
 
-Each function runs an engine and returns figures; nothing is judged here but ``Differences.rate_factor``. The test
-suites of engines and ``forewarn engine check`` call the same functions. Not here: how often tokens are drawn
-(``draws.py``), prompts, printing.
+Each function runs an engine and returns figures; the decision is made in ``check.py``. The engines' tests and
+``forewarn engine check`` call the same functions. Not here: how often tokens are drawn (``draws.py``), prompts,
+printing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from forewarn.records import Policy
 
 Floats = NDArray[np.float64]
 BLOCK = 100
-"""tokens over which differences are summed: about one completion's"""
+"""tokens over which differences are summed: about one completion"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +29,26 @@ class Differences:
 
     n_tokens: int
     worst_token: float
-    """largest difference of one token"""
+    """largest difference at one token"""
     worst_prefix: float
     """largest summed difference of a completion's first tokens, over all completions and lengths"""
     bias: float
-    """mean difference, times ``BLOCK``: what a completion of that many tokens is off by, always in one direction"""
+    """mean difference times ``BLOCK``: the systematic error of a completion of that many tokens"""
     bias_error: float
     """standard error of ``bias``"""
     spread: float
-    """standard deviation, times the root of ``BLOCK``: what it is off by at random"""
+    """standard deviation times the square root of ``BLOCK``: the random error of such a completion"""
     n_support: int
-    """tokens that one of the two calls impossible and the other does not"""
+    """tokens that only one of the two calls impossible"""
 
     @property
     def weight_factor(self) -> float:
-        """By how much a weight of a completion of ``BLOCK`` tokens is off, as a factor of at least 1."""
+        """The error of a weight of a completion of ``BLOCK`` tokens, as a factor of at least 1."""
         return _exp(abs(self.bias) + self.spread)
 
     @property
     def rate_factor(self) -> float:
-        """The same for an estimated rate: over many weights the random part leaves its mean, exp(spread^2 / 2)."""
+        """The same for an estimated rate: over many weights the random part contributes its mean, exp(spread^2 / 2)."""
         return _exp(abs(self.bias) + self.spread**2 / 2)
 
 
@@ -57,7 +57,7 @@ def _exp(value: float) -> float:
 
 
 def differences(first: Sequence[Floats], second: Sequence[Floats]) -> Differences:
-    """Of log-probs of the same completions, token by token; tokens that both call impossible don't differ."""
+    """Compare log-probs of the same completions, token by token; tokens that both call impossible count as equal."""
     worst_prefix, n_support, all_rows = 0.0, 0, [np.empty(0)]
     for a, b in zip(first, second, strict=True):
         impossible = np.isneginf(a) | np.isneginf(b)
@@ -82,11 +82,11 @@ def differences(first: Sequence[Floats], second: Sequence[Floats]) -> Difference
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class ScoredDraws:
     """Samples, their scores, and how long both took."""
 
     prompts: tuple[Ids, ...]
-    """one a sample"""
+    """one prompt per sample"""
     samples: tuple[Sample, ...]
     scores: tuple[Floats, ...]
     sample_s: float
@@ -98,7 +98,7 @@ class Drawn:
 
     @property
     def differences(self) -> Differences:
-        """Scored against sampled: zero where the engine scores the distribution that it samples from."""
+        """Scored against sampled: zero if the engine scores the distribution that it samples from."""
         return differences(self.scores, [np.array(sample.log_probs, dtype=np.float64) for sample in self.samples])
 
     @property
@@ -116,7 +116,7 @@ def sample_then_score(
     max_new_tokens: int,
     seed: int,
     adapter: str | None = None,
-) -> Drawn:
+) -> ScoredDraws:
     """Draw ``n`` completions of each prompt and score them."""
     start = time.perf_counter()
     samples = engine.sample(
@@ -126,7 +126,7 @@ def sample_then_score(
     spread = [prompt for prompt in prompts for _ in range(n)]
     scores = engine.score(spread, [sample.token_ids for sample in samples], policy=policy, adapter=adapter)
     end = time.perf_counter()
-    return Drawn(tuple(spread), tuple(samples), tuple(scores), middle - start, end - middle)
+    return ScoredDraws(tuple(spread), tuple(samples), tuple(scores), middle - start, end - middle)
 
 
 def batched_against_single(
@@ -137,7 +137,7 @@ def batched_against_single(
     policy: Policy,
     adapter: str | None = None,
 ) -> Differences:
-    """The same rows scored in one call and one by one."""
+    """Compare the same rows scored in one call and one by one."""
     together = engine.score(prompts, continuations, policy=policy, adapter=adapter)
     alone = [
         engine.score([prompt], [continuation], policy=policy, adapter=adapter)[0]
@@ -155,6 +155,6 @@ def engine_against_engine(
     policy: Policy,
     adapter: str | None = None,
 ) -> Differences:
-    """The same rows scored by two engines."""
+    """Compare the same rows scored by two engines."""
     scores = [engine.score(prompts, continuations, policy=policy, adapter=adapter) for engine in (first, second)]
     return differences(scores[0], scores[1])

@@ -1,8 +1,8 @@
-"""Which PEFT adapters are taken: an allow-list of types, and for each of the options that it may be saved with.
+"""Which PEFT adapters are accepted: an allow-list of types, and for each type of the options that it may be saved with.
 
-What isn't listed is refused as soon as it is switched on, by type and option, so that a newer PEFT's types and options
-are refused until they are known to come out right. ``tests/engines/test_adapter_kinds.py`` walks every type and option
-of the installed PEFT. Not here: merging (``adapter_merge.py``).
+Every other type, and every other option that is switched on, is refused by name, so that types and options of a newer
+PEFT are refused until they are known to give the right result. ``tests/engines/test_adapter_kinds.py`` goes through
+every type and option of the installed PEFT. Not here: merging (``adapter_merge.py``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ABOUT = {
     "inference_mode",
     "peft_version",
 }
-"""entries that say what an adapter is and where it is from, and change nothing that it does"""
+"""entries that say what an adapter is and where it comes from, without any effect on its result"""
 _LAYERS = {"target_modules", "layers_to_transform", "layers_pattern"}
 _PLACES = _LAYERS | {"exclude_modules", "modules_to_save"}
 _LINEAR = _PLACES | {"fan_in_fan_out", "init_weights"}
@@ -58,7 +58,7 @@ _LORA = _PLACES | {
     "target_parameters",
     "trainable_token_indices",
     "ensure_weight_tying",
-    # of a start or a way of training, and without a word in what is saved
+    # of an initialisation or a way of training, without any effect on the saved weights
     "eva_config",
     "corda_config",
     "lora_ga_config",
@@ -121,31 +121,32 @@ KINDS: Mapping[str, frozenset[str]] = {
 
 INIT = "init_lora_weights"
 PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
-"""starts of a LoRA's weights that leave the base as it is: what is saved is all there is to know"""
+"""initialisations of a LoRA's weights that leave the base unchanged, so that the saved weights are sufficient"""
 REWRITING_STARTS = ("pissa", "olora")
-"""starts that take the LoRA out of the base's weights: PEFT does it again, to the same result, when it loads them"""
+"""initialisations that take the LoRA out of the base's weights; PEFT repeats this, with the same result, on loading"""
 
 _WHY = {
-    "bias": "which brings new biases of the base along",
+    "bias": "which contains new biases of the base",
     "lora_bias": "which gives layers biases that the base may not have",
     "layer_replication": "which runs through layers of the base more than once",
     "alora_invocation_tokens": "whose change begins in the middle of a row",
     "monteclora_config": "which draws at random in every forward pass",
-    INIT: "whose start rewrites the base in a way that can't be done again from the base alone",
+    INIT: "whose initialisation rewrites the base in a way that can't be repeated from the base alone",
 }
 _REMEDY = "merge it into a full model first"
 _CONVERT = "save it with PEFT's path_initial_model_for_weight_conversion"
 _RANDOM_SEEDS = {"random_loc_seed"}
-"""options without which PEFT would draw anew where an adapter's weights belong, at every load"""
+"""options without which PEFT would draw an adapter's weights at random at every load"""
 
 
 def read_kind(folder: Path) -> PeftConfig:
-    """The settings of the adapter in ``folder``. ModelError where they are unreadable, or not among those taken."""
+    """Return the settings of the adapter in ``folder``. Raises ModelError if they are unreadable or not accepted."""
     saved = adapter_config(folder)
     kind = saved.get("peft_type")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ModelError(
-            f"the adapter in {folder} is of type {kind}, which this engine doesn't take (it takes {', '.join(KINDS)}): "
+            f"the adapter in {folder} is of type {kind}, which this engine doesn't accept (it accepts "
+            f"{', '.join(KINDS)}): "
             "give a LoRA, or merge it into a full model first"
         )
     for option, value in saved.items():
@@ -153,7 +154,7 @@ def read_kind(folder: Path) -> PeftConfig:
             raise ModelError(f"the adapter in {folder} is of type {kind} with {option} = {_short(value)}, {why}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PEFT's words on options that it leaves out, all of which are seen to here
+            warnings.simplefilter("ignore")  # PEFT warns of options that it ignores; all of them are handled here
             config = PeftConfig.from_pretrained(str(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -165,7 +166,7 @@ def read_kind(folder: Path) -> PeftConfig:
 
 
 def initialised_plainly(config: PeftConfig) -> PeftConfig:
-    """The same settings, but for a start that reads or rewrites the base's weights."""
+    """Return the same settings without an initialisation that reads or rewrites the base's weights."""
     plain = copy.deepcopy(config)
     if isinstance(getattr(plain, INIT, None), str):
         setattr(plain, INIT, True)
@@ -174,7 +175,7 @@ def initialised_plainly(config: PeftConfig) -> PeftConfig:
 
 @lru_cache
 def _defaults(kind: str) -> dict[str, Any]:
-    """Option -> its value where nothing is asked for."""
+    """Return each option's default value."""
     found = {}
     for field in dataclasses.fields(PEFT_TYPE_TO_CONFIG_MAPPING[kind]):
         made = field.default_factory
@@ -190,26 +191,27 @@ def fault(
     options: frozenset[str] | None = None,
     starts: tuple[str | bool | None, ...] = PLAIN_STARTS + REWRITING_STARTS,
 ) -> str | None:
-    """Why an adapter with this option isn't taken, and what to do; None where it is.
+    """Say why an adapter with this option isn't accepted, and what to do; None if it is accepted.
 
-    ``options``, ``starts``: what may have any value, and a LoRA's starts, for an engine that takes fewer than PEFT.
+    ``options``: those that may have any value. ``starts``: a LoRA's accepted initialisations. An engine may give fewer
+    of both than the defaults.
     """
     if option in _ABOUT:
         return None
     defaults = _defaults(kind)
     if option not in defaults:
-        left_out = f"which the installed PEFT {version('peft')} would leave out: install the version that saved it, or"
+        left_out = f"which the installed PEFT {version('peft')} would ignore: install the version that saved it, or"
         return f"{left_out} {_REMEDY}" if value else None
     if option == INIT:
         return None if value in starts else f"{_WHY[INIT]}: {_CONVERT}, or {_REMEDY}"
     if option in _RANDOM_SEEDS and value is None:
-        return f"so that PEFT draws at random where its weights belong: {_REMEDY}"
+        return f"so that PEFT would draw its weights at random: {_REMEDY}"
     default = defaults[option]
     if option in (KINDS[kind] if options is None else options) or value == default:
         return None
     if not default and value in (None, False):
         return None
-    return f"{_WHY.get(option, 'which this engine does not know to come out right')}: {_REMEDY}"
+    return f"{_WHY.get(option, 'for which this engine is not known to give the right result')}: {_REMEDY}"
 
 
 def _short(value: Any) -> str:

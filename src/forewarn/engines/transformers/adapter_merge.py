@@ -1,9 +1,9 @@
-"""What a PEFT adapter makes of a model's weights, worked out by PEFT itself on a twin of the model.
+"""Merges a PEFT adapter into a model's weights, by running PEFT itself on a copy of the model.
 
-The model that is measured never meets PEFT: some adapters rewrite the weights below them as soon as their layers are
-made (PiSSA, OLoRA), and PEFT copies others over the base's. The twin shares the memory of every weight that the adapter
-leaves alone, and has copies of those that it touches. Which these are is seen on a first twin that has no memory at
-all. Not here: which kinds of adapters are taken (``adapter_kinds.py``), names and switching (``adapters.py``).
+PEFT never touches the model that is measured: some adapters rewrite the weights below them as soon as their layers are
+created (PiSSA, OLoRA), and PEFT copies others over the base's. The copy shares the memory of every weight that the
+adapter does not change, and has its own memory for the others. A first copy without any memory shows which weights
+these are. Not here: which kinds of adapters are accepted (``adapter_kinds.py``), names and switching (``adapters.py``).
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ Weights = dict[str, torch.Tensor]
 
 _NAME = "merging"
 _PREFIX = "base_model.model."
-"""of the names of weights in PEFT's files"""
+"""prefix of the weights' names in PEFT's files"""
 _UNFIT = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, ImportError, re.error)
-"""what PEFT raises where an adapter and a model don't go together"""
+"""exceptions of PEFT for an adapter that doesn't fit a model"""
 _WHOLE = (
-    "also holds whole weights that are not this model's (PEFT saves embeddings so); "
+    "also contains whole weights that differ from this model's (PEFT saves embeddings in this way); "
     "give the base it was trained on, or merge it into a full model first"
 )
 _TIED = (
-    "whose weight this model shares between its input and its output: merged, it would change both; "
+    "whose weight this model shares between its input and its output, so that merging would change both; "
     "give an adapter of other layers, or a model with the two untied"
 )
 
 
 def merged_weights(model: Any, folder: Path) -> Weights:
-    """The weights of ``model`` that the adapter in ``folder`` changes, by name, as they are with it merged in.
+    """Return the weights of ``model`` that the adapter in ``folder`` changes, by name, with the adapter merged in.
 
-    ``model`` is read and nothing else. Raises ModelError where the adapter is of a kind that isn't taken, is damaged,
-    or doesn't fit the model.
+    ``model`` is not changed. Raises ModelError if the adapter is of a kind that isn't accepted, is damaged, or doesn't
+    fit the model.
     """
     config = read_kind(folder)
     tensors = _read(folder)
@@ -75,7 +75,7 @@ def merged_weights(model: Any, folder: Path) -> Weights:
 
 
 def _read(folder: Path) -> Weights:
-    """The adapter's weights by PEFT's names. ModelError where the file can't be read as tensors and nothing else."""
+    """Return the adapter's weights by PEFT's names. Raises ModelError if the file can't be read as tensors only."""
     file = adapter_weights_file(folder)
     try:
         if file.suffix == ".safetensors":
@@ -84,20 +84,20 @@ def _read(folder: Path) -> Weights:
         found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
-            f"{file} holds more than tensors, and reading that could run code: save the adapter as safetensors"
+            f"{file} contains more than tensors, and reading that could run code: save the adapter as safetensors"
         ) from None
     except (OSError, ValueError, RuntimeError, EOFError, SafetensorError) as error:
         raise ModelError(f"{file} can't be read: {_reason(error)}; copy it again") from None
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise ModelError(f"{file} holds no tensors by name; give an adapter folder saved by PEFT")
+        raise ModelError(f"{file} has no named tensors; give an adapter folder saved by PEFT")
     return found
 
 
 @contextmanager
 def _peft_on(folder: Path) -> Iterator[None]:
-    """Around PEFT's work on a twin: what it raises becomes a ModelError, what it warns of is checked here.
+    """Run PEFT on a copy: its exceptions become a ModelError, and its warnings are silenced, as they are checked here.
 
-    It draws starts for layers that it then fills: the caller's random numbers are left as they were.
+    PEFT draws initial values for layers that it then fills; the caller's random state is restored.
     """
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
@@ -111,7 +111,7 @@ def _peft_on(folder: Path) -> Iterator[None]:
 
 
 def _twin(model: Any, make: Callable[[str, torch.Tensor], torch.Tensor]) -> Any:
-    """A model of the same modules, whose weights are what ``make`` says; buffers are shared."""
+    """Return a model of the same modules, whose weights ``make`` returns; buffers are shared."""
     memo: dict[int, Any] = {
         id(weight): nn.Parameter(make(name, weight), requires_grad=False) for name, weight in model.named_parameters()
     }
@@ -120,7 +120,7 @@ def _twin(model: Any, make: Callable[[str, torch.Tensor], torch.Tensor]) -> Any:
 
 
 def _touched(model: Any, config: Any) -> tuple[dict[str, str], set[str]]:
-    """Weights in the layers that the adapter changes, each with its layer, and those of them that it replaces."""
+    """Return the weights in the layers that the adapter changes, each with its layer, and the replaced ones of them."""
     twin = _twin(model, lambda _, weight: torch.empty_like(weight, device="meta"))
     names = {id(weight): name for name, weight in twin.named_parameters()}
     wrapped = PeftModel(twin, initialised_plainly(config), _NAME, low_cpu_mem_usage=True)
@@ -139,10 +139,10 @@ def _touched(model: Any, config: Any) -> tuple[dict[str, str], set[str]]:
 
 
 def _check_whole(folder: Path, found: Any) -> None:
-    """ModelError where the weights are not those, and only those, of the adapter's layers on this model.
+    """Raise ModelError unless the weights are exactly those of the adapter's layers on this model.
 
-    PEFT leaves layers without weights as they were, and drops weights without a layer: the base would be measured
-    under the adapter's name.
+    PEFT does not change layers without weights, and drops weights without a layer, so the base would be measured under
+    the adapter's name.
     """
     faults = [
         f"{what} weights for {_layers(keys)}"
@@ -157,7 +157,7 @@ def _check_whole(folder: Path, found: Any) -> None:
 
 
 def _check_tied(model: Any, touched: dict[str, str], folder: Path) -> None:
-    """ModelError where a weight that the adapter changes goes by a second name in the model."""
+    """Raise ModelError if a weight that the adapter changes has a second name in the model."""
     names: dict[int, list[str]] = {}
     for name, weight in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(weight), []).append(name)
@@ -167,7 +167,7 @@ def _check_tied(model: Any, touched: dict[str, str], folder: Path) -> None:
 
 
 def _changed(own: Weights, merged: Weights, folder: Path) -> Weights:
-    """The weights that differ. ModelError where the merged model has other weights than the base, or other shapes."""
+    """Return the weights that differ. Raises ModelError if the merged model's weights have other names or shapes."""
     other = [name for name in own if name not in merged or merged[name].shape != own[name].shape]
     other += [name for name in merged if name not in own]
     if other:
@@ -184,7 +184,7 @@ def _changed(own: Weights, merged: Weights, folder: Path) -> Weights:
 
 
 def tied_layer(wrapped: PeftModel) -> str | None:
-    """The name of an adapted layer whose weight is both the model's input embedding and its output, if there is one."""
+    """Return the name of an adapted layer whose weight is both input embedding and output, or None."""
     model = wrapped.get_base_model()
     ends = [
         layer.weight for layer in (model.get_input_embeddings(), model.get_output_embeddings()) if layer is not None
@@ -202,6 +202,6 @@ def _reason(error: BaseException) -> str:
 
 
 def _layers(keys: Sequence[str]) -> str:
-    """The first layer that weights belong to, and how many more."""
+    """Name the first layer that weights belong to, and the number of further layers."""
     names = list(dict.fromkeys(re.sub(r"\.lora_.*$", "", key.removeprefix(_PREFIX)) for key in keys))
     return names[0] + (f" (and {len(names) - 1} layers more)" if len(names) > 1 else "")

@@ -1,8 +1,8 @@
 """PEFT adapters by name on one base model: the chosen one is merged into the weights, the rest wait.
 
-Merged weights cost nothing a token. Each adapter is merged once, and the merged tensors are kept (one copy of the
-changed weights an adapter, on the model's device); the base's are copied too and put back by copying, never by
-subtraction, so that no rounding is left behind. Not here: merging (``adapter_merge.py``).
+Merged weights do not slow down sampling. Each adapter is merged once, and the merged tensors are kept (one copy of the
+changed weights per adapter, on the model's device). The base's tensors are kept too and restored by copying, never by
+subtraction, which would leave rounding errors. Not here: merging (``adapter_merge.py``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Adapters:
         self._current: str | None = None
 
     def load(self, name: str, folder: Path, *, scale: float = 1.0) -> None:
-        """Merge the adapter in ``folder``, its change times ``scale`` in (0, 1], and keep the result as ``name``."""
+        """Merge the adapter in ``folder``, with its change times ``scale`` in (0, 1], and keep it as ``name``."""
         if not 0 < scale <= 1:
             raise InputError(f"an adapter's scale is {scale}: give a value in (0, 1]")
         if name in self._merged:
@@ -66,7 +66,7 @@ class Adapters:
         self._current = name
 
     def refresh(self) -> None:
-        """Merge every adapter again, after the base weights changed."""
+        """Merge every adapter again after a change of the base weights."""
         folders = dict(self._folders)
         self._merged, self._folders, self._base, self._current = {}, {}, {}, None
         for name, (folder, scale) in folders.items():

@@ -1,7 +1,7 @@
 """Sampling one batch: a left-padded prefill, then a decode loop that drops finished rows.
 
-Each row owns its stream of uniforms, so what it emits depends on the seed and its own number, not on the rows
-beside it (up to rounding in the model). Not here: how rows are cut into batches (``hf.py``).
+Each row has its own stream of uniforms, so its tokens depend on the seed and its own number, not on the rows beside it
+(up to rounding in the model). Not here: how rows are cut into batches (``engine.py``).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from forewarn.records import Policy
 
 _FIRST_ROOM = 64  # cache positions allotted beyond the prompt before the first growth
 _COMPACT_BELOW = 0.9  # drop finished rows once fewer than this share of the batch is alive
-_UNIFORMS_AHEAD = 64  # uniforms drawn at a time, a row
+_UNIFORMS_AHEAD = 64  # uniforms drawn at a time for each row
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DecodeRow:
     """One completion to draw."""
 
     prompt_ids: Ids
     limit: int
-    """most tokens to emit, at least 1"""
+    """maximum number of tokens to emit, at least 1"""
     number: int
     """names the row's stream of uniforms under the call's seed"""
 
 
 class _Uniforms:
-    """One stream of uniforms a row, a function of (seed, row number) alone."""
+    """One stream of uniforms per row, a function of (seed, row number) alone."""
 
     def __init__(self, seed: int, numbers: Sequence[int], device: torch.device) -> None:
         self._streams = [np.random.Generator(np.random.Philox(key=[seed, number])) for number in numbers]
@@ -80,7 +80,7 @@ class _Masks:
             return self._valid[:, : self._width].long()
         n = self._width
         causal = torch.ones((n, n), dtype=torch.bool, device=self._valid.device).tril()
-        # padding attends to itself: a row of nothing but -inf has no softmax
+        # padding attends to itself, since the softmax of a row of -inf is undefined
         allowed = causal & (self._valid[:, None, :n] | torch.eye(n, dtype=torch.bool, device=causal.device))
         return self._as_additive(allowed[:, None])
 
@@ -98,7 +98,7 @@ class _Masks:
 
 
 def left_padded(rows: Sequence[Ids], pad: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """(rows, width) token ids padded on the left, and (rows,) lengths."""
+    """Return (rows, width) token ids padded on the left, and (rows,) lengths."""
     width = max(len(row) for row in rows)
     array = np.full((len(rows), width), pad, dtype=np.int64)
     for i, row in enumerate(rows):
@@ -108,7 +108,7 @@ def left_padded(rows: Sequence[Ids], pad: int, device: torch.device) -> tuple[to
 
 
 def _prefill(
-    model: Any, rows: Sequence[Row], n_layers: int, plain: bool, dtype: torch.dtype, device: torch.device
+    model: Any, rows: Sequence[DecodeRow], n_layers: int, plain: bool, dtype: torch.dtype, device: torch.device
 ) -> tuple[torch.Tensor, GrowingCache, _Masks, torch.Tensor]:
     """Run each distinct prompt once and spread it over its rows: next-token logits, cache, masks, lengths."""
     distinct: dict[tuple[int, ...], int] = {}
@@ -139,7 +139,7 @@ def _prefill(
 @torch.inference_mode()
 def sample_batch(
     model: Any,
-    rows: Sequence[Row],
+    rows: Sequence[DecodeRow],
     *,
     policy: Policy,
     seed: int,
@@ -148,7 +148,7 @@ def sample_batch(
     plain: bool,
     dtype: torch.dtype,
 ) -> list[Sample]:
-    """Draw one completion a row. ``is_stop_V``: (vocabulary,) bool; ``plain``: no sliding windows."""
+    """Draw one completion per row. ``is_stop_V``: (vocabulary,) bool; ``plain``: without sliding windows."""
     device = is_stop_V.device
     logits, cache, masks, position = _prefill(model, rows, n_layers, plain, dtype, device)
     width = cache.get_seq_length()
@@ -157,7 +157,7 @@ def sample_batch(
     limits = torch.tensor([row.limit for row in rows], device=device)
     alive = torch.arange(len(rows), device=device)  # the row each batch line belongs to
     done = torch.zeros(len(rows), dtype=torch.bool, device=device)
-    steps: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []  # (rows, tokens, log-probs) a step
+    steps: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []  # (rows, tokens, log-probs) per step
     n_emitted = torch.zeros(len(rows), dtype=torch.long, device=device)
     stopped = torch.zeros(len(rows), dtype=torch.bool, device=device)
     for step in range(1, int(limits.max()) + 1):
@@ -188,16 +188,16 @@ def sample_batch(
             use_cache=True,
             logits_to_keep=1,
         )
-        # a row that is over stands still: past its limit it could leave the context, or change the others' positions
+        # a finished row must not advance: it could leave the context, or change the other rows' positions
         position = position + (~done).long()
         logits = out.logits[:, -1]
     return _collect(steps, n_emitted, stopped)
 
 
 def _compact(cache: GrowingCache, done: torch.Tensor, n_alive: int) -> torch.Tensor:
-    """Drop finished rows from the cache; returns which line each of those left came from."""
+    """Drop finished rows from the cache, and return the former line of each remaining row."""
     holes = torch.nonzero(done[:n_alive]).squeeze(1)
-    movers = n_alive + torch.nonzero(~done[n_alive:]).squeeze(1)  # rows from behind fill the holes: few have to move
+    movers = n_alive + torch.nonzero(~done[n_alive:]).squeeze(1)  # the last rows fill the gaps: few move
     cache.compact(holes, movers, n_alive)
     keep = torch.arange(n_alive, device=done.device)
     keep[holes] = movers

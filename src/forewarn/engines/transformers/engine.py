@@ -1,6 +1,6 @@
 """The reference engine: any transformers causal language model, sampled and scored exactly.
 
-Not here: the decode loop (``decode.py``), LoRA adapters (``adapters.py``), loading from disk (``loading.py``).
+Not here: the decode loop (``decode.py``), PEFT adapters (``adapters.py``), loading from disk (``checkpoints/load.py``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from forewarn.checkpoints.row_limit import row_limit
 from forewarn.engines.arguments import check_ids, check_rows, pairs_of, row_limits
 from forewarn.engines.base import Ids, Sample
 from forewarn.engines.transformers.adapters import Adapters
-from forewarn.engines.transformers.decode import Row, sample_batch
+from forewarn.engines.transformers.decode import DecodeRow, sample_batch
 from forewarn.engines.transformers.memory import halved
 from forewarn.engines.transformers.scoring import score_batch, score_plainly
 from forewarn.engines.transformers.trial import try_model
@@ -33,12 +33,12 @@ _ATTENTION_KINDS = {"full_attention", "sliding_attention", "chunked_attention"}
 class HFEngine:
     """Samples from and scores under ``model``, a transformers causal LM on any device and in any float type.
 
-    ``batch_size``: most rows decoded together. ``score_tokens``: most padded tokens scored together. Where memory runs
-    out both are halved, for good, and the work goes on.
+    ``batch_size``: maximum number of rows decoded together. ``score_tokens``: maximum number of padded tokens scored
+    together. If memory runs out, the one in use is halved permanently and the work continues.
 
-    The engine holds the module it is given and no copy of its weights: a caller that trains the module (RL) samples
-    from the weights as they are at each call. Only while adapters are loaded does it keep a copy of the weights they
-    touch; change those weights with ``set_weights``, not in place, while an adapter is loaded.
+    The engine uses the given module without copying its weights, so a caller that trains the module (RL) samples from
+    its current weights at each call. While adapters are loaded, the engine keeps a copy of the weights that they
+    change; use ``set_weights`` then, and don't change these weights in place.
     """
 
     def __init__(self, model: Any, *, batch_size: int = 512, score_tokens: int = 16_384) -> None:
@@ -78,13 +78,13 @@ class HFEngine:
     ) -> Self:
         """Load a model from a folder in transformers' format, or by hub name.
 
-        Raises ModelError where files are missing, cut short, or lack weights that the model needs.
+        Raises ModelError if files are missing, cut short, or lack weights that the model needs.
         """
         return cls(load_model(folder, dtype=dtype, device=device), batch_size=batch_size, score_tokens=score_tokens)
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the output layer (tokens)."""
+        """Number of rows of the output layer (tokens)."""
         return int(self.model.get_output_embeddings().weight.shape[0])
 
     @property
@@ -97,7 +97,7 @@ class HFEngine:
         return torch.device(self.model.device)
 
     def set_weights(self, state_dict: Mapping[str, torch.Tensor]) -> None:
-        """Copy new base weights in (names as in ``model.state_dict()``; a part will do)."""
+        """Copy new base weights in, all or some of them (names as in ``model.state_dict()``)."""
         self._adapters.use(None)
         with torch.no_grad():
             own = self.model.state_dict()
@@ -108,11 +108,11 @@ class HFEngine:
         self._adapters.refresh()
 
     def load_adapter(self, name: str, folder: Path, *, scale: float = 1.0) -> None:
-        """Make the PEFT adapter in ``folder`` available as ``name``, its change to the weights times ``scale``."""
+        """Make the PEFT adapter in ``folder`` available as ``name``, with its weight change times ``scale``."""
         self._adapters.load(name, Path(folder), scale=scale)
 
     def drop_adapter(self, name: str) -> None:
-        """Forget an adapter; ModelError if it isn't loaded."""
+        """Forget an adapter. Raises ModelError if it isn't loaded."""
         self._adapters.drop(name)
 
     @contextmanager
@@ -137,18 +137,19 @@ class HFEngine:
         n: int = 1,
         adapter: str | None = None,
     ) -> list[Sample]:
-        """See ``Engine.sample``. Row r = prompt * n + draw has its own random stream (seed, r): the result doesn't
-        depend on ``batch_size``, up to rounding in the model. InputError on empty prompts or negative limits."""
+        """See ``Engine.sample``. Row r = prompt * n + draw has its own random stream (seed, r), so the result doesn't
+        depend on ``batch_size``, up to rounding in the model. Raises InputError for empty prompts or negative limits.
+        """
         limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=self._limit)
         check_rows(prompts_ids, self.vocab_size)
         check_ids([stop_ids], self.vocab_size)
         rows = [
-            Row(prompt, limit, i * n + j)
+            DecodeRow(prompt, limit, i * n + j)
             for i, (prompt, limit) in enumerate(zip(prompts_ids, limits, strict=True))
             for j in range(n)
         ]
         results = [Sample((), (), "length")] * len(rows)
-        # rows of like length together: least padding, and like limits end together
+        # rows of similar length together, for little padding and so that they end together
         live = sorted((row for row in rows if row.limit > 0), key=lambda row: (len(row.prompt_ids), row.limit))
         is_stop = torch.zeros(self.vocab_size, dtype=torch.bool, device=self.device)
         is_stop[list(stop_ids)] = True
@@ -183,7 +184,7 @@ class HFEngine:
         policy: Policy,
         adapter: str | None = None,
     ) -> list[NDArray[np.float64]]:
-        """See ``Engine.score``. EngineFault where the model gives NaN."""
+        """See ``Engine.score``. Raises EngineFault if the model gives NaN."""
         pairs_of(prompts_ids, continuations_ids, self._limit)
         check_rows(prompts_ids, self.vocab_size)
         check_ids(continuations_ids, self.vocab_size)
@@ -205,7 +206,7 @@ class HFEngine:
         return results
 
     def _try(self) -> None:
-        """ModelError where the model itself says otherwise than this engine."""
+        """Raise ModelError if the model's own forward pass disagrees with this engine."""
         policy = Policy()
 
         def plain(prompt: Ids, row: Ids) -> NDArray[np.float64]:
@@ -223,7 +224,7 @@ class HFEngine:
         )
 
     def _score_batches(self, prompts_ids: Sequence[Ids], continuations_ids: Sequence[Ids]) -> Iterator[list[int]]:
-        """Row numbers, cut so that a batch's padded size stays within ``score_tokens`` and its logits within 1 GiB."""
+        """Yield row numbers in batches whose padded size is at most ``score_tokens`` and whose logits fit in 1 GiB."""
         most = min(self.score_tokens, _MOST_LOGITS // self.vocab_size)
 
         def total(i: int) -> int:

@@ -1,11 +1,10 @@
-"""The same Llama-like model with wider attention heads, for kernels that take only some head sizes.
+"""Widens the attention heads of a Llama-like model, for kernels that support only some head sizes.
 
-vLLM's attention on CPUs wants heads of 32, 64, 80 ... numbers; a tiny model may have 24. Padding heads with zeros
-leaves every dot product as it is; what depends on the head size itself, the softmax's scale and the rotary
-frequencies, is undone in the query weights and in theta. Exact up to rounding. LoRA adapters are widened with the
-same map.
+vLLM's attention on CPUs needs heads of 32, 64, 80 ... numbers; a tiny model may have 24. Padding heads with zeros does
+not change any dot product. The softmax's scale and the rotary frequencies depend on the head size; the query weights
+and theta are changed to compensate. The result is exact up to rounding. LoRA adapters are widened in the same way.
 
-Not here: architectures whose rotary code isn't Llama's half-split, or with biases or norms inside the attention.
+Not supported: architectures whose rotary code isn't Llama's half-split, or with biases or norms inside the attention.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ TYPES = ("llama", "mistral")
 
 
 def widen(folder: Path, out: Path, head_dim: int) -> Path:
-    """Write the model in ``folder`` with heads of ``head_dim`` to ``out`` (left alone where it is there) and return it.
+    """Write the model in ``folder`` with heads of ``head_dim`` to ``out``, unless it exists, and return ``out``.
 
     Raises ModelError for other architectures, biases, shards, or a size that is odd or below the model's own.
     """
@@ -62,9 +61,9 @@ def widen(folder: Path, out: Path, head_dim: int) -> Path:
 
 
 def widen_adapter(folder: Path, out: Path, *, base: Path, wide_base: Path, head_dim: int) -> Path:
-    """Write the LoRA adapter in ``folder``, made for ``base``, for that model in ``wide_base``, heads of ``head_dim``.
+    """Convert the LoRA adapter in ``folder``, made for ``base``, to the widened model in ``wide_base``.
 
-    Raises ModelError where the folder holds no whole adapter.
+    Raises ModelError if the folder does not contain a complete adapter.
     """
     if (out / "adapter_config.json").exists():
         return out
@@ -92,7 +91,7 @@ def _weight(name: str, value: torch.Tensor, size: int, wide: int) -> torch.Tenso
 
 
 def _rows(value: torch.Tensor, size: int, wide: int) -> torch.Tensor:
-    """Spread each head's rows: rotary position turns row i with row i + half, so both halves are padded apart."""
+    """Spread each head's rows. Rotary position pairs row i with row i + half, so each half is padded separately."""
     heads = value.shape[0] // size
     out = value.new_zeros((heads, wide, value.shape[1]))
     parts = value.reshape(heads, size, value.shape[1])

@@ -1,7 +1,7 @@
 """A key/value cache that is written in place and can drop rows, for the decode loop of ``decode.py``.
 
-transformers' dynamic cache copies everything it holds at each step, and its static cache attends over its whole
-length. This one holds room ahead, hands out views of the part in use, and takes row selections.
+transformers' dynamic cache copies its whole content at each step, and its static cache attends over its whole length.
+This cache reserves room ahead, returns views of the part in use, and supports row selections.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 
 def cache_argument(model: Any) -> str:
-    """The keyword by which ``model``'s forward takes a cache: ``cache`` as of transformers 5.24, before that
-    ``past_key_values`` (which newer releases still take, with a warning, until 5.40)."""
-    if hasattr(model, "get_base_model"):  # PEFT's wrapper takes anything and hands it on
+    """Return the keyword under which ``model``'s forward takes a cache: ``cache`` as of transformers 5.24, and
+    ``past_key_values`` before (which newer releases still accept, with a warning, until 5.40)."""
+    if hasattr(model, "get_base_model"):  # PEFT's wrapper takes any keyword and passes it on
         model = model.get_base_model()
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
@@ -60,7 +60,7 @@ class GrowingLayer(CacheLayerMixin):
         self.capacity = capacity
 
     def compact(self, holes: torch.Tensor, movers: torch.Tensor, n_rows: int) -> None:
-        """Keep ``n_rows`` rows: the ones at ``movers`` go to ``holes``, the rest stay where they are."""
+        """Keep ``n_rows`` rows: those at ``movers`` go to ``holes``, and the others stay where they are."""
         for name in ("keys", "values"):
             used = getattr(self, name)[:, :, : self.length]
             used.index_copy_(0, holes, used.index_select(0, movers))
@@ -91,13 +91,13 @@ class GrowingCache(Cache):
         super().__init__(layers=[GrowingLayer(capacity) for _ in range(n_layers)])
 
     def select(self, rows: torch.Tensor) -> None:
-        """Take the given rows (repeats allowed) in every layer that holds any."""
+        """Take the given rows (repeats allowed) in every layer that is in use."""
         for layer in self.layers:
             if layer.is_initialized:
                 layer.select(rows)
 
     def compact(self, holes: torch.Tensor, movers: torch.Tensor, n_rows: int) -> None:
-        """Keep ``n_rows`` rows in every layer, moving as few as can be."""
+        """Keep ``n_rows`` rows in every layer, moving as few as possible."""
         for layer in self.layers:
             if layer.is_initialized:
                 layer.compact(holes, movers, n_rows)

@@ -1,4 +1,4 @@
-"""When memory runs out: a batch half as large, down to one row."""
+"""Halves a batch when memory runs out, down to one row."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from forewarn.errors import EngineFault
 
 
 def ran_out(error: RuntimeError) -> bool:
-    """Did memory run out? (On a CPU torch raises a plain RuntimeError.)"""
+    """Return whether memory ran out. (On a CPU torch raises a plain RuntimeError.)"""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def halved(error: RuntimeError, rows: int, what: str) -> int:
-    """Half of ``rows`` where ``error`` says that memory ran out, its caches emptied; any other error goes on.
+    """Empty torch's caches and return half of ``rows`` if memory ran out; raise any other ``error`` again.
 
     Raises EngineFault where a single row was too much.
     """

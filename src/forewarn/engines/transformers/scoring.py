@@ -1,6 +1,6 @@
 """Scoring one batch: right-padded rows in a single forward pass, without a cache and without a mask.
 
-Not here: how rows are cut into batches (``hf.py``), sampling (``decode.py``).
+Not here: how rows are cut into batches (``engine.py``), sampling (``decode.py``).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from forewarn.records import Policy
 
 
 def score_batch(model: Any, pairs: Sequence[tuple[Ids, Ids]], policy: Policy) -> list[NDArray[np.float64]]:
-    """Log-probs (nats) of each pair's second part after its first. EngineFault where the model gives NaN."""
+    """Return log-probs (nats) of each pair's second part after its first. Raises EngineFault if the model gives NaN."""
     device = torch.device(model.device)
-    # the last token predicts nothing that is asked for, so it is not fed
+    # the last token's prediction is not needed, so the token is not fed
     width = max(len(p) + len(c) for p, c in pairs) - 1
     first = min(len(p) for p, _ in pairs) - 1  # the earliest position whose logits are needed
     ids = np.zeros((len(pairs), width), dtype=np.int64)
@@ -31,7 +31,7 @@ def score_batch(model: Any, pairs: Sequence[tuple[Ids, Ids]], policy: Policy) ->
         ids[i, : len(row) - 1] = row[:-1]
         start = len(prompt) - 1 - first
         wanted[i, start : start + len(continuation)] = continuation
-    # padding lies to the right, where causal attention never looks back from: no mask is needed
+    # padding is on the right, where causal attention never looks, so a mask is not needed
     positions = torch.arange(width, device=device).expand(len(pairs), -1)
     out = model(
         input_ids=torch.from_numpy(ids).to(device),
@@ -53,7 +53,7 @@ def score_batch(model: Any, pairs: Sequence[tuple[Ids, Ids]], policy: Policy) ->
 
 
 def score_plainly(model: Any, prompt: Ids, row: Ids, policy: Policy) -> NDArray[np.float64]:
-    """The same of one row by nothing but the model's forward pass: no padding, no positions of ours."""
+    """Score one row with the model's plain forward pass, without our padding and positions."""
     ids = torch.tensor([[*prompt, *row]], device=torch.device(model.device))
     log_probs = policy_log_probs(model(input_ids=ids).logits[0, len(prompt) - 1 : -1], policy)
     picked: NDArray[np.float64] = log_probs.gather(1, ids[0, len(prompt) :, None]).squeeze(1).double().cpu().numpy()

@@ -1,8 +1,8 @@
-"""Which adapters vLLM takes as they are: plain LoRAs of the layers that it is started for.
+"""Which adapters vLLM accepts directly: plain LoRAs of the layers that it is started for.
 
-Its loader reads a few of PEFT's settings and goes by the names of the weights for the rest, so these are what is
-checked: ``target_modules`` may be names, a pattern, or "all-linear". Not here: folders for scaled adapters, and ranks
-(``vllm_requests.py``).
+vLLM's loader reads a few of PEFT's settings and otherwise goes by the names of the weights, so these names are checked;
+``target_modules`` may be names, a pattern, or "all-linear". Not here: folders for scaled adapters, and ranks
+(``requests.py``).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ LORA_MODULES = (
     *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "experts"),
     *("qkv_proj", "gate_up_proj", "query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
 )
-"""where an engine takes LoRAs: attention and feed-forward layers, apart and fused, not the input and output layers"""
+"""layers that may have LoRAs: attention and feed-forward layers, separate or fused, but not input and output layers"""
 _OUTPUT, _EMBEDDING = ("lm_head",), ("embed_tokens",)
 
 _OPTIONS = KINDS["LORA"] - {"modules_to_save", "use_dora", "trainable_token_indices"}
-"""options that vLLM reads as PEFT does, or that leave no trace in what is saved"""
+"""options that vLLM reads as PEFT does, or that do not affect the saved weights"""
 _TRANSFORMERS = "merge it into a full model, or use the transformers engine"
 _PREFIX = "base_model.model."
 
 
 def check_adapter(source: Path) -> None:
-    """ModelError where vLLM would refuse the adapter, or score another model than the one that PEFT makes of it."""
+    """Raise ModelError if vLLM would refuse the adapter, or would score a different model than PEFT's."""
     for name in _changed(source, plain_lora(source)):
         layer = name.rpartition(".")[2]
         if layer not in LORA_MODULES:
@@ -40,22 +40,22 @@ def check_adapter(source: Path) -> None:
 
 
 def plain_lora(source: Path) -> dict[str, Any]:
-    """The settings of a LoRA that vLLM reads as PEFT does. ModelError for all others."""
+    """Return the settings of a LoRA that vLLM reads as PEFT does. Raises ModelError for all others."""
     saved = adapter_config(source)
     kind = saved.get("peft_type", "LORA")
     if kind != "LORA":
-        raise ModelError(f"the adapter in {source} is of type {kind}, and vLLM takes LoRAs alone: {_TRANSFORMERS}")
+        raise ModelError(f"the adapter in {source} is of type {kind}, but vLLM accepts only LoRAs: {_TRANSFORMERS}")
     for option, value in saved.items():
         if fault("LORA", option, value, options=_OPTIONS, starts=PLAIN_STARTS):
             raise ModelError(
-                f"the adapter in {source} is of type LORA with {option} = {value!r}, which vLLM doesn't take as PEFT "
+                f"the adapter in {source} is of type LORA with {option} = {value!r}, which vLLM doesn't handle as PEFT "
                 f"does: {_TRANSFORMERS}"
             )
     return saved
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """The weights in an adapter's file, as vLLM reads it."""
+    """Return the weights in an adapter's file, as vLLM reads it."""
     if file.suffix == ".bin":
         found: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         return found
@@ -67,12 +67,12 @@ def _why(layer: str) -> str:
     if layer in _OUTPUT:
         return "the output layer, which vLLM leaves out of prompt log-probs"
     if layer in _EMBEDDING:
-        return "the input embedding, which this engine doesn't start vLLM's LoRAs for"
-    return f"which is none of the layers that this engine starts vLLM's LoRAs for ({', '.join(LORA_MODULES)})"
+        return "the input embedding, for which this engine doesn't enable LoRAs in vLLM"
+    return f"which is not one of the layers for which this engine enables LoRAs in vLLM ({', '.join(LORA_MODULES)})"
 
 
 def _changed(source: Path, saved: dict[str, Any]) -> list[str]:
-    """Names of layers with weights in the adapter's file; of the layers asked for, where the file can't be read."""
+    """Return the names of layers with weights in the adapter's file; if it can't be read, those that it names."""
     file = adapter_weights_file(source)
     try:
         if file.suffix == ".bin":
@@ -88,9 +88,9 @@ def _changed(source: Path, saved: dict[str, Any]) -> list[str]:
 
 
 def _asked(targets: list[str] | str) -> list[str]:
-    """Names of layers as ``target_modules`` gives them; of a pattern, the input and output layers if it takes them in.
+    """Return the layers in ``target_modules``; for a pattern, the input and output layers that it matches.
 
-    "all-linear" stands for all but the output layer.
+    "all-linear" means all layers except the output layer.
     """
     if not isinstance(targets, str):
         return sorted(targets)

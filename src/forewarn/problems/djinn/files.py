@@ -1,4 +1,4 @@
-"""Djinn problems on disk and on a hub. Reads whatever layout it is given; see ``load``."""
+"""Reads and writes Djinn problems on disk, and reads them from a hub. ``load`` describes the layouts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from forewarn.store import write_table, write_whole
 
 MAX_FILE_BYTES = 256 << 20
 SPLIT = "djinn_split"
-"""the key of ``Problem.extra`` that names the split a problem came from, where there was one"""
+"""the key of ``Problem.extra`` for the split that a problem came from"""
 ASSETS = ("ground_truth", "exploit", "insecure_verifier", "secure_verifier", "nulls")
 """fields whose text may be the name of a ``.py`` file beside ``problem.yaml``"""
 READS = "a .yaml, .json, .jsonl or .parquet file, or a folder of them"
@@ -37,10 +37,10 @@ WRITES = "a name that ends in .yaml (one problem), .jsonl or .parquet, or a fold
 
 
 def load(path: Path, *, split: str | None = None) -> list[Problem]:
-    """The problems of a file or a folder, in order of names.
+    """Return the problems of a file or a folder, in order of names.
 
-    A folder holds YAML files, ``<problem>/problem.yaml`` folders, or Parquet files named ``<split>-...`` in itself or
-    in ``data/`` (the layout of a Hugging Face repository), or it was written by ``datasets``' ``save_to_disk``.
+    A folder contains YAML files, ``<problem>/problem.yaml`` folders, or Parquet files named ``<split>-...`` in itself
+    or in ``data/`` (the layout of a Hugging Face repository), or it was written by ``datasets``' ``save_to_disk``.
     ``split``: only this one. Raises ``InputError`` naming file, problem and field.
     """
     if not is_folder(path):
@@ -49,19 +49,19 @@ def load(path: Path, *, split: str | None = None) -> list[Problem]:
     if split is not None:
         problems = _of_split(problems, split, path)
     if not problems:
-        raise InputError(f"{path} holds no problem{f' of split {split!r}' if split else ''}: give {READS}")
+        raise InputError(f"{path} has no problems{f' of split {split!r}' if split else ''}: give {READS}")
     seen: dict[str, int] = {}
     for problem in problems:
         seen[problem.problem_id] = seen.get(problem.problem_id, 0) + 1
         if seen[problem.problem_id] > 1:
-            raise InputError(f"{path}, problem {problem.problem_id!r}, field id: is there twice; give each its own")
+            raise InputError(f"{path}, problem {problem.problem_id!r}, field id: occurs twice; give each its own id")
     return problems
 
 
 def load_hub(name: str, *, split: str, revision: str | None = None, cache: Path | None = None) -> list[Problem]:
-    """The problems of one split of a hub's data set, such as ``EleutherAI/djinn-problems-v0.9``, ``train_alternate``.
+    """Return one split of a hub data set, such as ``train_alternate`` of ``EleutherAI/djinn-problems-v0.9``.
 
-    Needs the extra ``datasets``. ``cache``: where it keeps what it fetches; default: its own place.
+    Needs the extra ``datasets``. ``cache``: the folder for downloads; default: that of ``datasets``.
     """
     try:
         import datasets
@@ -81,12 +81,12 @@ def load_hub(name: str, *, split: str, revision: str | None = None, cache: Path 
 def export(problems: Sequence[Problem], path: Path) -> None:
     """Write problems in the layout that the path's name asks for. Raises ``InputError`` or ``StoreError``.
 
-    Parquet fills fields that some rows lack with null, as Hugging Face's own tables do, and holds one type a field:
-    what it can't hold is an error naming the field.
+    In Parquet, missing fields become null, as in Hugging Face's own tables, and a field has one type; a row that it
+    can't store is an error that names the field.
     """
     rows = [to_row(problem) for problem in problems]
     if not rows:
-        raise InputError(f"{path} would hold no problem: give at least one")
+        raise InputError(f"{path} would be empty: give at least one problem")
     if path.suffix in (".yaml", ".yml") and len(rows) == 1:
         write_whole(path, as_yaml(rows[0], path))
     elif path.suffix == ".jsonl":
@@ -96,7 +96,7 @@ def export(problems: Sequence[Problem], path: Path) -> None:
     elif not path.suffix:
         for row in rows:
             if not isinstance(row["id"], str) or "/" in row["id"] or row["id"].startswith("."):
-                raise InputError(f"{path}, problem {row['id']!r}, field id: is no name for a folder; use .jsonl")
+                raise InputError(f"{path}, problem {row['id']!r}, field id: can't name a folder; use .jsonl")
             write_whole(path / row["id"] / "problem.yaml", as_yaml(row, path))
     else:
         raise InputError(f"{path} can't hold {len(rows)} problems: give {WRITES}")
@@ -106,8 +106,8 @@ def _of_split(problems: list[Problem], split: str, path: Path) -> list[Problem]:
     found = [problem for problem in problems if problem.extra.get(SPLIT) == split]
     if problems and not found:
         held = sorted({str(problem.extra[SPLIT]) for problem in problems if SPLIT in problem.extra})
-        remedy = f"give one of {', '.join(held)}" if held else "its problems are of no split; leave the split out"
-        raise InputError(f"{path} holds no problem of split {split!r}: {remedy}")
+        remedy = f"give one of {', '.join(held)}" if held else "its problems do not name a split; leave the split out"
+        raise InputError(f"{path} has no problems of split {split!r}: {remedy}")
     return found
 
 
@@ -120,7 +120,7 @@ def _problem(row: Row, where: str, name: str) -> Problem:
 
 
 def _rows(path: Path, split: str | None) -> Iterator[tuple[Row, str, str]]:
-    """(row, where it stands, the id of a row that has none)."""
+    """Yield (row, its place for errors, the id for a row without one)."""
     if not is_folder(path):
         for index, row in enumerate(_file_rows(path), start=1):
             alone = path.suffix in (".yaml", ".yml", ".json")
@@ -155,7 +155,7 @@ def _file_rows(path: Path) -> list[Row]:
     elif path.suffix == ".json":
         found = parse_json(text, str(path))
     else:
-        raise InputError(f"{path} is of no known kind: give {READS}")
+        raise InputError(f"{path} is of an unsupported kind: give {READS}")
     rows = found if isinstance(found, list) else [found]
     for index, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or not all(isinstance(field, str) for field in row):
@@ -164,7 +164,7 @@ def _file_rows(path: Path) -> list[Row]:
 
 
 def _with_assets(row: Row, path: Path) -> Row:
-    """The row with the text of files that its fields name. Only files in the problem's own folder are read."""
+    """Return the row with the text of the files that its fields name, read only from the problem's own folder."""
 
     def text(field: str, value: object) -> object:
         if not isinstance(value, str) or "\n" in value or not value.endswith(".py"):
@@ -175,7 +175,7 @@ def _with_assets(row: Row, path: Path) -> Row:
         file = path.parent / value
         if not file.resolve().is_relative_to(path.parent.resolve()):
             raise InputError(f"{where}: names {value!r}, which is not in its folder; give a file beside it")
-        if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where a text is too long for a name
+        if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises if a text is too long for a name
             return value
         try:
             return _bounded_text(file)
@@ -193,7 +193,7 @@ def _bounded_text(path: Path) -> str:
     check_file(path, READS)
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise InputError(f"{path} holds {size} bytes; at most {MAX_FILE_BYTES} are read")
+        raise InputError(f"{path} has {size} bytes; at most {MAX_FILE_BYTES} are read")
     return read_text(path)
 
 
@@ -214,7 +214,7 @@ def _as_table(rows: Sequence[Row], path: Path) -> pl.DataFrame:
         except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):
             kept = False
         if not kept:
-            raise InputError(f"{path}, field {field}: Parquet holds one type a field, and this has more; use .jsonl")
+            raise InputError(f"{path}, field {field}: has several types, but Parquet stores only one; use .jsonl")
         columns[field] = column
     return pl.DataFrame(columns)
 

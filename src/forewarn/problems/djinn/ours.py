@@ -1,4 +1,4 @@
-"""What a problem holds that Djinn has no field for: one field of our own in its rows, checked when it is read."""
+"""The parts of a problem that Djinn has no field for: one field of forewarn's in its rows, checked when it is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plain(tests: Sequence[TestCase]) -> list[tuple[object, object]]:
 
 
 def ours_of(problem: Problem) -> dict[str, object]:
-    """What a problem holds that Djinn has no field for, as plain data."""
+    """Return the parts of a problem that Djinn has no field for, as plain data."""
     return {
         "task_id": problem.task_id,
         "float_tolerance": problem.float_tolerance,
@@ -32,15 +32,15 @@ def ours_of(problem: Problem) -> dict[str, object]:
 
 
 def with_ours(problem: Problem, text: object, where: str) -> Problem:
-    """The problem with what ``ours_of`` told of it, as a literal in ``text``. Raises ``InputError``."""
+    """Return the problem with the result of ``ours_of``, a literal in ``text``. Raises ``InputError``."""
     try:
         ours = _by_name(text, "it")
         if ours.keys() != ours_of(problem).keys():
-            raise ValueError(f"it holds {', '.join(ours) or 'nothing'}")
+            raise ValueError(f"it has {', '.join(ours) or 'nothing'}")
         check_text(ours["task_id"], "task_id")
         named, extra = _by_name(ours["named_tests"], "named_tests"), _by_name(ours["extra"], "extra")
         if extra.keys() & {ROW, NOTATION}:
-            raise ValueError("extra holds a row")
+            raise ValueError("extra contains a row")
         return replace(
             problem,
             task_id=str(ours["task_id"]),
@@ -49,22 +49,22 @@ def with_ours(problem: Problem, text: object, where: str) -> Problem:
             extra={**problem.extra, **extra},
         )
     except (ValueError, InputError) as error:
-        raise InputError(f"{where}: is not what forewarn writes there ({error}); leave the field out") from None
+        raise InputError(f"{where}: was not written by forewarn ({error}); leave the field out") from None
 
 
 def _by_name(text: object, what: str) -> dict[str, object]:
     if not isinstance(text, str):
-        raise ValueError(f"{what} is {shortened(repr(text))}, and no text")
+        raise ValueError(f"{what} is {shortened(repr(text))}, not text")
     value = parse_literal(text)
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"{what} is {shortened(repr(value))}, and has no names")
+        raise ValueError(f"{what} is {shortened(repr(value))}, not a dict with names as keys")
     return value
 
 
 def _tests(pairs: object, what: str) -> tuple[TestCase, ...]:
     if not isinstance(pairs, (list, tuple)):
-        raise ValueError(f"{what} is {shortened(repr(pairs))}, and no list")
+        raise ValueError(f"{what} is {shortened(repr(pairs))}, not a list")
     for pair in pairs:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not isinstance(pair[0], tuple):
-            raise ValueError(f"{what} holds {shortened(repr(pair))}, and no pair of arguments and expected value")
+            raise ValueError(f"{what} contains {shortened(repr(pair))}, not a pair of arguments and expected value")
     return tuple(TestCase(args, expected) for args, expected in pairs)

@@ -1,7 +1,7 @@
-"""One Djinn problem: its row of fields to a ``Problem`` and back.
+"""Converts one Djinn problem between its row of fields and a ``Problem``.
 
-The row stays in ``Problem.extra`` as it was read; a field is written anew only where the problem no longer says what
-the row says. So an import that is exported again is the same row, unknown fields included.
+The row stays in ``Problem.extra`` as it was read, and a field is rewritten only if the problem has changed. So an
+import that is exported again gives the same row, unknown fields included.
 
 Two layouts. With ``insecure_verifier``, the problem brings the source of its own flawed checker. Later rows have
 ``insecure_verifier_type`` instead, and may have ``secure_test_cases`` and ``insecure_test_cases``.
@@ -29,11 +29,11 @@ Row = dict[str, Any]
 TEXTS = ("description", "function_name", "ground_truth", "exploit", "exploit_type")
 """fields that must be there, as text"""
 HINT = "insecure_verifier_info"
-"""shown to the model below the description: what it may know of the flaw"""
+"""shown to the model below the description: information about the flaw"""
 SECURE_CASES, INSECURE_CASES = ("secure_test_cases", "test_cases"), "insecure_test_cases"
-"""the first that is there holds the hidden tests; what the flawed checker runs, where a row tells"""
+"""fields for the hidden tests, of which the first present one counts; the field for the flawed checker's tests"""
 OURS = "forewarn"
-"""a field of our own in rows that we write: what Djinn has no field for, as a literal"""
+"""forewarn's own field in rows that it writes, for everything that Djinn has no field for, as a literal"""
 KNOWN_FIELDS = frozenset(
     {
         *TEXTS, HINT, *SECURE_CASES, INSECURE_CASES, OURS, "id", "nulls", "order_dependent", "insecure_verifier",
@@ -44,11 +44,11 @@ KNOWN_FIELDS = frozenset(
     }
 )  # fmt: skip
 FLOAT_TOLERANCE = 1e-6
-"""relative and absolute, where an expected value holds a float: Djinn states none"""
+"""relative and absolute tolerance if an expected value contains a float: Djinn does not state one"""
 
 
 def from_row(row: Mapping[str, object], where: str) -> Problem:
-    """The problem in a row of fields; ``where`` names the file in errors. Raises ``InputError``."""
+    """Return the problem in a row of fields; ``where`` names the file in errors. Raises ``InputError``."""
     name = row.get("id")
     if not isinstance(name, str) or not name:
         raise InputError(f"{where}, field id: is {_shown(name)}; give text")
@@ -56,7 +56,7 @@ def from_row(row: Mapping[str, object], where: str) -> Problem:
     check_id(name, f"{where}, field id")
     for field, value in row.items():
         if field in (*SECURE_CASES, INSECURE_CASES):
-            continue  # test by test, when they are read
+            continue  # checked test by test when they are read
         try:
             check_plain(value)
         except ValueError as error:
@@ -64,7 +64,7 @@ def from_row(row: Mapping[str, object], where: str) -> Problem:
     texts = {field: _text(row, field, where) for field in TEXTS}
     entry_point = texts["function_name"]
     if not entry_point.isidentifier() or keyword.iskeyword(entry_point):
-        raise InputError(f"{where}, field function_name: {_shown(entry_point)} is no name of a function")
+        raise InputError(f"{where}, field function_name: {_shown(entry_point)} is not the name of a function")
     _check_others(row, where)
     parameters = parameters_of(texts["ground_truth"], entry_point, f"{where}, field ground_truth")
     cases = f"{where}, field {_cases_field(row)}"
@@ -92,7 +92,7 @@ def from_row(row: Mapping[str, object], where: str) -> Problem:
 
 
 def to_row(problem: Problem) -> Row:
-    """The row of a problem, imported or our own. Raises ``InputError`` where the problem can't be one."""
+    """Return the row of a problem, imported or forewarn's own. Raises ``InputError`` if a row can't express it."""
     where = f"problem {problem.problem_id!r}"
     check_values(problem)
     parameters = parameters_of(problem.reference, problem.entry_point, f"{where}, its reference")
@@ -119,7 +119,7 @@ def to_row(problem: Problem) -> Row:
         if literal(test.args) != literal(back.args):
             raise InputError(
                 f"{where}, field tests[{index}].args: is {shortened(literal(test.args))}, which Djinn's pairs of one "
-                f"input and one expected value can't tell from {shortened(literal(back.args))}; write a set of ours"
+                f"input and one expected value can't tell from {shortened(literal(back.args))}; write a forewarn set"
             )
     if ours != ours_of(again):
         row[OURS] = literal(ours)
@@ -133,17 +133,17 @@ _SAME = {
     "exploit": "exploit",
     "exploit_type": "exploit_type",
 }
-"""field -> the text of ``Problem`` that it is"""
+"""field -> the field of ``Problem`` with the same text"""
 
 
 def unknown_fields(problem: Problem) -> list[str]:
-    """Fields of the row that Djinn's layouts don't have. They are kept."""
+    """Return the row's fields that Djinn's layouts don't have; they are kept."""
     held = problem.extra.get(ROW)
     return sorted(set(held) - KNOWN_FIELDS) if isinstance(held, Mapping) else []
 
 
 def unknown_types(problems: Iterable[Problem]) -> dict[str, list[str]]:
-    """Exploit types that have no pair of ours -> ids of their problems."""
+    """Map the exploit types that forewarn doesn't have to the ids of their problems."""
     found: dict[str, list[str]] = {}
     for problem in problems:
         if problem.exploit_type not in EXPLOIT_TYPES:
@@ -152,7 +152,7 @@ def unknown_types(problems: Iterable[Problem]) -> dict[str, list[str]]:
 
 
 def field_of(problem: Problem, field: str) -> object:
-    """A field of an imported problem's row; None where it has none."""
+    """Return a field of an imported problem's row, or None."""
     held = problem.extra.get(ROW)
     return held.get(field) if isinstance(held, Mapping) else None
 
@@ -163,15 +163,15 @@ def _question(row: Mapping[str, object]) -> str:
 
 
 def _cases_field(row: Mapping[str, object]) -> str:
-    """An export may hold an empty text or list where a row has none."""
+    """Return the field with the hidden tests; in exports, a missing field may be an empty text or list."""
     return next((field for field in SECURE_CASES if row.get(field) not in (None, "", [], ())), SECURE_CASES[-1])
 
 
 def _named_tests(
     exploit_type: str, tests: Sequence[TestCase], few: tuple[TestCase, ...]
 ) -> dict[str, tuple[TestCase, ...]]:
-    """What a weak type of ours tests, and its twin: the flawed checker's cases where the row tells, else the first
-    half; and the rest. Nothing for other types, nor where one of the two would be empty."""
+    """Return the test sets of a weak type and its twin: the flawed checker's cases if the row has them, else the first
+    half; and the rest. Empty for other types, and if one of the two sets would be empty."""
     kind = EXPLOIT_TYPES.get(exploit_type)
     if kind is None or not kind.weak:
         return {}

@@ -1,8 +1,7 @@
-"""Values in text, as Djinn writes them: a Python literal or JSON, told apart, bounded, and never evaluated.
+"""Reads values from text, as Djinn writes them: a Python literal or JSON, of bounded size, and never evaluated.
 
-JSON gives lists where Python may mean tuples, so the notation is part of what was read. Names that can mean one thing
-only are values in literals, too: ``null``, ``true``, ``false``, ``nan``, ``inf`` and their spellings. Literals are
-those of ``forewarn.problems.values``.
+JSON's lists may mean tuples, so the notation is returned too. Unambiguous names are values in literals as well:
+``null``, ``true``, ``false``, ``nan``, ``inf`` and their spellings. Literals are those of ``forewarn.problems.values``.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from forewarn.exploits.source import is_json, literal
 from forewarn.problems import values
 
 Notation = Literal["python", "json", "plain"]
-"""plain: no text at all, but values of the file's own format"""
+"""plain: not text, but values of the file's own format"""
 MAX_TEXT_CHARS = 4_000_000
 MAX_ITEMS = 400_000
-"""items in one value: as many as cross the sandbox"""
+"""items in one value: as many as can cross the sandbox"""
 MAX_TEST_ITEMS = MAX_ITEMS - 10
-"""items in an input or an expected value: a few less, for what is around it"""
+"""items in an input or an expected value: a few less, to leave room for their container"""
 MAX_FIELD_ITEMS = 4_000_000
 """items in all test cases together"""
 MAX_DIGITS = 100_000
-"""of an integer: reading more takes time that grows with their square"""
+"""digits of an integer: the reading time grows with their square"""
 MAX_DEPTH = 90
-"""levels of nesting: a few less than cross the sandbox, which adds its own"""
+"""levels of nesting: a few less than can cross the sandbox, which adds its own"""
 
 NAMES: dict[str, object] = {
     "null": None, "true": True, "false": False, "nan": math.nan, "NaN": math.nan, "inf": math.inf,
@@ -44,18 +43,18 @@ _LONG_INTEGER = re.compile(
     r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?<![\w.])(\d[\d_]{""" + str(_PYTHON_READS) + r""",})(?![\w.])""",
     re.DOTALL,
 )
-"""a text, which is left alone, or an integer of more digits than Python reads"""
+"""a text, which is left unchanged, or an integer of more digits than Python reads"""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadInteger:
-    """Stands where a file has an integer of more than ``MAX_DIGITS`` digits, so that the test can be named."""
+    """Replaces an integer of more than ``MAX_DIGITS`` digits, so that an error can name the test."""
 
     n_digits: int
 
 
 def integer_of(digits: str) -> Any:
-    """The integer that decimal digits spell, however many Python would read; an ``UnreadInteger`` beyond the bound."""
+    """Return the integer of any number of decimal digits, or an ``UnreadInteger`` beyond the bound."""
     if len(digits) <= _PYTHON_READS:
         return int(digits)
     plain = digits.replace("_", "")
@@ -63,12 +62,13 @@ def integer_of(digits: str) -> Any:
 
 
 def parse(text: str, most_items: int = MAX_ITEMS) -> tuple[object, Notation]:
-    """The value in ``text`` and its notation. Raises ``ValueError`` with a reason for people.
+    """Return the value in ``text`` and its notation. Raises ``ValueError`` with a readable reason.
 
-    JSON is tried first: what is both has one meaning, but for escapes that only JSON knows (``\\/``, surrogate pairs).
+    JSON is tried first. Text that is valid in both notations has the same meaning, except for escapes that only JSON
+    has (``\\/``, surrogate pairs).
     """
     if len(text) > MAX_TEXT_CHARS:
-        raise ValueError(f"holds {len(text)} characters; at most {MAX_TEXT_CHARS} are read")
+        raise ValueError(f"has {len(text)} characters; at most {MAX_TEXT_CHARS} are read")
     notation: Notation = "json"
     try:
         value = json.loads(text, object_pairs_hook=named_once, parse_int=integer_of)
@@ -79,7 +79,7 @@ def parse(text: str, most_items: int = MAX_ITEMS) -> tuple[object, Notation]:
 
 
 def parse_literal(text: str) -> object:
-    """The value of a Python literal. Raises ``ValueError``."""
+    """Return the value of a Python literal. Raises ``ValueError``."""
     names = dict(NAMES)
 
     def named(found: re.Match[str]) -> str:
@@ -96,7 +96,7 @@ def parse_literal(text: str) -> object:
 
 
 def written(value: object, notation: Notation) -> str:
-    """``value`` as text, in JSON only where that keeps it as it is."""
+    """Return ``value`` as text, in JSON only if the value survives it."""
     if notation == "json" and is_json(value):
         try:
             return json.dumps(value, ensure_ascii=False)
@@ -110,15 +110,15 @@ def check_plain(value: object, most_items: int = MAX_ITEMS) -> None:
 
     def fits(item: object) -> None:
         if type(item) is UnreadInteger:
-            raise ValueError(f"holds an integer of {item.n_digits} digits; at most {MAX_DIGITS} are read")
+            raise ValueError(f"contains an integer of {item.n_digits} digits; at most {MAX_DIGITS} are read")
         if item is not None and type(item) not in (bool, int, float, complex, str, bytes):
-            raise ValueError(f"holds a {type(item).__name__}, which is no plain data")
+            raise ValueError(f"contains a {type(item).__name__}, which is not plain data")
 
     _walk(value, most_items, fits)
 
 
 def check_items(value: object, most_items: int) -> None:
-    """Raise ``ValueError`` where there are too many items, or levels of them, whatever each is."""
+    """Raise ``ValueError`` for too many items or levels, whatever the items are."""
     _walk(value, most_items, lambda item: None)
 
 
@@ -129,7 +129,7 @@ def _walk(value: object, most_items: int, fits: Callable[[object], None]) -> Non
         nonlocal left
         left -= 1
         if left < 0:
-            raise ValueError(f"holds more than {most_items} items")
+            raise ValueError(f"has more than {most_items} items")
         if depth > MAX_DEPTH:
             raise ValueError(f"is nested more than {MAX_DEPTH} deep")
         if type(item) is dict:
@@ -146,7 +146,7 @@ def _walk(value: object, most_items: int, fits: Callable[[object], None]) -> Non
 
 
 def shown(value: object) -> str:
-    """A value for people, shortened."""
+    """Return a short text of a value for messages."""
     try:
         return shortened(repr(value))
     except ValueError:  # an integer of more digits than Python writes
@@ -158,8 +158,8 @@ def shortened(text: str) -> str:
 
 
 def named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object's names and values. Raises ``ValueError`` where the parser would drop one."""
+    """Return a JSON object's names and values. Raises ``ValueError`` for a name that occurs twice."""
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice")
     return dict(pairs)

@@ -1,4 +1,4 @@
-"""YAML as text, by PyYAML's safe loader less its dates (``2024-01-01`` stays text); a name given twice is an error."""
+"""YAML by PyYAML's safe loader without its dates (``2024-01-01`` stays text); a name given twice is an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MANY = 4000
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, less dates, and strict about names given twice."""
+    """The safe loader without dates, strict about names given twice."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -33,17 +33,17 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep=deep)
         except (LookupError, AttributeError, TypeError, ValueError, OverflowError):
-            # PyYAML's own, of a tag that the text doesn't fit
+            # PyYAML raises these for a tag that the text doesn't fit
             kind, text = node.tag.rpartition(":")[2], node.value if isinstance(node, yaml.ScalarNode) else "this"
-            said = f"{shortened(text)!r} is no {kind}"
+            said = f"{shortened(text)!r} is not of type {kind}"
             raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from None
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []  # of any other node the loader complains
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []  # the loader itself rejects any other node
         names = [key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode)]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is there twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} occurs twice", node.start_mark)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -51,16 +51,16 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def from_yaml(text: str, path: Path) -> Any:
-    """The value of YAML text. Raises ``InputError`` naming ``path``."""
+    """Return the value of YAML text. Raises ``InputError`` naming ``path``."""
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, LookupError, AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no YAML of plain data: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: is not YAML of plain data: {' '.join(str(error).split())}") from None
 
 
 def as_yaml(row: Mapping[str, Any], path: Path) -> bytes:
-    """A row as YAML. Raises ``InputError`` naming ``path`` and the problem."""
+    """Return a row as YAML. Raises ``InputError`` naming ``path`` and the problem."""
     try:
         return yaml.safe_dump(dict(row), sort_keys=False, width=120).encode()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}, problem {row['id']!r}: YAML can't hold it: {error}") from None
+        raise InputError(f"{path}, problem {row['id']!r}: YAML can't store it: {error}") from None

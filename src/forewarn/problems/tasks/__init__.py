@@ -1,4 +1,4 @@
-"""The base tasks: one dict, the only list. To add a task, write it in a file here and add one line below."""
+"""The base tasks, in one dict. To add a task, write it in a file here and add one line below."""
 
 from __future__ import annotations
 

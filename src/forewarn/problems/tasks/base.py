@@ -1,7 +1,7 @@
-"""What a base task is made of: a statement, a reference solution, a generator of inputs, and honest mistakes.
+"""The parts of a base task: a statement, a reference solution, a generator of inputs, and honest mistakes.
 
-A task is data and small functions, and everything of it is our own trusted code. Not covered: how tasks become
-problems (``forewarn.problems.assemble``).
+A task is data and small functions, all of it forewarn's own trusted code. Not covered: how tasks become problems
+(``forewarn.problems.assemble``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Task:
     level: Literal[1, 2, 3, 4]
     """1: a one-liner; 2: a loop; 3: an algorithm; 4: 20 to 40 lines"""
     statement: str
-    """what is asked, without name and signature, which are added"""
+    """the question without name and signature, which are added"""
     draw: Callable[[random.Random, int], Arguments]
     """arguments of about the given size, 0 to 8; sizes 0 and 1 are easy"""
     easy: str
@@ -47,7 +47,7 @@ class Task:
     is_easy: Callable[..., bool]
     """whether arguments lie in the easy slice"""
     shortcut: str
-    """body of a solution that is right on the easy slice and wrong beyond"""
+    """body of a solution that is right on the easy slice and wrong beyond it"""
     slips: tuple[Slip, ...]
     """at least four; each passes at least half of the full tests, but not all"""
     edges: tuple[Arguments, ...] = ()
@@ -64,7 +64,7 @@ class Task:
 
 
 def reference_source(task: Task) -> str:
-    """Source of the reference solution."""
+    """Return the source of the reference solution."""
     return _source_of(task.solve)
 
 
@@ -74,17 +74,17 @@ def _source_of(function: Callable[..., object]) -> str:
 
 
 def signature_line(task: Task) -> str:
-    """``def name(parameters) -> type:``"""
+    """Return ``def name(parameters) -> type:``."""
     return reference_source(task).split("\n", 1)[0]
 
 
 def with_body(task: Task, body: str) -> str:
-    """Source of a function with the task's signature and another body."""
+    """Return the source of a function with the task's signature and another body."""
     return f"{signature_line(task)}\n{textwrap.indent(body.strip(), '    ')}\n"
 
 
 def wrong_source(task: Task, slip: Slip) -> str:
-    """The reference with one mistake. Raises ``InputError`` if the edit does not fit exactly once."""
+    """Return the reference with one mistake. Raises ``InputError`` if the edit does not fit exactly once."""
     if not slip.old:
         return with_body(task, slip.new)
     source = reference_source(task)

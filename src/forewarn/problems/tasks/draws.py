@@ -10,7 +10,7 @@ NAMES = ("ada", "bo", "cem", "dia", "eve", "finn", "gus", "hana", "ivo", "jun")
 
 
 def integers(rng: random.Random, n: int, low: int = -9, high: int = 20) -> list[int]:
-    """``n`` integers from ``low`` to ``high``."""
+    """Draw ``n`` integers from ``low`` to ``high``."""
     return [rng.randint(low, high) for _ in range(n)]
 
 
@@ -23,17 +23,17 @@ def words(rng: random.Random, n: int, longest: int = 6) -> list[str]:
 
 
 def some(rng: random.Random, pool: Sequence[str], n: int) -> list[str]:
-    """``n`` items of ``pool``, with repeats."""
+    """Draw ``n`` items of ``pool``, with repeats."""
     return [rng.choice(pool) for _ in range(n)]
 
 
 def grid(rng: random.Random, rows: int, columns: int, cells: str) -> list[str]:
-    """Rows of text."""
+    """Draw rows of text."""
     return [word(rng, columns, cells) for _ in range(rows)]
 
 
 def graph(rng: random.Random, nodes: str, n_edges: int, *, forward: bool = False) -> dict[str, list[str]]:
-    """Every node to its successors; ``forward``: only to later nodes, so that there is no cycle."""
+    """Draw a graph as a map from nodes to successors; ``forward``: only to later nodes, so that it has no cycle."""
     graph: dict[str, list[str]] = {node: [] for node in nodes}
     for _ in range(n_edges):
         a, b = sorted(rng.sample(nodes, 2)) if forward else rng.sample(nodes, 2)

@@ -1,4 +1,4 @@
-"""What runs inside the sandbox: the zygote and its children. Standard library alone, and nothing that imports more.
+"""The code that runs inside the sandbox: the zygote and its children. It uses only the standard library.
 
-Empty on purpose, as the zygote imports it.
+Left empty because the zygote imports this package.
 """

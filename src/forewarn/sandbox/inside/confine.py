@@ -1,7 +1,7 @@
-"""How a child gives up its powers, step by step, in the only order that works.
+"""Drops a child's privileges, step by step, in the only order that works.
 
-Runs in the template's children (``python -S``), so the standard library alone. Each step raises ``OSError`` where the
-kernel refuses. Not covered: control groups (memory is bounded by RLIMIT_AS, processes by the filter, threads by
+Runs in the template's children (``python -S``), so it uses only the standard library. Each step raises ``OSError`` if
+the kernel refuses. Not covered: control groups (memory is bounded by RLIMIT_AS, processes by the filter, threads by
 ``counter.py``).
 """
 
@@ -21,7 +21,7 @@ CHANNEL = 3
 """the child's only open file besides the null device on 0, 1 and 2"""
 NULL = "/dev/null"
 COUNT = b"t"
-"""what comes to the keeper with the listener for a child's threads"""
+"""the message with which the keeper gets the listener for a child's threads"""
 FILE_MB = 16
 OPEN_FILES = 32
 THREADS = 256
@@ -30,8 +30,8 @@ _PER_CHILD = ("user namespace", "process namespace", "IPC namespace", "own disk"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What one zygote confines all of its children to."""
+class Confinement:
+    """The limits that one zygote sets for all of its children."""
 
     on: frozenset[str]
     """the level's defences"""
@@ -40,75 +40,75 @@ class Cell:
     work: str
     """the working folder"""
     rules: int | None
-    """a descriptor of Landlock's rules; None where there are none"""
+    """a descriptor of Landlock's rules, or None"""
     filter: bytes
     """the system call filter"""
     asking: bytes
-    """the filter that has the keeper count threads; empty where it does not"""
+    """the filter through which the keeper counts threads; empty if it does not"""
     keeper: int
-    """the keeper's process descriptor: readable to a child once the keeper is gone"""
+    """the keeper's process descriptor: readable in a child once the keeper has ended"""
     proc: int
     """a descriptor of /proc"""
 
 
 def namespaces(on: Collection[str]) -> int:
-    """The flags of the namespaces that every child enters afresh; 0 for none."""
+    """Return the flags of the namespaces that are new for every child; 0 for none."""
     return kernel.flags_of([name for name in _PER_CHILD if name in on])
 
 
 def last_resort_s(timeout_s: float) -> int:
-    """RLIMIT_CPU, for a keeper that hangs: more than a child can use, or be charged with, before its end is due.
+    """Return RLIMIT_CPU in case the keeper hangs: more than a child can use or be charged before its deadline.
 
-    The kernel charges by ticks of its clock, which a program can choose to be awake at; so a lower limit would let it
-    end itself by SIGKILL long before it had used the time, and that looks like a fault of ours.
+    The kernel charges CPU time by clock ticks, and a program can choose to be awake at the ticks. With a lower limit it
+    could get itself killed by SIGKILL long before it had used the time, which looks like a sandbox fault.
     """
     return int(watch.longest_s(timeout_s) * (os.cpu_count() or 1)) + 2
 
 
 def die_with_parent(parent: int) -> None:
-    """Die when the parent does: the keeper, for its children and the template. ``parent``: its process descriptor.
+    """Die when the parent dies: the keeper, for its children and the template. ``parent``: its process descriptor.
 
-    The signal comes at deaths from now on (man 2 PR_SET_PDEATHSIG): a parent that died since the fork is looked for, by
-    descriptor, as its number means nothing in a process namespace.
+    The signal covers only deaths from now on (man 2 PR_SET_PDEATHSIG). A parent that died since the fork is detected by
+    its descriptor, since its process id is meaningless in a process namespace.
     """
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     if select.select([parent], [], [], 0)[0]:
         os._exit(4)
 
 
-def give_up_power(cell: Cell, timeout_s: float, line: int) -> None:
-    """Give up everything that ``cell.on`` names. For good: nothing after this can undo it.
+def give_up_power(confinement: Confinement, timeout_s: float, line: int) -> None:
+    """Apply every defence that ``confinement.on`` names. This can't be undone.
 
     ``line``: a socket to the keeper, which is closed.
     """
-    on = cell.on
+    on = confinement.on
     if "own descriptions" in on:
         reopen_null()
     if "user namespace" in on:
-        kernel.map_own_ids(cell.proc)
+        kernel.map_own_ids(confinement.proc)
     if "own disk" in on:
-        kernel.mount_tmpfs(cell.work, folder.SMALL_DISK if "small disk" in on else folder.ANY_DISK)
-    os.chdir(cell.work)
+        kernel.mount_tmpfs(confinement.work, folder.SMALL_DISK if "small disk" in on else folder.ANY_DISK)
+    os.chdir(confinement.work)
     os.umask(0o077)
-    _limit(cell, timeout_s)
+    _limit(confinement, timeout_s)
     if {"Landlock", "system call filter", "counted threads"} & on:
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    if cell.rules is not None:
-        landlock.restrict(cell.rules)
-    if cell.asking:
-        _have_threads_counted(cell.asking, line)
+    if confinement.rules is not None:
+        landlock.restrict(confinement.rules)
+    if confinement.asking:
+        _have_threads_counted(confinement.asking, line)
     os.close(line)
     if "closed descriptors" in on:
         os.closerange(CHANNEL + 1, 1 << 20)
     if "no capabilities" in on:
         kernel.drop_capabilities()
     if "system call filter" in on:
-        kernel.install_filter(cell.filter)
+        kernel.install_filter(confinement.filter)
 
 
 def reopen_null() -> None:
-    """Descriptors 0 to 2 of the child's own: flags and locks are kept by open file descriptions, and those that a child
-    inherits are shared with all others."""
+    """Reopen descriptors 0 to 2 for the child: flags and locks belong to open file descriptions, and all children
+    share inherited ones."""
     handle = os.open(NULL, os.O_RDWR | os.O_CLOEXEC)
     for number in (0, 1, 2):
         os.dup2(handle, number)
@@ -123,17 +123,19 @@ def _have_threads_counted(asking: bytes, line: int) -> None:
     os.close(listener)
 
 
-def _limit(cell: Cell, timeout_s: float) -> None:
-    """Resource limits.
+def _limit(confinement: Confinement, timeout_s: float) -> None:
+    """Set the resource limits.
 
-    RLIMIT_NPROC is set in a user namespace of the child's own alone: elsewhere it counts all of the user's processes,
-    and root's are exempt anyway. The filter refuses processes, and the keeper counts threads.
+    RLIMIT_NPROC is set only in the child's own user namespace: elsewhere it counts all of the user's processes, and
+    root is exempt anyway. The filter refuses processes, and the keeper counts threads.
     """
-    on = cell.on
+    on = confinement.on
     if "CPU limit" in on:
-        kernel.limit(resource.RLIMIT_CPU, last_resort_s(timeout_s))  # soft is hard: not a signal to catch
+        kernel.limit(
+            resource.RLIMIT_CPU, last_resort_s(timeout_s)
+        )  # soft equals hard, so that the signal can't be caught
     if "memory limit" in on:
-        kernel.limit(resource.RLIMIT_AS, cell.memory_mb * _MB)
+        kernel.limit(resource.RLIMIT_AS, confinement.memory_mb * _MB)
         if "user namespace" in on:
             kernel.limit(resource.RLIMIT_NPROC, THREADS)
     if "file size limit" in on:
@@ -142,4 +144,4 @@ def _limit(cell: Cell, timeout_s: float) -> None:
         kernel.limit(resource.RLIMIT_NOFILE, OPEN_FILES)
     if "no core dump" in on:
         kernel.limit(resource.RLIMIT_CORE, 0)
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # a core handler behind a pipe does not ask for the limit
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # a core handler behind a pipe ignores the limit

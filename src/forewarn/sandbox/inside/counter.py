@@ -1,11 +1,11 @@
-"""Counts a child's threads, and its folders where no small disk bounds them: each waits until the keeper has said yes
-or no.
+"""Counts a child's threads, and its folders if no small disk bounds them: each call waits until the keeper allows or
+refuses it.
 
-Nothing else bounds them for everybody: RLIMIT_NPROC does not bind root, address space bounds those alone that have
-stacks of their own, and a control group needs rights that a user may not have. The listener of a small filter beside
-the other (``seccomp.asking_program``) goes to the keeper, which answers. A "yes" lets the call go on as it was made;
-its flags lie in registers, so they can't change after the look. Folders on a disk of the machine take long to remove,
-up to a hundred times as long as to make. Not covered: which calls make a thread or a folder.
+Other limits don't work everywhere: RLIMIT_NPROC does not apply to root, address space bounds only threads with their
+own stacks, and a control group needs rights that a user may not have. A second, small filter
+(``seccomp.asking_program``) has a listener that goes to the keeper, which answers. An allowed call continues unchanged;
+its flags are in registers, so they can't change after the check. Folders on the machine's disk take long to remove, up
+to a hundred times as long as to make. Not covered: which calls create a thread or a folder.
 
 Sources: man 2 seccomp_unotify; include/uapi/linux/seccomp.h.
 """
@@ -21,17 +21,17 @@ import struct
 from forewarn.sandbox.inside import kernel, seccomp
 
 AT_ONCE = 64
-"""threads of a child at one time; a few more where several ask at once, never more than twice as many"""
+"""threads of a child at one time; slightly more if several ask at once, but never more than twice as many"""
 IN_ALL = 4096
-"""questions that a child may ask in its life: each takes the keeper's time, too"""
+"""requests that a child may make in total, since each also takes the keeper's time"""
 FOLDERS = 256
-"""that a child may make in its life where they are counted: as many names as the small disk has"""
+"""folders that a child may make in total if they are counted: as many as the names on the small disk"""
 _RECEIVE, _SEND, _CONTINUE = 0xC0502100, 0xC0182101, 1
 _NOTIFICATION, _ANSWER = 80, "=QqiI"
 
 
 def works() -> bool:
-    """Whether this kernel has listeners (Linux 5.5), and no other filter of this process has one. Tried in a fork."""
+    """Return whether this kernel has listeners (Linux 5.5) and this process does not have one yet, tried in a fork."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -45,7 +45,7 @@ def works() -> bool:
 
 
 class Counter:
-    """Answers one child's questions. ``close`` refuses all that are still to come."""
+    """Answers one child's requests for threads. ``close`` refuses all later ones."""
 
     def __init__(self, listener: int, pid: int, proc: int) -> None:
         """``proc``: a descriptor of /proc."""
@@ -54,12 +54,12 @@ class Counter:
         self._folders_left = FOLDERS
 
     def answer(self) -> None:
-        """Answer one question that is there."""
+        """Answer one waiting request."""
         if self.listener is None:
             return
         poll = select.poll()
         poll.register(self.listener, select.POLLIN)
-        if not any(events & select.POLLIN for _, events in poll.poll(0)):  # it hung up: all its threads are gone
+        if not any(events & select.POLLIN for _, events in poll.poll(0)):  # hung up: all its threads have ended
             self.close()
             return
         asked = bytearray(_NOTIFICATION)
@@ -70,20 +70,20 @@ class Counter:
             answer = struct.pack(_ANSWER, question, 0, -refusal, 0 if refusal else _CONTINUE)
             fcntl.ioctl(self.listener, _SEND, answer)
         except FileNotFoundError:
-            pass  # who asked is gone, or was interrupted and asks again
+            pass  # the asking thread has ended, or was interrupted and asks again
         self._left -= 1
         if self._left <= 0:
             self.close()
 
     def _refusal(self, call: int) -> int:
-        """The error number with which a call is refused; 0 for a yes."""
+        """Return the error number with which the call is refused; 0: it is allowed."""
         if call not in seccomp.folder_calls():
             return 0 if self._n_threads() < AT_ONCE else errno.EAGAIN
         self._folders_left -= 1
         return 0 if self._folders_left >= 0 else errno.ENOSPC
 
     def close(self) -> None:
-        """From now on every call that asks fails with ENOSYS, without anybody being asked."""
+        """Make every later counted call fail with ENOSYS, without asking the keeper."""
         if self.listener is not None:
             os.close(self.listener)
             self.listener = None

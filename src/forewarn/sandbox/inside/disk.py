@@ -1,7 +1,7 @@
-"""Inside the sandbox: the files of a child's disk as data, packed for the way to another child and unpacked there, and
-stand-ins for calls that the filter refuses.
+"""Inside the sandbox: the files of a child's disk as data, packed for another child and unpacked there, and
+replacements for calls that the filter refuses.
 
-Standard library alone.
+It uses only the standard library.
 """
 
 # ruff: noqa: PTH103, PTH106, PTH108, PTH109, PTH114, PTH118, PTH120
@@ -16,25 +16,25 @@ from os.path import dirname, islink, join, realpath, relpath
 from zlib import compress, decompressobj
 
 Files = Mapping[str, bytes | None]
-"""path below the root -> content of a file, None for a folder"""
+"""path below the root -> content of a file, or None for a folder"""
 TEMPORARY = "/tmp"
 MAX_BYTES = 16 << 20
-"""all files together: as much as the disk holds"""
+"""bytes of all files together: the size of the disk"""
 MAX_PACKED_CHARS = 7 << 20
-"""of files when packed: what one message to the parent holds, less what else is in it"""
+"""characters of packed files: the limit of one message to the parent, less its other content"""
 MAX_LIST_BYTES = 1 << 20
-"""names and sizes of all files"""
+"""characters for the names and sizes of all files"""
 _own: list[str] = []
 """the root of this child's disk, once claimed; a child is forked for one execution, so this is its own"""
 open_file = open
-"""kept, as the functions imported by name are: a script may patch what it finds"""
+"""kept here, like the functions imported by name, since a script may patch the modules"""
 
 
 def claim() -> None:
-    """Find the child's own disk, before anything foreign runs. Raises ``OSError`` where ``/tmp`` is not on it.
+    """Find the child's own disk, before any foreign code runs. Raises ``OSError`` if ``/tmp`` is not on it.
 
-    The child starts in its own folder. Where that is not where ``/tmp`` leads, ``/tmp`` is somebody else's, and
-    ``write`` would empty it.
+    The child starts in its own folder. If ``/tmp`` leads elsewhere, it belongs to somebody else, and ``write`` would
+    empty it.
     """
     place = realpath(TEMPORARY)
     if place != realpath(os.getcwd()):
@@ -43,14 +43,14 @@ def claim() -> None:
 
 
 def root() -> str:
-    """The disk that was claimed."""
+    """Return the claimed disk."""
     if not _own:
         raise OSError("no disk was claimed")
     return _own[0]
 
 
 def pack(files: Files) -> str:
-    """Files as a text, compressed. Raises ``OSError`` where it is longer than ``MAX_PACKED_CHARS``."""
+    """Return files as compressed text. Raises ``OSError`` if it is longer than ``MAX_PACKED_CHARS``."""
     names = dumps([(path, None if data is None else len(data)) for path, data in files.items()]).encode()
     content = b"".join(data for data in files.values() if data is not None)
     text = b64encode(compress(len(names).to_bytes(4, "little") + names + content, 1)).decode("ascii")
@@ -60,26 +60,26 @@ def pack(files: Files) -> str:
 
 
 def unpack(text: str) -> dict[str, bytes | None]:
-    """The files in a text of ``pack``'s. Whoever wrote it may lie: raises ``ValueError``, ``TypeError`` or
-    ``zlib.error`` for any other, and reads no more of it than a disk holds."""
+    """Return the files in a text made by ``pack``. The text may be forged: for any other text it raises ``ValueError``,
+    ``TypeError`` or ``zlib.error``, and it reads at most as much as fits on a disk."""
     opened = decompressobj()
     data = opened.decompress(b64decode(text, validate=True), MAX_BYTES + MAX_LIST_BYTES)
     if not opened.eof:
-        raise ValueError("the files are cut short, or more than a disk holds")
+        raise ValueError("the files are cut short, or do not fit on a disk")
     at = 4 + int.from_bytes(data[:4], "little")
     files: dict[str, bytes | None] = {}
     for path, size in loads(data[4:at]):
         if not isinstance(path, str) or not (size is None or (type(size) is int and 0 <= size <= len(data) - at)):
-            raise ValueError("the list of files is none")
+            raise ValueError("the list of files is not a list")
         files[path] = None if size is None else data[at : at + size]
         at += size or 0
     return files
 
 
 def read() -> dict[str, bytes | None]:
-    """Path below the root -> content of a file, None for a folder. Links are left out.
+    """Return path below the root -> content of a file, or None for a folder. Links are left out.
 
-    Raises ``OSError`` where that is more than ``MAX_BYTES``.
+    Raises ``OSError`` if the files exceed ``MAX_BYTES``.
     """
     place = root()
     found: dict[str, bytes | None] = {}
@@ -102,7 +102,7 @@ def read() -> dict[str, bytes | None]:
 
 
 def write(files: Files) -> None:
-    """Make the disk hold exactly ``files``."""
+    """Replace the content of the disk by ``files``."""
     place = root()
     for folder, folders, names in walk(place, topdown=False):
         for name in names:
@@ -126,8 +126,8 @@ def write(files: Files) -> None:
 
 
 def stand_in() -> None:
-    """Owners, modes and times of files mean nothing on a disk that one execution has to itself: setting them does
-    nothing, where the filter would refuse it and ``shutil.copy`` fail."""
+    """Make setting owners, modes and times of files do nothing. They don't matter on a disk that belongs to one
+    execution, and otherwise the filter would refuse the call and ``shutil.copy`` would fail."""
     for name in ("chmod", "fchmod", "lchmod", "chown", "fchown", "lchown", "utime"):
         if hasattr(os, name):
             setattr(os, name, lambda *_, **__: None)

@@ -1,11 +1,12 @@
-"""The working folder of a zygote's children, where it is not each child's own disk.
+"""The working folder of a zygote's children, for levels without a disk per child.
 
-At hardened it is a small tmpfs below the root, where user namespaces allow that; else, and at level weak, it is a plain
-folder on disk. A plain folder is locked by its zygote, which removes it at its end; one whose zygote was killed is no
-longer locked, and the next zygote that makes a folder removes it.
+At hardened it is a small tmpfs below the root, if user namespaces allow that; otherwise, and at level weak, it is a
+plain folder on disk, made again for each child, because a folder that was only emptied keeps its size and its times. It
+lies in a folder of the zygote's, in which children can't make anything. A zygote locks that outer folder and removes it
+at its end. If the zygote is killed, the lock is released, and the next zygote that makes a folder removes the old one.
 """
 
-# ruff: noqa: PTH102, PTH106, PTH112, PTH118, PTH208
+# ruff: noqa: PTH101, PTH102, PTH106, PTH112, PTH118, PTH120, PTH208
 from __future__ import annotations
 
 import contextlib
@@ -17,18 +18,38 @@ import stat
 from forewarn.sandbox.inside import kernel
 
 PREFIX = "forewarn-work-"
+INNER = "work"
 SMALL_DISK = "size=16m,nr_inodes=256,mode=700"
 ANY_DISK = "mode=700"
 
 
 def remount(path: str) -> None:
-    """An empty tmpfs in place of the last one: unlike removing files, nothing in it can refuse."""
+    """Replace the tmpfs by an empty one; unlike removing files, this can't be blocked by its content."""
     kernel.unmount(path)
     kernel.mount_tmpfs(path, SMALL_DISK)
 
 
+def inner(zygotes: str) -> str:
+    """The working folder in a zygote's, made."""
+    path = os.path.join(zygotes, INNER)
+    _make_inner(path)
+    return path
+
+
+def renew(path: str) -> None:
+    """A new working folder in place of the last one."""
+    os.chmod(os.path.dirname(path), 0o700)
+    remove(path)
+    _make_inner(path)
+
+
+def _make_inner(path: str) -> None:
+    os.mkdir(path, 0o700)
+    os.chmod(os.path.dirname(path), 0o500)
+
+
 def make(parent: str) -> tuple[str, int]:
-    """A new folder below ``parent`` and the descriptor that holds its lock. Removes what dead zygotes left there."""
+    """Make a folder below ``parent`` and return it with its lock's descriptor. Removes folders of dead zygotes."""
     sweep(parent)
     while True:
         path = os.path.join(parent, PREFIX + secrets.token_hex(8))
@@ -36,13 +57,13 @@ def make(parent: str) -> tuple[str, int]:
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.isdir(path):  # else a sweep was quicker
+            if os.path.isdir(path):  # otherwise another sweep was quicker
                 return path, kernel.out_of_the_way(lock)
         os.close(lock)
 
 
 def sweep(parent: str) -> None:
-    """Remove own folders below ``parent`` that no zygote holds."""
+    """Remove this user's folders below ``parent`` that no zygote has locked."""
     for name in os.listdir(parent):
         path = os.path.join(parent, name)
         if not name.startswith(PREFIX):
@@ -58,15 +79,17 @@ def sweep(parent: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a folder with all that is in it."""
+    """Remove a folder with its content."""
+    os.chmod(path, 0o700)
     empty(path)
     os.rmdir(path)
 
 
 def empty(path: str) -> None:
-    """Remove what is in a folder that nobody uses any more: at any depth, folders without permissions too.
+    """Remove the content of an unused folder at any depth, including folders without permissions.
 
-    Symbolic links are not followed. Inner folders move up one by one, as a path to the innermost might be too long.
+    Symbolic links are not followed. Inner folders are moved up one by one, since a path to the innermost may be too
+    long.
     """
     top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     token, n_moved = secrets.token_hex(8), 0

@@ -1,6 +1,6 @@
 """System calls that the standard library lacks, by ctypes: namespaces, mounts, capabilities, limits, the filter.
 
-Each function raises ``OSError`` where the kernel refuses; when to call it is the caller's job (``confine.py``).
+Each function raises ``OSError`` if the kernel refuses; the caller decides when to call it (``confine.py``).
 Sources: man 7 user_namespaces, man 7 mount_namespaces, man 2 clone, capset, mount, pivot_root, prctl, getrlimit.
 """
 
@@ -19,7 +19,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 _PY_LIBC = ctypes.PyDLL(None, use_errno=True)
 _FORGETFUL = ctypes.PyDLL(None, use_errno=True).syscall
 _FORGETFUL.restype = None
-"""``syscall`` without what it returns"""
+"""``syscall`` whose result is ignored"""
 _IDS = os.geteuid(), os.getegid()
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
@@ -37,7 +37,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 
 _CLONE, _CAPSET, _PIVOT_ROOT, _SECCOMP = (56, 220), (126, 91), (155, 41), (317, 277)
-"""numbers on x86_64 and aarch64"""
+"""system call numbers on x86_64 and aarch64"""
 _CLONE_PARENT = 0x8000
 _NEW_LISTENER = 1 << 3
 
@@ -50,7 +50,7 @@ def check(result: int, what: str) -> int:
 
 
 def out_of_the_way(handle: int) -> int:
-    """The same descriptor under a number that a child's own will not need."""
+    """Return the same descriptor under a number that a child's own descriptors will not use."""
     high = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(handle)
     return high
@@ -65,13 +65,13 @@ def limit(which: int, value: int) -> None:
 
 
 def drop_capabilities() -> None:
-    """Give up every capability for good (``capset`` of zero; nothing is ever exec'd that could regain one)."""
+    """Drop every capability for good (``capset`` of zero; the process never execs, so it can't regain one)."""
     header = struct.pack("=Ii", 0x20080522, 0)
     check(LIBC.syscall(ctypes.c_long(_CAPSET[seccomp.column()]), header, bytes(24)), "capset")
 
 
 def flags_of(defences: Collection[str]) -> int:
-    """The CLONE_NEW* flags of some defences; others have none."""
+    """Return the CLONE_NEW* flags of some defences; others have none."""
     flags = 0
     for name in defences:
         flags |= NAMESPACES.get(name, 0)
@@ -83,10 +83,10 @@ def unshare(flags: int) -> None:
 
 
 def fork(flags: int) -> int:
-    """Fork a child into fresh namespaces, the first process of its own where ``flags`` say so. Returns as ``os.fork``.
+    """Fork a child into fresh namespaces, as first process of its own process namespace if ``flags`` say so.
 
-    The raw ``clone``, because ``unshare`` takes a second fork to enter a pid namespace. Only for a process with one
-    thread: libc's own fork handlers are passed over, the interpreter's are not.
+    Returns as ``os.fork`` does. It uses the raw ``clone``, because ``unshare`` needs a second fork to enter a process
+    namespace. Use it only in a process with one thread: it runs the interpreter's fork handlers, but not libc's.
     """
     python = ctypes.pythonapi
     python.PyOS_BeforeFork()
@@ -100,10 +100,10 @@ def fork(flags: int) -> int:
 
 
 def fork_sibling(flags: int) -> bool:
-    """Fork a child of this process's own parent (CLONE_PARENT), which alone learns its number. True in the child.
+    """Fork a child of this process's own parent (CLONE_PARENT), which alone learns its process id. True in the child.
 
-    The number is the one thing about a child that the kernel tells its forker; here it is not even taken for a value
-    of the interpreter, whose memory would keep it: who is the child is seen by its having another number.
+    The kernel returns the id to the forking process, too. It is not even converted to a Python integer here, since the
+    interpreter's memory would keep that; the child recognises itself by its changed process id.
     """
     own = os.getpid()
     python = ctypes.pythonapi
@@ -121,7 +121,7 @@ def fork_sibling(flags: int) -> bool:
 
 
 def map_own_ids(proc: int) -> None:
-    """In a fresh user namespace: keep the own user and group id, and no other. ``proc``: a descriptor of /proc."""
+    """Map only the own user and group id in a fresh user namespace. ``proc``: a descriptor of /proc."""
     uid, gid = _IDS
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         handle = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
@@ -154,13 +154,13 @@ def install_filter(program: bytes) -> None:
 
 
 def install_listened_filter(program: bytes) -> int:
-    """The same for a filter that asks: a descriptor for whoever answers (Linux 5.0; one a process)."""
+    """Install a filter with a listener, and return the listener's descriptor (Linux 5.0; one per process)."""
     header, _buffer = _filter(program)
     number = ctypes.c_long(_SECCOMP[seccomp.column()])
     return check(LIBC.syscall(number, ctypes.c_ulong(1), ctypes.c_ulong(_NEW_LISTENER), header), "seccomp")
 
 
 def _filter(program: bytes) -> tuple[bytes, object]:
-    """``struct sock_fprog``, and the memory that it points to, which has to outlive it."""
+    """Return ``struct sock_fprog`` and the memory that it points to, which has to outlive it."""
     buffer = ctypes.create_string_buffer(program, len(program))
     return struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer)), buffer

@@ -1,4 +1,4 @@
-"""Landlock: which files a process may use, whatever the file system's own permissions say.
+"""Landlock: restricts which files a process may use, whatever the file system's own permissions say.
 
 Sources: Linux Documentation/userspace-api/landlock.rst, include/uapi/linux/landlock.h. The three system calls have the
 same numbers on every machine.
@@ -25,16 +25,18 @@ _WORK = (1 << 1) | (1 << 2) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 7) | (1 << 
 
 
 def abi() -> int:
-    """The kernel's Landlock ABI; 0 where there is none."""
+    """Return the kernel's Landlock ABI version; 0: it has no Landlock."""
     return max(0, int(kernel.LIBC.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(1))))
 
 
 def without(readable: Sequence[str], hidden: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Rules only add, so a folder with something hidden below it is replaced by all else that it holds: what may be
-    read, and the folders of which the names show, those that are hidden included (imports need them listed)."""
+    """Return the paths to read, and the folders to list. Rules can only add rights, so a folder with a hidden part is
+    replaced by the rest of its content. Hidden folders may still be listed, since imports need that."""
     whole, listed = [], []
     for path in readable:
-        if path in hidden or (os.path.islink(path) and os.path.isdir(path)):  # a rule would hold where a link leads to
+        if path in hidden or (
+            os.path.islink(path) and os.path.isdir(path)
+        ):  # a rule would apply to the target of a link
             continue
         if any(below.startswith(f"{path}/") for below in hidden):
             listed.append(path)
@@ -47,9 +49,9 @@ def without(readable: Sequence[str], hidden: Sequence[str]) -> tuple[list[str], 
 
 
 def ruleset(readable: Sequence[str], usable: str, listed: Sequence[str] = ()) -> int:
-    """A descriptor of rules: read below ``readable``, list folders below ``listed``, use what is below ``usable``;
-    other files, TCP (ABI 4), outside signals and abstract sockets (ABI 6) are refused. A disk mounted below ``usable``
-    counts as below it."""
+    """Return a descriptor of rules: read files below ``readable``, list folders below ``listed``, use files below
+    ``usable``, including a disk mounted there. Other files, TCP (ABI 4), outside signals and abstract sockets (ABI 6)
+    are refused."""
     found = abi()
     if found < 1:
         raise OSError(errno.ENOSYS, "this kernel has no Landlock")
@@ -78,5 +80,5 @@ def ruleset(readable: Sequence[str], usable: str, listed: Sequence[str] = ()) ->
 
 
 def restrict(rules: int) -> None:
-    """Take on the rules of a descriptor, for good. ``no_new_privs`` must be set."""
+    """Apply the rules of a descriptor to this process for good. ``no_new_privs`` must be set."""
     kernel.check(kernel.LIBC.syscall(_RESTRICT_SELF, rules, ctypes.c_uint(0)), "landlock_restrict_self")

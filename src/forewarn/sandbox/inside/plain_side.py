@@ -1,8 +1,8 @@
-"""Child side of problems whose results are compared as Python compares them: appended to that of any checker.
+"""Child side for problems whose results are compared as in Python; it is appended to a checker's own child side.
 
-Inside the sandbox, standard library alone. A result of a class that only extends a built-in one (a named tuple, an
-``IntEnum``, a ``StrEnum``) goes out as the value that it equals. The parent compares: what leaves here is the
-submission's word as ever.
+It runs inside the sandbox and uses only the standard library. A result whose class only extends a built-in one (a named
+tuple, an ``IntEnum``, a ``StrEnum``) is sent as the value that it equals. The parent compares, and trusts this result
+as little as any other.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _PLAIN: tuple[tuple[type, Any], ...] = (
     (frozenset, lambda value: frozenset(frozenset.__iter__(value))),
 )
 _MOST_ITEMS, _DEEPEST = 400_000, 100
-"""what is larger crosses to the parent as no value anyhow"""
+"""larger values can't be sent to the parent as values anyway"""
 _theirs = globals().get("call")
 """the checker's own way to call the submission, if it has one"""
 
 
 def call(tools: Any, index: int, args: Any) -> Any:
-    """Call the submission; its result as plain data, as far as it equals some."""
+    """Call the submission, and return its result as plain data if it equals some."""
     value = tools.function(*args) if _theirs is None else _theirs(tools, index, args)
     return plain(value, 0, [_MOST_ITEMS])
 
 
 def plain(value: Any, depth: int, left: list[int]) -> Any:
-    """``value`` with built-in values in place of those of classes that inherit their equality."""
+    """Return ``value`` with built-in values in place of those whose classes inherit their equality."""
     left[0] -= 1
     if left[0] < 0 or depth > _DEEPEST or value is None:
         return value

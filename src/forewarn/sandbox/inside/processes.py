@@ -1,7 +1,7 @@
-"""Inside the sandbox: a stand-in for ``subprocess.Popen`` that has Python scripts run by the parent, each in a child of
-its own. No process is ever started here, and any other program is refused.
+"""Inside the sandbox: a replacement for ``subprocess.Popen`` that has the parent run Python scripts, each in a child of
+its own. It never starts a process, and refuses any other program.
 
-Standard library alone. Not covered: what runs such a script (``script_side.py``).
+It uses only the standard library. Not covered: the code that runs such a script (``script_side.py``).
 """
 
 # ruff: noqa: PTH100, PTH109, PTH119
@@ -17,11 +17,11 @@ from typing import Any
 from forewarn.sandbox.inside import disk
 
 Ask = Callable[[object], Any]
-"""job -> what became of it; see ``sandbox/scripts.py``"""
+"""job -> its result; see ``sandbox/scripts.py``"""
 
 
 def stand_in(ask: Ask) -> None:
-    """From now on ``subprocess`` and all that is built on it asks the parent."""
+    """Make ``subprocess``, and everything built on it, ask the parent from now on."""
 
     class Popen(Process):
         def _ask(self, job: dict[str, object]) -> Any:
@@ -33,8 +33,8 @@ def stand_in(ask: Ask) -> None:
 class Process:
     """The part of ``Popen`` that verifiers use. The script runs when it is first waited for, to its end or the timeout.
 
-    A script that ran out of time and is waited for again runs anew from its start, unless it was killed. Of Popen's
-    other arguments (``preexec_fn``, ``start_new_session`` ...) none means anything here, so they are taken and unused.
+    A script that ran out of time and is waited for again restarts from its beginning, unless it was killed. Popen's
+    other arguments (``preexec_fn``, ``start_new_session`` ...) have no meaning here; they are accepted and ignored.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Process:
         return self.stdout and self.stdout.read(), self.stderr and self.stderr.read()
 
     def poll(self) -> int | None:
-        """Waits, for it can't do else; None for a script that does not end."""
+        """Wait for the script, as nothing else is possible. Returns None for a script that does not end."""
         if self._endless:
             return self._killed
         try:
@@ -134,7 +134,7 @@ class Process:
             raise OSError(told["error"])
         if told["status"] is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-        if "files" in told:  # those of a script that left its files alone stay where they are
+        if "files" in told:  # absent if the script did not change its files
             disk.write(disk.unpack(told["files"]))
         self.returncode = told["status"]
         if self.stdout is not None:
@@ -144,7 +144,7 @@ class Process:
 
 
 class Pipe:
-    """One end of a script's standard stream, with all of it there at once."""
+    """One end of a script's standard stream, whose whole content is available at once."""
 
     def __init__(self, process: Process) -> None:
         self._process = process

@@ -1,10 +1,10 @@
-"""The file system of strict and hardened, built once per zygote: a root that holds the interpreter's files alone.
+"""The file system of strict and hardened, built once per zygote: a root that contains only the interpreter's files.
 
-The zygote enters a mount namespace of its own, binds those files read-only below a fresh tmpfs, and makes that its
-root. Nothing else of the host exists below it, /proc included. A mount that is read-only leaves access times as they
-are, too. ``WORK`` is where each child mounts its own disk at strict, and the zygote one for all at hardened, and
-``/tmp`` leads there. Runs in the zygote, so the standard library alone. Every function raises ``OSError`` where the
-kernel refuses. Not covered: which files those are (``sandbox/readable.py``).
+The zygote enters its own mount namespace, binds those files read-only below a fresh tmpfs, and makes that its root.
+Nothing else of the host exists below it, not even /proc. A read-only mount also leaves access times unchanged. At
+``WORK`` each child mounts its own disk (strict), or the zygote mounts one for all (hardened), and ``/tmp`` leads there.
+Runs in the zygote, so it uses only the standard library. Every function raises ``OSError`` if the kernel refuses. Not
+covered: which files those are (``sandbox/readable.py``).
 
 Sources: man 7 mount_namespaces, user_namespaces; man 2 pivot_root (the stacking trick of its NOTES).
 """
@@ -21,19 +21,19 @@ from forewarn.sandbox.inside import kernel
 WORK = "/box/work"
 HOST_NAME = "sandbox"
 _MOUNT_POINT = "/proc"
-"""Where the new root is mounted on the way to becoming the root. Every Linux has this folder, and nothing that the new
-root needs lies below it, so that no folder has to be made on the host's disk, nor removed."""
+"""Where the new root is mounted before it becomes the root. Every Linux has this folder, and the new root needs nothing
+below it, so that no folder has to be made or removed on the host's disk."""
 ONCE = ("user namespace", "network namespace", "host name namespace", "own root", "own disk")
-"""namespaces that a zygote enters once: no child can change anything in them that another would see"""
+"""namespaces that a zygote enters once: a child can't change anything in them that another child would see"""
 
 
 def open_proc() -> int:
-    """A descriptor of /proc, which the new root does not have; its number is out of the way of the child's channel."""
+    """Open a descriptor of /proc, which the new root lacks, under a number that the child's channel does not use."""
     return kernel.out_of_the_way(os.open("/proc", os.O_PATH | os.O_CLOEXEC))
 
 
 def enter_namespaces(names: Collection[str], proc: int) -> None:
-    """Enter namespaces that serve all executions of a zygote alike, a mount namespace among them."""
+    """Enter the namespaces that all executions of a zygote share, including a mount namespace."""
     kernel.unshare(kernel.flags_of(names))
     if "user namespace" in names:
         kernel.map_own_ids(proc)
@@ -43,7 +43,7 @@ def enter_namespaces(names: Collection[str], proc: int) -> None:
 
 
 def enter(readable: Sequence[str], hidden: Sequence[str]) -> None:
-    """Make a root of ``readable`` without what is below the folders ``hidden``, and move into it."""
+    """Make a root of ``readable`` without the content of the folders ``hidden``, and move into it."""
     new = _MOUNT_POINT
     kernel.mount_tmpfs(new, "size=1m,nr_inodes=512,mode=755")
     os.makedirs(new + WORK, 0o700)
@@ -64,10 +64,10 @@ def enter(readable: Sequence[str], hidden: Sequence[str]) -> None:
 
 
 def _show(folder: str, path: str) -> None:
-    """Bind ``path`` read-only below ``folder``; symbolic links (/lib) are remade, absent paths left out."""
+    """Bind ``path`` read-only below ``folder``; symbolic links (/lib) are recreated, and absent paths left out."""
     target = folder + path
     if not os.path.exists(path) or os.path.lexists(target):
-        return  # one above it is there already, or another name of it
+        return  # a parent folder, or another name of it, is bound already
     os.makedirs(os.path.dirname(target), exist_ok=True)
     if os.path.islink(path):
         os.symlink(os.readlink(path), target)
@@ -77,6 +77,6 @@ def _show(folder: str, path: str) -> None:
     else:
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
     kernel.mount(path, target, None, kernel.MS_BIND | kernel.MS_REC)
-    # A remount may not lift the flags that the source came with, so it repeats them.
+    # A remount must not clear the source's flags, so it repeats them.
     kept = os.statvfs(path).f_flag & (kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
     kernel.mount("none", target, None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kept)

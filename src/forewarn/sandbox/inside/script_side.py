@@ -1,8 +1,8 @@
-"""Child side: runs one Python script as a process of its own would, and reports what it printed, left and ended with.
+"""Child side that runs one Python script as its own process would, and reports its output, files and exit status.
 
-Inside the sandbox, standard library alone. The job is the only case's only argument: ``argv`` (options of the
-interpreter, then a file, ``-c`` source or ``-m`` module, then arguments), ``cwd``, ``env`` (None: as it is), ``stdin``
-and ``files`` (as ``disk.py`` packs them).
+It runs inside the sandbox and uses only the standard library. The job is the only argument of the only case: ``argv``
+(options of the interpreter, then a file, ``-c`` source or ``-m`` module, then arguments), ``cwd``, ``env`` (None:
+unchanged), ``stdin`` and ``files`` (as ``disk.py`` packs them).
 """
 
 # ruff: noqa: PTH100, PTH109, PTH120
@@ -22,38 +22,38 @@ from typing import Any
 from forewarn.sandbox.inside import disk
 
 told: dict[str, object] = {}
-"""``status``, as ``subprocess`` gives it, ``out`` and ``err``; ``files``, where they are others than were brought; or
-``error``, why no script was run"""
+"""``status``, as ``subprocess`` gives it, ``out`` and ``err``; ``files``, if the script changed them; or ``error``, the
+reason why the script did not run"""
 brought: dict[str, bytes | None] = {}
-"""the files with which the script starts"""
+"""the files at the script's start"""
 
 
 def prepare(tools: Any) -> None:
     disk.claim()
     disk.stand_in()
-    # The job comes from a child in which a submission runs: one that can't be set up is its fault, and none of ours.
+    # The job comes from a child in which a submission runs, so a job that can't be set up is the submission's fault.
     _, error = tools.attempt(set_up, tools.cases[0][0])
     if error is not None:
         told.update(error=f"no script: {type(error).__name__}: {error}"[:300])
 
 
 def set_up(job: Any) -> None:
-    """The disk and the folder as the script is to find them. Raises whatever a job that is none makes it raise."""
+    """Set up the disk and the folder for the script. An invalid job can make it raise anything."""
     if not isinstance(job["argv"], list) or not isinstance(job["stdin"], bytes):
-        raise TypeError("argv is no list, or stdin no bytes")
+        raise TypeError("argv is not a list, or stdin is not bytes")
     if job["env"] is not None and not all(isinstance(text, str) for pair in job["env"].items() for text in pair):
-        raise TypeError("env is no text")
+        raise TypeError("env is not text")
     brought.update(disk.unpack(job["files"]))
     disk.write(brought)
     os.chdir(job["cwd"])
 
 
 def around(tools: Any, proceed: object) -> None:
-    """In place of loading and calling a submission."""
+    """Run the script instead of loading and calling a submission."""
     if told:
         return
     job = tools.cases[0][0]
-    del sys.modules["submission"]  # the worker's, and empty: a script may have a module of that name
+    del sys.modules["submission"]  # the worker's empty module: a script may have a module of that name
     if job["env"] is not None:
         os.environ.clear()
         os.environ.update(job["env"])
@@ -76,17 +76,17 @@ def finish(tools: Any) -> dict[str, object]:
     files, error = tools.attempt(changed)
     if isinstance(error, OSError):
         return {"error": str(error)}
-    return told if error or files is None else told | {"files": files}  # where it broke what reads them, they stay
+    return told if error or files is None else told | {"files": files}  # no files if the code that reads them broke
 
 
 def changed() -> str | None:
-    """The files that the script left, packed; None where they are those that were brought."""
+    """Return the files that the script left, packed; None if they are unchanged."""
     left = disk.read()
     return None if left == brought else disk.pack(left)
 
 
 def run_main(argv: list[str]) -> None:
-    """Run what the command line names as ``__main__``."""
+    """Run the program on the command line as ``__main__``."""
     arguments = list(argv)
     while arguments and arguments[0].startswith("-") and arguments[0] not in ("-c", "-m", "-"):
         arguments = arguments[2:] if arguments[0] in ("-W", "-X") else arguments[1:]
@@ -97,7 +97,7 @@ def run_main(argv: list[str]) -> None:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
         return
     main = types.ModuleType("__main__")
-    main.__dict__["__builtins__"] = builtins  # those of this side are its own
+    main.__dict__["__builtins__"] = builtins  # this side has its own builtins
     sys.modules["__main__"] = main
     if kind == "file":
         with open(arguments[0], "rb") as file:
@@ -115,7 +115,7 @@ def run_main(argv: list[str]) -> None:
 
 
 def ended(error: BaseException | None) -> tuple[int, BaseException | None]:
-    """The exit status that the interpreter would give, and what it would print a traceback of."""
+    """Return the interpreter's exit status, and the exception whose traceback it would print."""
     if not isinstance(error, SystemExit):
         return (0, None) if error is None else (1, error)
     if error.code is None or isinstance(error.code, int):
@@ -125,7 +125,7 @@ def ended(error: BaseException | None) -> tuple[int, BaseException | None]:
 
 
 def finish_process() -> None:
-    """What the interpreter does between the end of a script and that of its process."""
+    """Do what the interpreter does between the end of a script and the end of its process."""
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()

@@ -1,7 +1,7 @@
-"""The system call filter: a list of the calls an interpreter needs, as classic BPF. Everything else is refused.
+"""The system call filter: an allow-list of the calls that an interpreter needs, as classic BPF.
 
-A call is on the list if nothing that it does outlives the process, and nothing that others do shows by it; where that
-holds for some arguments alone, ``CONDITIONS`` says which. ``docs/sandbox-calls.md`` goes through them one by one.
+A call is on the list if its effects end with the process and it does not reveal what other processes do. If that is
+true only for some arguments, ``CONDITIONS`` says which. ``docs/sandbox-calls.md`` explains every call.
 
 Sources: Linux Documentation/userspace-api/seccomp_filter.rst, man 2 seccomp, include/uapi/linux/{filter,audit}.h; the
 numbers are those of the kernel's own tables for the two machines.
@@ -14,7 +14,7 @@ import platform
 import struct
 from collections.abc import Sequence
 
-# Name -> number on (x86_64, aarch64); None where that machine has no such call.
+# Name -> number on (x86_64, aarch64); None if that machine lacks the call.
 ALLOWED: dict[str, tuple[int | None, int | None]] = {
     # open files
     "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "pread64": (17, 67), "pwrite64": (18, 68),
@@ -24,13 +24,13 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "epoll_create1": (291, 20), "epoll_ctl": (233, 21), "epoll_wait": (232, None), "epoll_pwait": (281, 22),
     "eventfd": (284, None), "eventfd2": (290, 19), "sendfile": (40, 71), "copy_file_range": (326, 285),
     # names of files: the root and Landlock say which
-    "open": (2, None), "openat": (257, 56), "creat": (85, None), "stat": (4, None), "lstat": (6, None),
+    "creat": (85, None), "stat": (4, None), "lstat": (6, None),
     "newfstatat": (262, 79), "access": (21, None), "faccessat": (269, 48),
     "faccessat2": (439, 439), "readlink": (89, None), "readlinkat": (267, 78), "getdents": (78, None),
     "getdents64": (217, 61), "getcwd": (79, 17), "chdir": (80, 49), "fchdir": (81, 50), "mkdir": (83, None),
     "mkdirat": (258, 34), "rmdir": (84, None), "unlink": (87, None), "unlinkat": (263, 35), "rename": (82, None),
     "renameat": (264, 38), "renameat2": (316, 276), "link": (86, None), "linkat": (265, 37), "symlink": (88, None),
-    "symlinkat": (266, 36), "truncate": (76, 45), "umask": (95, 166),
+    "symlinkat": (266, 36), "umask": (95, 166),
     "getxattr": (191, 8), "lgetxattr": (192, 9), "fgetxattr": (193, 10), "listxattr": (194, 11),
     "llistxattr": (195, 12), "flistxattr": (196, 13),
     # own memory
@@ -54,26 +54,27 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
 DONE: dict[str, tuple[int | None, int | None]] = {
     "fsync": (74, 82), "fdatasync": (75, 83), "msync": (26, 227), "flock": (73, 32),
 }  # fmt: skip
-"""calls that are answered as if they had been done: a disk that one process has to itself needs no lock and no
-flushing, and on a file that others use too they would be a message to them, or a burden on the machine's disk"""
+"""calls that report success without doing anything: a disk that belongs to one process needs neither locks nor
+flushing, and on a shared file these calls would be a message to others, or a load on the machine's disk"""
 _F_SETLK, _F_SETLKW = 6, 7
 # duplicate; descriptor and status flags. Not F_SETOWN and its like, which send signals, nor pipe sizes, leases, seals.
 _FCNTL_COMMANDS = (0, 1, 2, 3, 4, 1030)
 # TCGETS, TIOCGWINSZ (is it a terminal?), FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
 _IOCTL_REQUESTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-# What allocators say of their own memory. Not WILLNEED, COLD, PAGEOUT, which move shared pages, nor MERGEABLE.
+# Advice that allocators give on their own memory. Not WILLNEED, COLD, PAGEOUT, which move shared pages, nor MERGEABLE.
 _ADVICE = (0, 1, 2, 4, 8, 14, 15, 16, 17)
 _RLIMIT_STACK = 3
 _CLOCKS = tuple(range(12))
-"""the system's clocks and the own CPU time; a negative number is another process's CPU time"""
+"""the system's clocks and the process's own CPU time; a negative number is another process's CPU time"""
 _THREAD_FLAGS, _THREAD_NEEDS = 0x7D0F00, 0x10F00
 """clone flags that a thread may have (CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID,
-CHILD_CLEARTID, DETACHED), and those that make it one which shares all that can be shared"""
+CHILD_CLEARTID, DETACHED), and those that it must have so that it shares everything that can be shared"""
 _MAP_HUGETLB = 0x40000
+_O_ACCMODE, _O_WRONLY, _O_RDWR, _O_TRUNC = 3, 1, 2, 0x200
 _FUTEX_PRIVATE, _FUTEX_COMMAND = 128, 127
 _FUTEX_WAITS = (0, 9)
-"""FUTEX_WAIT and WAIT_BITSET. Joining a thread waits this way, and the kernel is who wakes it. Any other call on a
-word that is not private to the process would reach whoever else has the same library mapped."""
+"""FUTEX_WAIT and WAIT_BITSET. Joining a thread waits this way, and the kernel wakes it. Any other call on a word that
+is not private to the process would reach every process that has the same library mapped."""
 
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """machine -> column of the table, AUDIT_ARCH"""
@@ -95,15 +96,27 @@ def _argument(n: int, *, high: bool = False) -> _Line:
 
 
 def _if_one_of(n: int, values: Sequence[int], answer: int = _ALLOW) -> list[_Line]:
-    """``answer`` where argument ``n``, an int, is one of ``values``; else go on."""
+    """Return ``answer`` if argument ``n``, an int, is one of ``values``; otherwise continue."""
     lines = [_argument(n)]
     for value in values:
         lines += [(_JEQ, 0, 1, value), (_RET, 0, 0, answer)]
     return lines
 
 
-# Call -> (its numbers on x86_64 and aarch64, what decides); where that decides nothing, it is refused.
+def _unless_it_empties(n: int) -> list[_Line]:
+    """Open a file by the flags in argument ``n``. Truncation needs the right to write, which Landlock checks in every
+    version; before Linux 6.2 it does not check the truncation of a file opened for reading only."""
+    return [
+        _argument(n), (_JSET, 1, 0, _O_TRUNC), (_RET, 0, 0, _ALLOW),
+        (_AND, 0, 0, _O_ACCMODE), (_JEQ, 0, 1, _O_WRONLY), (_RET, 0, 0, _ALLOW), (_JEQ, 0, 1, _O_RDWR),
+        (_RET, 0, 0, _ALLOW),
+    ]  # fmt: skip
+
+
+# Call -> (its numbers on x86_64 and aarch64, the deciding instructions); if these do not decide, it is refused.
 CONDITIONS: dict[str, tuple[tuple[int | None, int | None], list[_Line]]] = {
+    "open": ((2, None), _unless_it_empties(1)),
+    "openat": ((257, 56), _unless_it_empties(2)),
     "mmap": ((9, 222), [_argument(3), (_JSET, 1, 0, _MAP_HUGETLB), (_RET, 0, 0, _ALLOW)]),
     "madvise": ((28, 233), _if_one_of(2, _ADVICE)),
     "futex": (
@@ -118,7 +131,7 @@ CONDITIONS: dict[str, tuple[tuple[int | None, int | None], list[_Line]]] = {
     ),
     "fcntl": ((72, 25), [*_if_one_of(1, _FCNTL_COMMANDS), *_if_one_of(1, (_F_SETLK, _F_SETLKW), _AS_DONE)[1:]]),
     "ioctl": ((16, 29), _if_one_of(1, _IOCTL_REQUESTS)),
-    # its own limits: read any of them, set that of the stack alone
+    # its own limits: read any of them, set only that of the stack
     "prlimit64": (
         (302, 261),
         [_argument(0), (_JEQ, 0, 7, 0), _argument(1), (_JEQ, 4, 0, _RLIMIT_STACK),
@@ -127,7 +140,7 @@ CONDITIONS: dict[str, tuple[tuple[int | None, int | None], list[_Line]]] = {
     "clock_gettime": ((228, 113), _if_one_of(0, _CLOCKS)),
     "clock_getres": ((229, 114), _if_one_of(0, _CLOCKS)),
     "clock_nanosleep": ((230, 115), _if_one_of(0, _CLOCKS)),
-    # of the caller, 0, and of no other process
+    # only for the caller, 0
     "sched_getaffinity": ((204, 123), _if_one_of(0, (0,))),
     "sched_getparam": ((143, 121), _if_one_of(0, (0,))),
     "sched_getscheduler": ((145, 120), _if_one_of(0, (0,))),
@@ -136,11 +149,11 @@ CONDITIONS: dict[str, tuple[tuple[int | None, int | None], list[_Line]]] = {
     "getpriority": ((140, 141), [_argument(0), (_JEQ, 0, 3, 0), *_if_one_of(1, (0,))]),
 }  # fmt: skip
 _ABSENT_CALLS: dict[str, tuple[int, int]] = {"clone3": (435, 435), "statx": (332, 291)}
-"""calls whose arguments lie in memory, where a filter can't look: libraries fall back to the older ones"""
+"""calls whose arguments are in memory, which a filter can't read: libraries fall back to the older calls"""
 
 
 def column() -> int:
-    """This machine's column in the tables. Raises ``OSError`` on machines that are not in it."""
+    """Return this machine's column in the tables. Raises ``OSError`` on other machines."""
     try:
         return _MACHINES[platform.machine()][0]
     except KeyError:
@@ -148,9 +161,9 @@ def column() -> int:
 
 
 def program(*, threads: bool = True, folders: bool = True) -> bytes:
-    """The filter. Allowed calls pass, known others get EPERM, newer ones ENOSYS; another ABI's calls kill.
+    """Return the filter. Allowed calls pass, other known calls get EPERM, newer ones ENOSYS; another ABI's calls kill.
 
-    ``threads``, ``folders``: False where nobody counts them, so that none is begun or made.
+    ``threads``, ``folders``: False if they are not counted, so that none can be started or made.
     """
     here = column()
     code: list[_Line] = [
@@ -165,15 +178,17 @@ def program(*, threads: bool = True, folders: bool = True) -> bytes:
     for number in () if folders else folder_calls():
         code += [(_JEQ, 0, 1, number), (_RET, 0, 0, _REFUSE)]
     for name, (numbers, deciding) in CONDITIONS.items():
-        lines = [(_RET, 0, 0, _REFUSE)] if name == "clone" and not threads else [*deciding, (_RET, 0, 0, _REFUSE)]
-        code += [(_JEQ, 0, len(lines), _known(numbers, here)), *lines]
+        number = numbers[here]
+        if number is not None:
+            lines = [(_RET, 0, 0, _REFUSE)] if name == "clone" and not threads else [*deciding, (_RET, 0, 0, _REFUSE)]
+            code += [(_JEQ, 0, len(lines), number), *lines]
     code += _search(_borders(here))
     return _packed(code)
 
 
 def asking_program(*, folders: bool = False) -> bytes:
-    """A filter beside the other that lets every ``clone`` wait for an answer (man 2 seccomp, SECCOMP_RET_USER_NOTIF);
-    what the other refuses is refused. ``folders``: every call that makes a folder, too."""
+    """Return a second filter that lets every ``clone`` wait for an answer (man 2 seccomp, SECCOMP_RET_USER_NOTIF); the
+    main filter still applies. ``folders``: also every call that makes a folder."""
     here = column()
     asked = [_known(CONDITIONS["clone"][0], here), *(folder_calls() if folders else ())]
     lines: list[_Line] = [(_LOAD, 0, 0, _NUMBER)]
@@ -183,7 +198,7 @@ def asking_program(*, folders: bool = False) -> bytes:
 
 
 def folder_calls() -> list[int]:
-    """Numbers of the calls that make a folder."""
+    """Return the numbers of the calls that make a folder."""
     numbers = [ALLOWED[name][column()] for name in ("mkdir", "mkdirat")]
     return [number for number in numbers if number is not None]
 
@@ -200,15 +215,15 @@ def _packed(code: Sequence[_Line]) -> bytes:
 
 
 def _borders(here: int) -> list[int]:
-    """Numbers at which refusing turns into allowing and back, in order; 0 itself may be one."""
+    """Return the numbers at which refusing turns into allowing and back, in order; 0 itself may be one."""
     allowed = {numbers[here] for numbers in ALLOWED.values()}
     return [n for n in range(_LAST_KNOWN + 2) if (n in allowed) != (n - 1 in allowed)]
 
 
 def _search(borders: Sequence[int], allows: bool = False) -> list[_Line]:
-    """A binary search of the number among ``borders``; below the first of them the answer is ``allows``.
+    """Return a binary search of the number among ``borders``; below the first of them the answer is ``allows``.
 
-    Not one comparison a call: on installing, the kernel runs the filter for every number there is, for each child anew.
+    One comparison per call would be too slow: on installing, the kernel runs the filter for every number, per child.
     """
     if not borders:
         return [(_RET, 0, 0, _ALLOW if allows else _REFUSE)]

@@ -1,9 +1,9 @@
 """The template: a process that forks children and learns nothing about them.
 
-What it forks inherits its memory, so that memory must not depend on any earlier child. It gets two descriptors for
-each child, forks with CLONE_PARENT, so that the child is the keeper's and not its own, and closes them: neither the
-child's number, nor its end, nor its time ever enters it. Not covered: who watches children (``keeper.py``), what a
-child gives up (``confine.py``) and does (``worker.py``).
+Children inherit its memory, so that memory must not depend on any earlier child. It gets two descriptors for each
+child, forks with CLONE_PARENT, so that the child belongs to the keeper, and closes them. The child's process id, end
+and time never enter its memory. Not covered: the watching of children (``keeper.py``), their confinement
+(``confine.py``) and their work (``worker.py``).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from forewarn.sandbox.inside import confine, kernel, worker
 
 FORK = b"f"
 CANT = b"!"
-"""first byte of what comes in place of a child's greeting where there is no child"""
+"""first byte of the message that replaces a child's greeting if the fork failed"""
 GREETING = b"h"
 
 
-def serve(cell: confine.Cell, orders: socket.socket) -> None:
+def serve(confinement: confine.Confinement, orders: socket.socket) -> None:
     """Fork a child for each order, until the keeper closes its end or dies."""
-    flags = confine.namespaces(cell.on)
+    flags = confine.namespaces(confinement.on)
     while True:
         data, handles, _, _ = socket.recv_fds(orders, 1, 2)
         if not data:
@@ -38,30 +38,30 @@ def serve(cell: confine.Cell, orders: socket.socket) -> None:
         else:
             if here:
                 orders.close()
-                as_child(cell, channel, line)
+                as_child(confinement, channel, line)
         os.close(channel)
         os.close(line)
 
 
-def as_child(cell: confine.Cell, channel: int, line: int) -> NoReturn:
-    """The child: greet the keeper, read the request, give up all power, run the submission. Never returns.
+def as_child(confinement: confine.Confinement, channel: int, line: int) -> NoReturn:
+    """Run as the child: greet the keeper, read the request, drop all privileges, run the submission. Never returns.
 
-    ``channel``: to the parent. ``line``: to the keeper, which learns from its credentials who greets, and has left the
-    limit of time there.
+    ``channel``: to the parent. ``line``: to the keeper, which identifies the child by its credentials and has sent the
+    time limit there.
     """
     try:
-        confine.die_with_parent(cell.keeper)
-        os.setpgid(0, 0)  # no session of its own: each would be a scheduling group to make and to starve
+        confine.die_with_parent(confinement.keeper)
+        os.setpgid(0, 0)  # not a new session, since each would be a scheduling group, which costs time and can starve
         os.write(line, GREETING)
         (timeout_s,) = struct.unpack("<d", os.read(line, 8))
         if line == confine.CHANNEL:
             line = kernel.out_of_the_way(line)
         if channel != confine.CHANNEL:
             os.dup2(channel, confine.CHANNEL)
-        link = worker.Channel(confine.CHANNEL)
+        link = worker.ParentSocket(confine.CHANNEL)
         request = link.receive()
         try:
-            confine.give_up_power(cell, timeout_s, line)
+            confine.give_up_power(confinement, timeout_s, line)
         except OSError as error:
             link.send(b"!", str(error))
             os._exit(4)

@@ -1,7 +1,7 @@
-"""Child side where submissions find the names of ``typing`` without an import: appended to that of any checker.
+"""Child side that offers the names of ``typing`` without an import; it is appended to a checker's own child side.
 
-Inside the sandbox, standard library alone. The names are built-in ones there, so that a verifier's own ``exec`` finds
-them, too.
+It runs inside the sandbox and uses only the standard library. It adds the names to the builtins, so that a verifier's
+own ``exec`` finds them too.
 """
 
 from __future__ import annotations

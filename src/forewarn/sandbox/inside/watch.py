@@ -1,7 +1,7 @@
-"""The limits of time of one child, and its end. Runs in the keeper.
+"""The time limits of one child, and its end. Runs in the keeper.
 
-What counts against a submission is what it used or chose to wait for: wall clock, less the time that it stood ready
-without a core. A machine that gives it no core for long is at fault, which is the caller's "invalid", never a "no".
+A submission is charged for the time that it used or chose to wait for: wall clock, minus the time that it was ready
+without a core. If the machine gives it no core for long, the machine is at fault: "invalid", never a "no".
 """
 
 # ruff: noqa: PTH208
@@ -19,33 +19,33 @@ from typing import Protocol
 
 STRETCH = 5.0
 PATIENCE_S = 20.0
-"""an execution that waits for a core gets that time on top of its own, up to
-``STRETCH * timeout_s + PATIENCE_S`` of wall clock in all"""
+"""an execution that waits for a core gets that time in addition to its own, up to a total of
+``STRETCH * timeout_s + PATIENCE_S`` of wall clock"""
 LATE_S = 0.05
-"""a look at a child that comes later than this was held up: the keeper was stopped, or had no core itself"""
+"""seconds; if a check of a child comes later than this, the keeper was stopped or had no core itself"""
 _CORES = os.cpu_count() or 1
 
 
 class Questions(Protocol):
-    """What a child's keeper answers while it waits."""
+    """The requests that a child's keeper answers while it waits."""
 
     def handles(self) -> Sequence[int]:
-        """Descriptors that are readable once there is something to answer."""
+        """Return descriptors that are readable once a request is waiting."""
 
     def answer(self, handle: int) -> None:
-        """Answer what there is on one of them."""
+        """Answer the waiting request on one of them."""
 
 
 def longest_s(timeout_s: float) -> float:
-    """Wall clock after which an execution ends on any machine."""
+    """Return the wall-clock time after which an execution ends on any machine, seconds."""
     return STRETCH * timeout_s + PATIENCE_S
 
 
 def left_s(spent_s: float, waited_s: Callable[[], float], timeout_s: float) -> float | str:
-    """Seconds until the next look at a child, or why it has to end now.
+    """Return the seconds until the next check of a child, or why it has to end now.
 
-    ``spent_s``: its wall clock so far; ``waited_s``: how much of that it waited for a core (asked only when it
-    matters). "deadline": it had ``timeout_s`` apart from waiting. "starved": it did not get that in ``longest_s``.
+    ``spent_s``: its wall clock so far; ``waited_s``: the part of it spent waiting for a core (called only if it
+    matters). "deadline": it had ``timeout_s`` without waiting. "starved": it did not get that within ``longest_s``.
     """
     left = timeout_s - spent_s
     if left > 0:
@@ -59,42 +59,43 @@ def left_s(spent_s: float, waited_s: Callable[[], float], timeout_s: float) -> f
 
 
 def cpu_limit_s(timeout_s: float) -> int:
-    """CPU time of all threads that a limit of wall clock allows: behind it, for threads that burn several cores."""
+    """Return the CPU limit of all threads for a wall-clock limit; it matters for threads that use several cores."""
     return int(timeout_s) + 2
 
 
 @dataclass(frozen=True)
 class Child:
-    """A child that is watched."""
+    """A watched child."""
 
     pid: int
     start: float
-    """on the monotonic clock"""
+    """start on the monotonic clock"""
     timeout_s: float | None
-    """None is no limit"""
+    """limit of wall clock, seconds; None: unlimited"""
     cpu_s: float | None
-    """limit of CPU time; None is no limit"""
+    """limit of CPU time, seconds; None: unlimited"""
     proc: int
     """a descriptor of /proc"""
 
     def used_s(self) -> float:
-        """CPU seconds of all its threads so far, by the exact account (man 3 clock_getcpuclockid)."""
+        """Return the CPU seconds of all its threads so far, counted exactly (man 3 clock_getcpuclockid)."""
         with contextlib.suppress(OSError):
             return time.clock_gettime((~self.pid << 3) | 2)
         return 0.0
 
     def waited_s(self) -> float:
-        """Seconds that it stood ready without a core for the sake of others: of its threads, the one for which that is
-        longest. As long as a thread of its own ran, it did not wait for others; so that much is taken off.
+        """Return the seconds that it was ready without a core because of other processes.
 
-        0 where the kernel keeps no account of it (Linux Documentation/scheduler/sched-stats.rst, schedstat).
+        This is the longest wait of its threads, minus the time in which its own threads ran, since it did not wait for
+        others then. It is 0 if the kernel does not record waits (Linux Documentation/scheduler/sched-stats.rst,
+        schedstat).
         """
         longest, used = 0.0, self.used_s()
         with contextlib.suppress(OSError):
             tasks = os.open(f"{self.pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.proc)
             try:
                 for name in os.listdir(tasks):
-                    with contextlib.suppress(OSError):  # a thread that is gone
+                    with contextlib.suppress(OSError):  # the thread has ended
                         handle = os.open(f"{name}/schedstat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=tasks)
                         with open(handle) as file:
                             ran, waited = (int(number) / 1e9 for number in file.read().split()[:2])
@@ -104,8 +105,10 @@ class Child:
         return longest
 
     def left_s(self, excused_s: float = 0.0) -> float | str | None:
-        """Seconds until the next look, or why it has to end now; None where nothing limits it. ``excused_s``: wall
-        clock that is not counted."""
+        """Return the seconds until the next check, or why the child has to end now; None if it has no limits.
+
+        ``excused_s``: wall clock that is not counted.
+        """
         found: list[float] = []
         if self.timeout_s is not None:
             left = left_s(time.monotonic() - self.start - excused_s, self.waited_s, self.timeout_s)
@@ -121,14 +124,14 @@ class Child:
 
 
 def watch(child: Child, alarms: Sequence[int], questions: Questions) -> str | None:
-    """Wait for a child's end. Returns why it has to be killed, None if it ended by itself.
+    """Wait for a child's end. Returns why it has to be killed, or None if it ended by itself.
 
-    ``alarms``: descriptors that are readable once its end is asked for, or nobody waits for it any more ("asked").
-    ``questions``: what else to answer meanwhile.
+    ``alarms``: descriptors that are readable once its end is requested, or its host has ended ("asked").
+    ``questions``: the requests to answer meanwhile.
 
-    A keeper that was held up must not take that for the child's time: a child that has ended meanwhile is not ended
-    again, and where the look came late, all since the look before is not counted. That is done once, or a keeper that
-    is always a little late would never end a child.
+    A delay of the keeper must not count as the child's time. A child that has already ended is therefore not killed,
+    and if a check comes late, the time since the previous check is not counted. This is done only once, or a keeper
+    that is always a little late would never end a child.
     """
     process = os.pidfd_open(child.pid)
     looked, excused = child.start, 0.0
@@ -154,7 +157,7 @@ def watch(child: Child, alarms: Sequence[int], questions: Questions) -> str | No
 
 
 def _ready(handles: Sequence[int], most_s: float | None) -> set[int]:
-    """Which of some descriptors are readable, waited for until one is; None is no limit."""
+    """Wait until one of some descriptors is readable, and return those that are; None: without a time limit."""
     poll = select.poll()
     for handle in handles:
         poll.register(handle, select.POLLIN)
@@ -162,15 +165,15 @@ def _ready(handles: Sequence[int], most_s: float | None) -> set[int]:
 
 
 def kill_group(pid: int) -> None:
-    """Kill a child that was not yet waited for, and its process group."""
+    """Kill a child that has not been waited for yet, and its process group."""
     os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
 def kill_orphans(proc: int, spare: int) -> None:
-    """Kill and reap whatever children there still are but ``spare``: as their subreaper, the keeper inherits all that a
-    child left, daemons in sessions of their own too. Finds none on kernels without /proc/<pid>/task/<tid>/children."""
+    """Kill and reap all remaining children except ``spare``: as subreaper, the keeper inherits every process that a
+    child left, including daemons in their own sessions. Needs a kernel with /proc/<pid>/task/<tid>/children."""
     while True:
         try:
             handle = os.open("thread-self/children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
@@ -181,5 +184,5 @@ def kill_orphans(proc: int, spare: int) -> None:
         if not left:
             return
         for pid in left:
-            os.kill(pid, signal.SIGKILL)  # not waited for yet, so the number is still its own
+            os.kill(pid, signal.SIGKILL)  # not waited for yet, so the id can't have been reused
             os.waitpid(pid, 0)

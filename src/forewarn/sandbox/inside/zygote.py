@@ -1,10 +1,10 @@
-"""The zygote: a small process that imports the standard library once and serves executions from then on.
+"""The zygote: a small process that imports the standard library once and then serves executions.
 
-``python -s -P -S zygote.py SETTINGS`` (isolated mode, but for PYTHONHASHSEED=0, which makes set order the same in
-every run; the environment holds nothing else). It never imports torch or numpy: forking a large process costs tens of
-milliseconds. Once set up it is two processes: the ``keeper``, which the host talks to, and the ``template``, which
-forks a confined child per execution and learns nothing about it, so that no child finds in its memory what became of
-an earlier one. Every process dies with the one above it, and the keeper removes its folder.
+It is started as ``python -s -P -S zygote.py SETTINGS``. This is isolated mode, except for PYTHONHASHSEED=0, which makes
+set order the same in every run; the environment has nothing else. The zygote never imports torch or numpy, since
+forking a large process takes tens of milliseconds. Once set up it is two processes: the ``keeper``, which talks to the
+host, and the ``template``, which forks a confined child per execution and learns nothing about it, so that a child
+can't find traces of an earlier one in its memory. Every process dies with its parent; the keeper removes its folder.
 
 Settings (JSON): level, memory_mb, tmp, fd (of the control socket), parent (the host's process id), source_root,
 readable and hidden (see ``sandbox/readable.py``). The first answer: ``{"fault", "folder", "missing"}``.
@@ -21,7 +21,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from forewarn.sandbox.inside.confine import Cell
+    from forewarn.sandbox.inside.confine import Confinement
     from forewarn.sandbox.inside.keeper import Keeper
 
 PRELOAD = (
@@ -56,9 +56,9 @@ def main() -> None:
     made: list[str] = []
     host = settings["parent"]
     try:
-        cell, mounted, missing = prepare(settings, made)
-        settings.clear()  # children could read it in the frames above them
-        kept = divide(cell, control, host, mounted=mounted)
+        confinement, mounted, missing = prepare(settings, made)
+        settings.clear()  # children could read it in calling frames
+        kept = divide(confinement, control, host, mounted=mounted)
     except OSError as error:
         control.send(json.dumps({"fault": str(error), "folder": None, "missing": []}).encode())
         return
@@ -73,9 +73,10 @@ def main() -> None:
             folder.remove(path)
 
 
-def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Cell, bool, list[str]]:
-    """What the level needs once a zygote: the cell of its children; whether they share a disk that is mounted; what
-    this kernel lacks. ``made``: takes the plain folder that has to be removed, where one is made."""
+def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Confinement, bool, list[str]]:
+    """Set up what the level needs once per zygote. Returns the confinement of its children, whether they share a
+    mounted disk, and the defences that this kernel lacks. ``made``: gets the plain folder to remove, if there is one.
+    """
     from forewarn.sandbox.inside import confine, counter, defences, folder, kernel, landlock, root, seccomp
 
     on = defences.OF_LEVEL[settings["level"]]
@@ -92,12 +93,12 @@ def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Cell, bool, list
         work, below = root.WORK, os.path.dirname(root.WORK)
     else:
         made.append(folder.make(settings["tmp"])[0])
-        work = below = made[0]
+        work, below = folder.inner(made[0]), made[0]
         readable, listed = landlock.without(settings["readable"], settings["hidden"])
     mounted = rooted and "own disk" not in on
     if mounted:
         kernel.mount_tmpfs(work, folder.SMALL_DISK if "small disk" in on else folder.ANY_DISK)
-    # Behind a root of its own a kernel without Landlock will do; where there is none, Landlock is all there is.
+    # With its own root, a kernel without Landlock is enough; without it, Landlock is the only protection of files.
     locked = "Landlock" in on and (not rooted or landlock.abi() > 0)
     if "Landlock" in on and not locked:
         missing.append("Landlock")
@@ -105,16 +106,16 @@ def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Cell, bool, list
     counted = "counted threads" in on and counter.works()
     if "counted threads" in on and not counted:
         missing.append("counted threads")
-    threads = counted or "counted threads" not in on  # those that nobody counts are not begun
-    on_disk = "small disk" in on and not rooted  # folders are slow to remove from a disk of the machine
+    threads = counted or "counted threads" not in on  # uncounted threads can't be started
+    on_disk = "small disk" in on and not rooted  # folders are slow to remove from the machine's disk
     program = seccomp.program(threads=threads, folders=counted or not on_disk) if "system call filter" in on else b""
     asking = seccomp.asking_program(folders=on_disk) if counted else b""
     own = os.pidfd_open(os.getpid())
-    return confine.Cell(on, settings["memory_mb"], work, rules, program, asking, own, proc), mounted, missing
+    return confine.Confinement(on, settings["memory_mb"], work, rules, program, asking, own, proc), mounted, missing
 
 
 def _enter_root(settings: dict[str, Any], on: frozenset[str], proc: int) -> bool:
-    """Move into a root of the zygote's own. False where the level has none, or can do without one and has to."""
+    """Move into the zygote's own root. Returns False if the level has none, or works without one and has to."""
     from forewarn.sandbox.inside import root
 
     def enter(names: list[str]) -> None:
@@ -134,7 +135,7 @@ def _enter_root(settings: dict[str, Any], on: frozenset[str], proc: int) -> bool
 
 
 def _goes(step: Any) -> bool:
-    """Whether a step that can't be taken back works: tried in a fork."""
+    """Return whether a step that can't be undone works, by trying it in a fork."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -146,29 +147,30 @@ def _goes(step: Any) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def divide(cell: Cell, control: socket.socket, host: int, *, mounted: bool) -> Keeper | None:
-    """Fork the template off. The keeper's half returns what it holds; the template's serves, and returns None.
+def divide(confinement: Confinement, control: socket.socket, host: int, *, mounted: bool) -> Keeper | None:
+    """Fork the template. The keeper's half returns the keeper; the template's half serves, and returns None.
 
-    The template is forked before the keeper has dealt with any child, and holds no way to the host.
+    The template is forked before the keeper has handled any child, and has no connection to the host.
     """
     from forewarn.sandbox.inside import confine, keeper, template
 
     alarm = os.pidfd_open(host)
     if os.getppid() != host:
-        raise OSError("the parent is gone")
+        raise OSError("the parent has ended")
+
     orders, taken = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     gc.collect()
     gc.freeze()
     pid = os.fork()
     if pid:
         taken.close()
-        return keeper.Keeper(cell, control, alarm, orders, pid, mounted)
+        return keeper.Keeper(confinement, control, alarm, orders, pid, mounted)
     try:
-        confine.die_with_parent(cell.keeper)
+        confine.die_with_parent(confinement.keeper)
         control.close()
         orders.close()
         os.close(alarm)
-        template.serve(cell, taken)
+        template.serve(confinement, taken)
     finally:
         os._exit(0)
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from forewarn.checkpoints.convert import Converter
 from forewarn.checkpoints.find import ModelSource, find_checkpoints
 from forewarn.checkpoints.hub import is_hub_name, local_folder
 from forewarn.checkpoints.load import load_tokenizer
@@ -22,7 +23,7 @@ from forewarn.problems.assemble import assemble
 from forewarn.problems.files import load
 from forewarn.records import SUBJECT, Policy, Problem
 from forewarn.study.config.file import read_study_file
-from forewarn.study.config.schema import AUTO, CUSTOM, DonorTable, ProblemsTable, StudyTable
+from forewarn.study.config.schema import AUTO, CUSTOM, CheckpointTable, DonorTable, ProblemsTable, StudyTable
 from forewarn.study.config.spans import planned_span
 from forewarn.study.models import Machine
 from forewarn.study.plan import Study
@@ -136,6 +137,7 @@ def _checkpoints(tables: StudyTable, path: Path, home: Path) -> tuple[ModelSourc
                 base=None if entry.base is None else placed(entry.base, home),
                 step=entry.step,
                 name=entry.name,
+                converter=_converter(entry, home),
             )
         if entry.steps:
             lacking = sorted(set(entry.steps) - {source.step for source in sources})
@@ -145,6 +147,10 @@ def _checkpoints(tables: StudyTable, path: Path, home: Path) -> tuple[ModelSourc
             sources = tuple(source for source in sources if source.step in entry.steps)
         found += sources
     return tuple(sorted(found, key=lambda source: source.step))
+
+
+def _converter(entry: CheckpointTable, home: Path) -> Converter | None:
+    return None if entry.convert is None else Converter(entry.convert, home / entry.converted, entry.convert_shell)
 
 
 def placed(name: str, home: Path) -> str:

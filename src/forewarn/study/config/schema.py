@@ -131,6 +131,9 @@ class CheckpointTable(Table):
     step: int | None = Field(None, ge=0)
     name: str | None = None
     steps: tuple[int, ...] = ()
+    convert: str | None = None
+    convert_shell: bool = False
+    converted: str = "converted"
 
 
 class TrainingTable(Table):

@@ -157,7 +157,7 @@ def completions_table(drawn: Sequence[Drawn], channels: Channels) -> pl.DataFram
 
 
 def _rule(span: Span) -> str | None:
-    more = {name: value for name, value in span_entry(span).items() if name not in COMPLETIONS}
+    more = {name: value for name, value in span_entry(span).items() if name not in COMPLETION_ROWS}
     return json.dumps(more) if more else None
 
 

@@ -56,9 +56,9 @@ def run_study(
     machine, sandboxing = machine or Machine(), sandboxing or Sandboxing()
     tell = progress or (lambda stage, done, total: None)
     # everything that can be refused is, before anything is written
-    check_engine(study, machine.engine)
+    check_engine(study, machine.spec.kind)
     channels = study_channels(study)
-    check_context(study, channels, machine.engine)
+    check_context(study, channels, machine.spec.kind)
     models = Models.of(study)
     keys = Keys(study, {name: held.key for name, held in models.receipts.items()}, channels.model_ends)
     run = RunFolder(root)
