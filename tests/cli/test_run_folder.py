@@ -59,7 +59,7 @@ def test_a_forecast_is_printed_and_told_as_json(root: Path, capsys: pytest.Captu
 
 def test_a_growing_run_is_forecast_as_far_as_it_is(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     last = read_results(root).cells[1].record
-    RunFolder(root).shards("completions").path(last.key).unlink()
+    RunFolder(root).shards("completions").path(last.blocks[0]).unlink()
     code, out, _ = said(capsys, "forecast", root)
     assert code == 0
     assert "there is 1 checkpoint after step 0" in " ".join(out.split())

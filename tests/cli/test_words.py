@@ -38,7 +38,8 @@ from forewarn.problems.files import export
 from forewarn.records import Verdict
 from forewarn.report import terminal_tables, write_report
 from forewarn.report.import_tables import all_tables
-from forewarn.report.render import as_html, as_markdown, as_rich
+from forewarn.report.render import as_markdown, as_rich
+from forewarn.report.render_page import as_html
 from forewarn.report.tables import Table
 from tests.exploits.samples import problem as sample
 from tests.problems.djinn_samples import EXITING
@@ -203,13 +204,9 @@ def test_a_report_is_text(tmp_path: Path) -> None:
         assert (page / re.sub(r"%25", "%", picture)).is_file(), picture
     found = Elements()
     found.feed((page / "report.html").read_text())
-    assert found.names.count("script") == 3  # the charts, the libraries, and ours
+    assert found.names.count("script") == 1
     harmless(found.shown.replace("\t", " "))
     assert r"\x1b[2K" in found.shown
-    charts = re.search(r'id="charts">(.*?)</script>', (page / "report.html").read_text(), re.DOTALL)
-    assert charts
-    assert "<" not in charts[1]
-    assert json.loads(charts[1])
     for table in terminal_tables(cells, said):
         terminal = io.StringIO()
         Console(file=terminal, width=500).print(table)

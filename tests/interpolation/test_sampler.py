@@ -18,6 +18,7 @@ from forewarn.formats import Channels, anchor_starts
 from forewarn.formats.pieces import Pieces
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
 from forewarn.records import UNBOUNDED, Completion, Policy, RandomWindows, Span
+from forewarn.spans import ANCHORS
 from tests.tiny_world import POLICY, SPANS, TOKENS, TinyWorld, enumerate_world
 
 WIDE = (*SPANS, Span(UNBOUNDED, 0, "donor"), Span(1, UNBOUNDED, "donor"), Span(UNBOUNDED, UNBOUNDED, "donor"))
@@ -123,7 +124,9 @@ def test_windows_draw_from_their_own_density(world: TinyWorld, closer: str) -> N
         wrote = list(c.donor_wrote)
         switches[c.span] = max(switches[c.span], sum(a != b for a, b in itertools.pairwise(wrote)))
         if c.span.random is None:
-            assert wrote == in_fixed_window(c.span, c.n_reasoning, len(c.token_ids), c.anchors).tolist(), c.span.name
+            closed = channels.closed_at(c.token_ids)
+            anchors = {name: anchor_starts(channels, c.token_ids, closed, name, "solve") for name in ANCHORS}
+            assert wrote == in_fixed_window(c.span, c.n_reasoning, len(c.token_ids), anchors).tolist(), c.span.name
     assert switches[WINDOWS[8]] == 3, "two bursts, two stretches of the subject's"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from forewarn.errors import InputError
 from forewarn.report.from_run import report_run
+from forewarn.report.shares import weighted
 from forewarn.store import RunFolder, write_table
 from forewarn.study import read_results, run_study
 from tests.study_runner import tiny_study
@@ -34,13 +35,23 @@ def test_a_report_needs_no_truth_and_holds_the_hits(root: Path) -> None:
     assert path == root / "report" / "report.md"
     results, text = read_results(root), path.read_text()
     assert "2 of 2 cells" in text
-    for cell in results.cells:
-        assert ", ".join(f"{n} {label}" for label, n in sorted(cell.outcomes.items(), key=lambda i: -i[1])) in text
+    lines = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| step-")]
+    (head,) = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| checkpoint | type")]
+    columns = [name.strip() for name in head]
+    for cell, line in zip(results.cells, lines, strict=True):
+        counts = dict(zip(columns, (value.strip() for value in line), strict=True))
+        assert counts["checkpoint"] == cell.record.checkpoint_id
+        assert {name: int(counts[name]) for name in cell.outcomes} == dict(cell.outcomes)
+        assert counts["invalid"] == counts["inconsistent"] == "0"  # said although there are none
     assert "Against the truth" not in text
     page = path.with_suffix(".html").read_text()
-    shown = re.findall(r"completion ([0-9a-f]{12})<", page)
-    assert set(shown) <= {name[:12] for name in results.hits["completion_id"]}
-    assert len(shown) == min(30, results.hits.height)
+    shown = re.findall(r"Completion <code>([0-9a-f]{12})<", page)
+    newest = weighted(results.hits).filter(pl.col("step") == 9)
+    assert set(shown) <= {name[:12] for name in newest["completion_id"]}
+    heaviest = newest.group_by("code").agg(pl.col("share").sum()).sort("share", descending=True)
+    assert len(shown) == min(5, heaviest.height)
+    carried = heaviest["share"].head(5).sum()
+    assert f"with {carried:.0%} of the estimate; " in page
     assert 'class="donor" title="donor, ' in page
 
 
@@ -49,14 +60,17 @@ def test_a_report_of_a_run_without_hits_says_what_to_do(root: Path, tmp_path: Pa
     for key in list(shards.keys()):
         write_table(shards.path(key), shards.read(key).with_columns(label=pl.lit("failed")))
     text = report_run(root, tmp_path / "out").read_text()
-    assert "no hit among" in text
-    assert "train" in text
+    assert text.count("o exploit of this type came from donor: train on this type's exploits") == len(
+        read_results(root).cells
+    )
+    assert "| no hit |" in text
+    assert ": train it longer, or on this study's types" in text
     assert "Transcripts of hits" not in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_growing_run_has_a_report_from_its_first_cell_on(root: Path) -> None:
     for cell in reversed(read_results(root).cells):
-        RunFolder(root).shards("completions").path(cell.record.key).unlink()
+        RunFolder(root).shards("completions").path(cell.record.blocks[0]).unlink()
         if cell.record.step == 9:
             text = report_run(root).read_text()
             assert "1 of 2 cells" in text

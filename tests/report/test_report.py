@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
-import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import polars as pl
 import pytest
@@ -14,10 +17,14 @@ from PIL import Image
 from rich.console import Console
 
 from forewarn.errors import InputError, StoreError
-from forewarn.report import charts, check_cells, check_forecasts, numbers, terminal_tables, write_report
+from forewarn.report import check_cells, check_forecasts, numbers, terminal_tables, write_report
+from forewarn.report.anchors import breakable
+from forewarn.report.calls import calls_html, run_calls
 from forewarn.report.forecast_tables import call_table, forecast_table, score_table
 from forewarn.report.frames import CELL_COLUMNS
-from forewarn.report.render import as_html, as_markdown
+from forewarn.report.panels import rate_panels
+from forewarn.report.render import as_markdown
+from forewarn.report.render_page import as_html
 from forewarn.report.series.base import counted_rate
 from forewarn.report.series.estimate import estimate_text
 from forewarn.report.style import axis_floor, spread_steps
@@ -147,25 +154,29 @@ def test_the_page_needs_no_network(folder: Path) -> None:
     assert "<title>A &lt;report&gt;</title>" in text
     assert not re.findall(r"<script[^>]+src\s*=", text)
     markup = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
-    assert not re.findall(r"<(?:img|link|iframe)[^>]+(?:src|href)\s*=|@import|url\(|https?:", markup)
-    assert "window.vegaEmbed" in text
+    assert not re.findall(r"<(?:img|link|iframe)[^>]+(?:src|href)\s*=\s*.(?!data:)|@import|url\(|https?:", markup)
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
     assert "forewarn demo --seed 1" in text
-    data = re.search(r'<script type="application/json" id="charts">(.*?)</script>', text, flags=re.DOTALL)
-    assert data
-    specs = json.loads(data.group(1))
-    assert all(f'id="{key}"' in text for key in specs)
-    assert set(specs) == {"chart-accuracy", "chart-run-rl", "chart-run-control", "chart-donors"}
 
 
-def test_the_charts_compile() -> None:
-    import vl_convert
+def test_the_page_has_a_panel_for_each_type_of_each_run(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    for run in ("rl", "control"):
+        for name in TYPES:
+            assert text.count(f'data-run="{run}" data-type="{name}"><h3>{breakable(name)}</h3>') == 1
+    assert text.count("<svg viewBox") > 2 * len(TYPES)
+    assert "estimate / truth" in text  # the panels against the truth
 
-    cells = check_cells(example_cells())
-    for spec in (charts.rate_chart(cells, "rl"), charts.accuracy_chart(cells), charts.donor_chart(cells)):
-        svg = vl_convert.vegalite_to_svg(spec, vl_version="6.4")
-        assert svg.count("<path") > 50
+
+def test_a_page_runs_no_script_but_its_own(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert not re.findall(r"\son[a-z]+=", re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL))
 
 
 def test_a_report_of_one_cell_without_truth_or_forecasts(tmp_path: Path) -> None:
@@ -177,10 +188,9 @@ def test_a_report_of_one_cell_without_truth_or_forecasts(tmp_path: Path) -> None
     assert "Forecasts" not in text
     assert not [word for word in ("truth", "study", "brute force") if f"| {word}" in text]
     page = (tmp_path / "report.html").read_text()
-    specs = re.search(r'id="charts">(.*?)</script>', page, flags=re.DOTALL)
-    assert specs
-    assert "span mixture, 90 % interval" in specs.group(1)
-    assert "many completions" not in specs.group(1)
+    assert "span mixture, 90 % interval" in page
+    assert "many completions" not in page
+    assert 'class="filters"' not in page  # there is nothing to choose
     assert (tmp_path / "rates-rl.png").exists()
 
 
@@ -228,12 +238,59 @@ def test_nothing_is_drawn_outside_its_panel() -> None:
     )
     cells = check_cells(wild)
     assert axis_floor(cells) == -8
-    spec = charts.rate_chart(cells, "rl")
-    rows = spec["data"]["values"]
-    foot = -8 - charts.NO_HIT_DEPTH
-    assert min(row["low"] for row in rows) >= foot
-    assert min(row["high"] for row in rows) >= foot
-    below = [row for row in rows if row["kind"] == "below" and row["key"] == "estimate"]
-    assert {(row["exploit_type"], row["y"]) for row in below} == {("timing_leak", -8)}
-    first, last = spec["spec"]["layer"][1]["encoding"]["x"]["scale"]["domain"]
-    assert all(first < row["x"] < last for row in rows)
+    panels = rate_panels(cells, check_forecasts(None), "rl")
+    assert len(panels) == len(TYPES)
+    for panel in panels:
+        drawn = ElementTree.fromstring(panel.svg)
+        _, _, width, height = map(float, drawn.attrib["viewBox"].split())
+        for x, y in places(drawn):
+            assert 0 <= x <= width
+            assert 0 <= y <= height
+        below = [title for title in drawn.itertext() if "below the axis" in title]
+        assert bool(below) == (panel.exploit_type == "timing_leak")
+
+
+def places(drawn: ElementTree.Element) -> Iterator[tuple[float, float]]:
+    """Where the lines of a picture go and where its marks stand."""
+    for element in drawn.iter():
+        if moved := re.match(r"translate\((\S+) (\S+)\)", element.attrib.get("transform", "")):
+            yield float(moved[1]), float(moved[2])
+        elif element.tag == "path":
+            yield from ((float(x), float(y)) for x, y in re.findall(r"[ML](\S+?) ([^L Z]+)", element.attrib["d"]))
+        elif element.tag == "text":
+            yield float(element.attrib["x"]), float(element.attrib["y"])
+
+
+def test_a_forecast_is_drawn_to_its_horizon() -> None:
+    path = {"path_steps": [240, 500, 960], "path_lo": [-3.0, -3.0, -3.0], "path_median": [-2.5, -2.0, -1.5],
+            "path_hi": [-2.0, -1.0, -0.1]}  # fmt: skip
+    said = example_forecasts().filter((pl.col("run") == "rl") & (pl.col("n_checkpoints") == 4))
+    said = said.drop(path).with_columns(pl.lit(pl.Series([value])).first().alias(name) for name, value in path.items())
+    panels = rate_panels(check_cells(example_cells()), check_forecasts(said), "rl")
+    for panel in panels:
+        assert panel.svg.count('class="band"') == 1
+        assert "Forecast for step 960: 0.032 [1.0e-3, 0.79]" in panel.svg
+        assert ">960<" in panel.svg
+    plain = rate_panels(check_cells(example_cells()), check_forecasts(None), "rl")
+    assert not any("band" in panel.svg for panel in plain)
+
+
+def test_calls_are_held_against_what_came() -> None:
+    cells = check_cells(example_cells())
+    said = example_forecasts().with_columns(
+        first_call_step=pl.when(pl.col("exploit_type") == "env_probe").then(5).otherwise("first_call_step"),
+        call_horizon_step=pl.lit(None, pl.Int64),
+    )
+    outcomes = {one.exploit_type: one.outcome for one in run_calls(cells, check_forecasts(said), "rl")}
+    assert outcomes["env_probe"] == "false"
+    assert outcomes["hardcoded_tests"] == "true"
+    assert outcomes["timing_leak"] == "none"
+    still = said.with_columns(emerged=pl.lit(None, pl.Boolean), step_over_10pct=pl.lit(None, pl.Int64))
+    for reach, outcome in ((240, "false"), (241, "open")):
+        mine = still.with_columns(call_horizon_step=pl.lit(reach))
+        found = {one.exploit_type: one for one in run_calls(cells, check_forecasts(mine), "rl")}
+        assert found["env_probe"].outcome == outcome
+    html = calls_html([found["env_probe"]])
+    visible = found["env_probe"].visible
+    assert visible is None
+    assert ">open</span> until step 241; before any visible hack<" in html

@@ -25,19 +25,34 @@ def check_ids(rows: Sequence[Ids], vocab_size: int) -> None:
             raise InputError(f"token id {wrong} lies outside this model's vocabulary of {vocab_size} tokens")
 
 
-def row_limits(
-    prompts: Sequence[Ids], max_new_tokens: int | Sequence[int], *, n: int, seed: int, longest: RowLimit
-) -> list[int]:
+def row_limits(prompts: Sequence[Ids], max_new_tokens: int | Sequence[int], *, n: int, longest: RowLimit) -> list[int]:
     """Return one limit per prompt. Raises InputError for unequal or negative numbers, or a row beyond ``longest``."""
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     if len(limits) != len(prompts):
         raise InputError(f"{len(limits)} length limits for {len(prompts)} prompts; give one, or one per prompt")
-    if n < 1 or seed < 0:
-        raise InputError(f"n is {n} and seed {seed}: give n >= 1 and a seed >= 0")
+    if n < 1:
+        raise InputError(f"n is {n}: give 1 or more")
     if any(limit < 0 for limit in limits):
         raise InputError(f"max_new_tokens is {min(limits)}: give 0 or more")
     check_lengths([(len(prompt), limit) for prompt, limit in zip(prompts, limits, strict=True)], longest)
     return limits
+
+
+def row_streams(seed: int | Sequence[int], n_prompts: int, n: int) -> list[tuple[int, int]]:
+    """(seed, number) of each of ``n_prompts * n`` rows, prompt-major: what names its stream of random numbers.
+
+    Rows of one seed are numbered through; where each prompt has its own, its rows are. Raises InputError for negative
+    seeds, and for another number of them than of prompts.
+    """
+    if isinstance(seed, int):
+        streams = [(seed, row) for row in range(n_prompts * n)]
+    elif len(seed) == n_prompts:
+        streams = [(own, draw) for own in seed for draw in range(n)]
+    else:
+        raise InputError(f"{len(seed)} seeds for {n_prompts} prompts: give one, or one for each prompt")
+    if wrong := [own for own, _ in streams if own < 0]:
+        raise InputError(f"seed is {wrong[0]}: give 0 or more")
+    return streams
 
 
 def pairs_of(prompts: Sequence[Ids], continuations: Sequence[Ids], longest: RowLimit) -> list[tuple[int, ...]]:

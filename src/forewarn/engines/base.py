@@ -52,7 +52,7 @@ class Engine(Protocol):
         prompts_ids: Sequence[Ids],
         *,
         policy: Policy,
-        seed: int,
+        seed: int | Sequence[int],
         max_new_tokens: int | Sequence[int],
         stop_ids: Sequence[int],
         n: int = 1,
@@ -60,8 +60,10 @@ class Engine(Protocol):
     ) -> list[Sample]:
         """Draw ``n`` completions of each prompt: ``len(prompts_ids) * n`` samples, prompt-major.
 
-        ``max_new_tokens`` is one limit, or one per prompt. The caller has to apply ``policy.max_total_tokens``, since
-        the engine can't know how much of a completion its prompt already contains.
+        ``seed`` is one for the call, or one for each prompt: what is drawn of a prompt that has a seed of its own
+        doesn't depend on the prompts beside it. ``max_new_tokens`` is one limit, or one for each prompt.
+        ``policy.max_total_tokens`` has to be applied by the caller, since the engine can't know how much of a
+        completion its prompt already contains.
         """
         ...
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from forewarn.engines.base import Engine
 from forewarn.errors import InputError
 from forewarn.estimation import donor_key
-from forewarn.formats import Channels, anchor_ids, anchor_starts
+from forewarn.formats import Channels, anchor_ids
 from forewarn.interpolation.turns import Hand
 from forewarn.records import SUBJECT, Completion, Policy, Span, content_key, derived_seed
 from forewarn.spans import Anchor
@@ -73,6 +73,8 @@ class _Draft:
     n_reasoning: int | None = None
     """None while the reasoning is open"""
     ended: bool = False
+    turns: Counter[int] = field(default_factory=Counter)
+    """how often it was written at, by stage"""
 
     def job(self) -> _Job | None:
         """What has to be written next; None when the completion is done."""
@@ -115,8 +117,9 @@ def sample_spans(
     """Draw every order's completions, each with a donor trace of its own.
 
     ``donors``: by ``donor_key`` of the spans (name, or name*scale). ``policy`` is the subject's and the donors', its
-    ``max_total_tokens`` the limit on a whole completion under every span. Same arguments, same completions. Yields in
-    the order of ``orders``. Raises InputError for unknown donors and empty orders.
+    ``max_total_tokens`` the limit on a whole completion under every span. Same arguments, same completions;
+    and an order's completions are the same, up to rounding in the models, whatever is ordered beside it. Yields in the
+    order of ``orders``. Raises InputError for unknown donors and empty orders.
     """
     for order in orders:
         if order.count < 1:
@@ -127,22 +130,24 @@ def sample_spans(
             raise InputError(f"span {order.span.name} of problem {order.problem_id} needs the problem's entry point")
     drafts = [_draft(order, i, channels, policy, seed) for order in orders for i in range(order.count)]
     writers = {**donors, SUBJECT: subject}
-    turns: Counter[int] = Counter()
     jobs = [draft.job() for draft in drafts]
     while open_stages := {job.stage for job in jobs if job is not None}:
         # a row returns to a stage where a closer of several tokens turned out not to be whole, and after a burst
         stage = min(open_stages)
         rows = [i for i, job in enumerate(jobs) if job is not None and job.stage == stage]
         for key, group in _grouped([(drafts[i], job) for i in rows if (job := jobs[i]) is not None]):
-            call_seed = derived_seed("spans", seed, stage, turns[stage], *key)
-            _write(group, writers[key[0]], channels, policy, call_seed)
-        turns[stage] += 1
+            # of the completion's own name: what is drawn beside it changes nothing
+            seeds = [
+                derived_seed("spans", seed, d.order.problem_id, d.order.span.name, d.index, stage, d.turns[stage])
+                for d, _ in group
+            ]
+            _write(group, writers[key[0]], channels, policy, seeds)
         for i in rows:
+            drafts[i].turns[stage] += 1
             jobs[i] = drafts[i].job()
     source = content_key(checkpoint_id, policy.key, seed)
-    anchors = sorted({order.span.anchor for order in orders if order.span.anchor is not None})
     for draft in drafts:
-        yield Drawn(_completion(draft, policy, seed, checkpoint_id, source, anchors), tuple(draft.log_probs))
+        yield Drawn(_completion(draft, policy, seed, checkpoint_id, source), tuple(draft.log_probs))
 
 
 def _draft(order: Order, index: int, channels: Channels, policy: Policy, seed: int) -> _Draft:
@@ -161,7 +166,9 @@ def _grouped(
     return sorted(groups.items(), key=lambda item: item[0])
 
 
-def _write(rows: Sequence[tuple[_Draft, _Job]], writer: Writer, channels: Channels, policy: Policy, seed: int) -> None:
+def _write(
+    rows: Sequence[tuple[_Draft, _Job]], writer: Writer, channels: Channels, policy: Policy, seeds: Sequence[int]
+) -> None:
     """Let one writer go on with its rows, and see where that left each of them."""
     first = rows[0][1]
     stops = [*channels.end_ids]
@@ -170,7 +177,7 @@ def _write(rows: Sequence[tuple[_Draft, _Job]], writer: Writer, channels: Channe
     samples = writer.engine.sample(
         [(*draft.order.prompt_ids, *draft.ids) for draft, _ in rows],
         policy=writer.policy(policy),
-        seed=seed,
+        seed=seeds,
         max_new_tokens=[job.limit for _, job in rows],
         stop_ids=tuple(stops),
         adapter=writer.adapter,
@@ -185,11 +192,8 @@ def _write(rows: Sequence[tuple[_Draft, _Job]], writer: Writer, channels: Channe
             draft.n_reasoning = channels.closed_at(draft.ids)
 
 
-def _completion(
-    draft: _Draft, policy: Policy, seed: int, checkpoint_id: str, source: str, anchors: Sequence[Anchor]
-) -> Completion:
-    order, channels = draft.order, draft.hand.channels
-    found = {name: anchor_starts(channels, draft.ids, draft.n_reasoning, name, order.entry_point) for name in anchors}
+def _completion(draft: _Draft, policy: Policy, seed: int, checkpoint_id: str, source: str) -> Completion:
+    order = draft.order
     identity = content_key("completion", source, order.problem_id, order.span.name, draft.index)
     return Completion(
         completion_id=identity,
@@ -203,5 +207,4 @@ def _completion(
         trace_id=identity,
         policy=policy,
         seed=seed,
-        anchors={name: tuple(at for at in starts if at < len(draft.ids)) for name, starts in found.items()},
     )

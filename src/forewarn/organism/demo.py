@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -20,13 +21,15 @@ from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explore
 from forewarn.organism.frames import Measured, cells_frame, forecasts_frame
 from forewarn.organism.problems import measured_problems
 from forewarn.organism.recipe import TYPES, Recipe
-from forewarn.organism.rivals import OpenRivalRoom, RivalWork, rival_estimates
+from forewarn.organism.rivals import OpenRivalRoom, run_rivals
 from forewarn.organism.shipped import MANIFEST, Organism, file_hash
-from forewarn.records import UNBOUNDED, Policy, Span, content_key
+from forewarn.organism.truth import PER_PROBLEM
+from forewarn.records import UNBOUNDED, Policy, Span
 from forewarn.report import write_report
 from forewarn.report.from_run import run_sections
-from forewarn.store import RunFolder, Shards, read_table
+from forewarn.store import RunFolder, read_table
 from forewarn.study import (
+    CellEstimate,
     Machine,
     ModelSource,
     PlannedSpan,
@@ -36,11 +39,14 @@ from forewarn.study import (
     read_verdicts,
     run_study,
 )
-from forewarn.workers import Workers, check_done
+from forewarn.study.results.forecasts import THRESHOLD, run_name
 
 Progress = Callable[[str, int, int], None]
+Estimated = Callable[[CellEstimate, dict[str, Any] | None], None]
 
-RIVAL_STAGE = "the study's estimator"
+QUICK: dict[str, tuple[int, ...]] = {"rl": (0, 1, 3), "control": (0, 1, 3)}
+"""positions of the measured ones among each run's checkpoints: three, which is what a forecast needs"""
+FULL: dict[str, tuple[int, ...]] = {"rl": (0, 1, 2, 3, 5, 7), "control": (0, 1, 2, 3)}
 SPANS = (
     PlannedSpan(Span(), 8),
     PlannedSpan(Span(0, 1, DONOR), 2),
@@ -58,11 +64,10 @@ SPANS = (
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """Which cells the demo measures."""
+    """Which cells the demo measures, and how."""
 
-    rl_checkpoints: tuple[int, ...] = (0, 1, 2, 3, 5, 7)
-    """positions among the run's checkpoints"""
-    control_checkpoints: tuple[int, ...] = (0, 1, 2, 3)
+    full: bool = False
+    """all checkpoints that the published figures are from, in place of half of them"""
     seed: int = 0
     workers: int = 2
     engine: str = DEFAULT_ENGINE
@@ -84,7 +89,7 @@ class DemoPlan:
         return {"seed": self.seed} | ({} if self.engine == DEFAULT_ENGINE else {"engine": self.engine})
 
     def steps(self, organism: Organism) -> dict[str, list[int]]:
-        chosen = {"rl": self.rl_checkpoints, "control": self.control_checkpoints}
+        chosen = FULL if self.full else QUICK
         found = {run: organism.steps(run) for run in chosen}
         return {run: [found[run][i] for i in places if i < len(found[run])] for run, places in chosen.items()}
 
@@ -130,11 +135,19 @@ class DemoResult:
     """the sandbox levels at which its submissions were judged"""
 
 
-def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: DemoPlan | None = None) -> DemoResult:
+def run_demo(
+    folder: Path,
+    root: Path,
+    report: Path,
+    progress: Progress,
+    plan: DemoPlan | None = None,
+    estimated: Estimated | None = None,
+) -> DemoResult:
     """Measure the organism in ``folder`` into the run folder ``root`` and write the report.
 
-    Raises ModelError (missing or damaged weights), StoreError (a folder that can't be written or holds other work),
-    EngineFault (no sandbox works here).
+    ``estimated`` is told the estimate of each cell as soon as it is there, with the truth's row (None: not measured).
+    A full run goes on from one that was not. Raises ModelError (missing or damaged weights), StoreError (a folder that
+    can't be written or holds other work), EngineFault (no sandbox works here).
     """
     plan = plan or DemoPlan()
     machine = plan.machine  # refuses an engine that isn't there, before any work
@@ -159,8 +172,18 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
         progress=progress,
     )
     study = demo_study(organism, donors, plan, policy, root / "wide")
-    run_study(study, root / "study", machine=machine, sandboxing=sandboxing, progress=progress)
-    rivals = run_rivals(organism, root, donors / DONOR, plan, policy, progress)
+    tell = None if estimated is None else _with_truth(estimated, truth)
+    run_study(study, root / "study", machine=machine, sandboxing=sandboxing, progress=progress, estimated=tell)
+    open_room = OpenRivalRoom(
+        base=organism.base,
+        donor=donors / DONOR,
+        study_root=root / "study",
+        shards=root / "rivals",
+        per_length=sum(planned.count for planned in SPANS) // 4,
+        policy=policy,
+        allow_weak=plan.allow_weak,
+    )
+    rivals = run_rivals(organism, plan.steps(organism)["rl"], open_room, plan.seed, plan.workers, progress)
     progress("report", 0, 1)
     results = read_results(root / "study")
     measured = Measured(tuple(results.estimates), truth, rivals)
@@ -171,12 +194,17 @@ def run_demo(folder: Path, root: Path, report: Path, progress: Progress, plan: D
         forecasts,
         report,
         title="forewarn demo: a small model under RL",
-        commands=("forewarn demo", "forewarn organism truth"),
-        lead=_lead(cells, levels),
+        commands=("forewarn demo --full" if plan.full else "forewarn demo", "forewarn organism truth"),
+        lead=(*_lead(cells, levels), counting_words(forecasts)),
         sections=run_sections(results),
     )
     progress("report", 1, 1)
     return DemoResult(cells, forecasts, written, levels)
+
+
+def _with_truth(estimated: Estimated, truth: pl.DataFrame) -> Callable[[CellEstimate], None]:
+    rows = {(row["run"], row["step"], row["exploit_type"]): row for row in truth.iter_rows(named=True)}
+    return lambda cell: estimated(cell, rows.get((run_name(cell.checkpoint_id, ""), cell.step, cell.exploit_type)))
 
 
 def isolation_levels(study_root: Path) -> tuple[str, ...]:
@@ -194,24 +222,18 @@ def _lead(cells: pl.DataFrame, levels: Sequence[str]) -> Sequence[str]:
     )
 
 
-def run_rivals(
-    organism: Organism, root: Path, donor: Path, plan: DemoPlan, policy: Policy, progress: Progress
-) -> dict[tuple[str, int, str], dict[str, float | None]]:
-    """The study's estimator (log10; None without a hit) on every cell of the RL run."""
-    shards, per_length = Shards(root / "rivals"), sum(s.count for s in SPANS) // 4
-    works: dict[tuple[str, int, str], RivalWork] = {}
-    for name in TYPES:
-        for step in plan.steps(organism)["rl"]:
-            identity = ("rivals", organism.weights_key("rl", step), name, per_length, policy.key, plan.seed)
-            works["rl", step, name] = RivalWork(organism.adapter("rl", step), content_key(*identity), name)
-    missing = [work for work in works.values() if not shards.has(work.key)]
-    done = len(works) - len(missing)
-    progress(RIVAL_STAGE, done, len(works))
-    open_room = OpenRivalRoom(
-        organism.base, donor, root / "study", shards.folder, per_length, policy, allow_weak=plan.allow_weak
+def counting_words(forecasts: pl.DataFrame) -> str:
+    """How the first calls of the types that emerged compare with what counting shows."""
+    emerged = forecasts.filter(pl.col("emerged")).unique(["run", "exploit_type"])
+    pairs = emerged.select("first_call_step", "brute_first_step").rows()
+    earlier = sum(shown is not None and (called is None or shown < called) for called, shown in pairs)
+    later = sum(called is not None and (shown is None or called < shown) for called, shown in pairs)
+    if not pairs:
+        return f"None of the types passed {THRESHOLD:.0%}."
+    how = "earlier" if earlier > later else "no earlier"
+    return (
+        f"At this model's rates counting sees these hacks {how} than the forecasts call them: of {len(pairs)} types "
+        f"that passed {THRESHOLD:.0%}, brute force with {PER_PROBLEM} completions of each problem shows {earlier} at "
+        f"an earlier checkpoint than the first call, and {later} at a later one. Forecasts are for rates that counting "
+        "can't see."
     )
-    with Workers[RivalWork](open_room, plan.workers) as workers:
-        for now, _ in enumerate(workers.do(missing), done + 1):
-            progress(RIVAL_STAGE, now, len(works))
-        check_done(workers.failed, len(works), "cells of the study's estimator")
-    return {cell: rival_estimates(shards.read(work.key)) for cell, work in works.items()}

@@ -6,6 +6,7 @@ One shard a cell, drawn and judged in a worker process. Words and tokens are two
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,16 @@ from forewarn.interpolation.sampler import Writer
 from forewarn.judge.judge import Judge
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import measured_problems
+from forewarn.organism.recipe import TYPES
+from forewarn.organism.shipped import Organism
 from forewarn.records import NO_VERDICT, SUBJECT, Policy, content_key, derived_seed
 from forewarn.store import Shards
 from forewarn.study import read_verdicts
 from forewarn.study.keys import problem_key
+from forewarn.workers import Workers, check_done
 
 DONOR_NAME = "donor"
+STAGE = "the study's estimator"
 LENGTHS: dict[Unit, tuple[int, ...]] = {"tokens": (2, 5, 10, 20), "words": (2, 4, 6, 8)}
 ROWS = {
     "unit": pl.String,
@@ -119,6 +124,32 @@ class RivalRoom:
         for pair, verdict in zip(fresh, self._judge.verdicts(list(fresh.values())), strict=True):
             self._labels[pair] = verdict.label
         return ["failed" if c.code is None else self._labels[pair] for pair, c in zip(pairs, found, strict=True)]
+
+
+def run_rivals(
+    organism: Organism,
+    steps: Sequence[int],
+    open_room: OpenRivalRoom,
+    seed: int,
+    workers: int,
+    progress: Callable[[str, int, int], None],
+) -> dict[tuple[str, int, str], dict[str, float | None]]:
+    """The study's estimator (log10; None without a hit) of every type at these steps of the RL run."""
+    shards = Shards(open_room.shards)
+    works: dict[tuple[str, int, str], RivalWork] = {}
+    for name in TYPES:
+        for step in steps:
+            weights = organism.weights_key("rl", step)
+            key = content_key("rivals", weights, name, open_room.per_length, open_room.policy.key, seed)
+            works["rl", step, name] = RivalWork(organism.adapter("rl", step), key, name)
+    missing = [work for work in works.values() if not shards.has(work.key)]
+    done = len(works) - len(missing)
+    progress(STAGE, done, len(works))
+    with Workers[RivalWork](open_room, workers) as room:
+        for now, _ in enumerate(room.do(missing), done + 1):
+            progress(STAGE, now, len(works))
+        check_done(room.failed, len(works), "cells of the study's estimator")
+    return {cell: rival_estimates(shards.read(work.key)) for cell, work in works.items()}
 
 
 def known_labels(study_root: Path) -> dict[tuple[str, str], str]:

@@ -2,7 +2,6 @@
 
 Donor reasoning traces can serve every checkpoint, so estimates at different checkpoints are correlated, and a slope
 from them is more precise than one from independent estimates. Without shared traces ``trend.fit_trend`` is enough.
-
 """
 
 # ruff: noqa: N815 - fields carry shape suffixes

@@ -22,7 +22,7 @@ from scipy.special import expit, logit
 
 from forewarn.errors import InputError
 from forewarn.prediction.trend import cell_counts, check_steps
-from forewarn.records import Estimate, Forecast
+from forewarn.records import Estimate, Forecast, RatePath
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +41,8 @@ NO_HIT_SCORE = -1000.0
 _CLOCKS = (0.0, 0.5, 1.0)
 _N_DRAW = 4000
 _N_STEP = 60
+_STRIDE = 4
+"""quantiles of the paths are kept at every fourth of their steps, and at the last"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,15 @@ def _posterior(steps: Sequence[int], estimates: Sequence[Estimate], horizon: int
     count_C, log_exposure_C = cell_counts(estimates)
     log_weight = -0.5 * ((growth - GROWTH_MEAN) / GROWTH_SD) ** 2
     for step, estimate, count, log_exposure in zip(steps, estimates, count_C, log_exposure_C, strict=True):
-        u = _time(np.asarray(float(step)), clock, float(steps[0]), float(horizon))
-        log_weight = log_weight + _cell_log_likelihood(start + growth * u, estimate, float(count), float(log_exposure))
+        u_by_clock = _time(np.asarray(float(step)), np.array(_CLOCKS), float(steps[0]), float(horizon))
+        level = start + growth * np.tile(u_by_clock, len(start) // len(_CLOCKS))  # the clock varies fastest
+        log_weight = log_weight + _cell_log_likelihood(level, estimate, float(count), float(log_exposure))
     weight = np.exp(log_weight - log_weight.max())
     return _Grid(start, growth, clock, weight / weight.sum())
 
 
-def _crossing_steps(grid: _Grid, steps: Sequence[int], horizon: int, goal: float, rng: np.random.Generator) -> Floats:
-    """Return the step at which each drawn path first exceeds ``goal`` (logits); inf: not by the horizon."""
+def _paths(grid: _Grid, steps: Sequence[int], horizon: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return the steps from the last checkpoint to the horizon, and drawn paths of the rate's logit, one per row."""
     index = rng.choice(len(grid.weight), size=_N_DRAW, p=grid.weight)
     start, growth, clock = grid.start[index, None], grid.growth[index, None], grid.clock[index, None]
     step = np.geomspace(float(steps[-1]), float(horizon), _N_STEP)
@@ -112,8 +115,19 @@ def _crossing_steps(grid: _Grid, steps: Sequence[int], horizon: int, goal: float
     jump = rng.standard_normal((_N_DRAW, _N_STEP - 1)) * PATH_SD * np.sqrt(np.diff(u, axis=1))
     path = start + growth * u
     path[:, 1:] += np.cumsum(jump, axis=1)
-    passed = path > goal
-    return np.where(passed.any(axis=1), step[passed.argmax(axis=1)], np.inf)
+    return step, path
+
+
+def _quantiles(step: Floats, path: Floats) -> RatePath:
+    """The paths' 5, 50 and 95 % quantiles at some of their steps."""
+    shown = np.array([*range(0, _N_STEP - 1, _STRIDE), _N_STEP - 1])
+    low, median, high = np.quantile(path[:, shown], [0.05, 0.5, 0.95], axis=0)
+    whole, first = np.unique(np.rint(step[shown]).astype(int), return_index=True)  # steps are whole numbers
+
+    def log10(logits: Floats) -> tuple[float, ...]:
+        return tuple(float(value) for value in -np.logaddexp(0.0, -logits[first]) / math.log(10))
+
+    return RatePath(tuple(int(s) for s in whole), log10(low), log10(median), log10(high))
 
 
 def forecast(
@@ -143,7 +157,9 @@ def forecast(
     if horizon_step <= steps[-1]:
         raise InputError(f"horizon_step is {horizon_step}: give a step after the last checkpoint, {steps[-1]}")
     grid = _posterior(steps, estimates, horizon_step)
-    crossing = _crossing_steps(grid, steps, horizon_step, float(logit(threshold)), rng)
+    step, path = _paths(grid, steps, horizon_step, rng)
+    passed = path > float(logit(threshold))
+    crossing = np.where(passed.any(axis=1), step[passed.argmax(axis=1)], np.inf)
     # the sample may contain inf, so quantiles are order statistics; interpolating would give NaN from inf - inf
     low, median, high = (float(q) for q in np.quantile(crossing, [0.05, 0.5, 0.95], method="inverted_cdf"))
     hits = any(e.n_hits > 0 and e.log10_p is not None for e in estimates)
@@ -157,6 +173,7 @@ def forecast(
         step_interval=(low, high) if math.isfinite(median) else None,
         score=float((grid.weight * (grid.start + grid.growth)).sum()) if hits else NO_HIT_SCORE,
         steps_used=tuple(int(s) for s in steps),
+        path=_quantiles(step, path),
     )
 
 

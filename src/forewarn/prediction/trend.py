@@ -96,7 +96,6 @@ def fit_trend(steps: Sequence[int], estimates: Sequence[Estimate], *, level: flo
     bound it (all hits are in one cell), that end is infinite and ``slope`` is None. Without any hit both are None.
     Raises InputError for steps below 1, out of order, or of another number than the estimates. Source: method.md,
     "Across checkpoints".
-
     """
     if not 0 < level < 1:
         raise InputError(f"level is {level}: give a value strictly between 0 and 1")

@@ -47,6 +47,7 @@ def forecast_table(forecasts: pl.DataFrame) -> Table:
         ),
         rows=tuple(rows),
         text_columns=2,
+        tags=tuple((row[0], row[1]) for row in rows),
         note=(
             "From: checkpoints used. Crosses at: median, with its interval, of the step at which the rate passes "
             "the threshold. Called: the first step at which the monitor calls the type. Seen: the first checkpoint at "

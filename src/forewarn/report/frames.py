@@ -7,16 +7,20 @@ checkpoints used. Missing is null; NaN is refused, for it would pass through com
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from forewarn.errors import InputError
-from forewarn.records import Forecast
+from forewarn.records import Forecast, RatePath
 from forewarn.text import printable
 
 if TYPE_CHECKING:
     from forewarn.study import CellEstimate
+
+Row = Mapping[str, Any]
+"""of a checked frame"""
 
 CELL_COLUMNS: dict[str, pl.DataType] = {
     "run": pl.String(),
@@ -67,7 +71,14 @@ FORECAST_COLUMNS: dict[str, pl.DataType] = {
     "first_call_step": pl.Int64(),  # null: never called
     "brute_first_step": pl.Int64(),  # first step at which counting shows the hack; null: never
     "step_over_10pct": pl.Int64(),
+    "call_horizon_step": pl.Int64(),  # the step that the first call reached to; null: not known, or never called
+    "path_steps": pl.List(pl.Int64()),  # of the forecast's band; null: the forecaster draws none
+    "path_lo": pl.List(pl.Float64()),  # log10 of the rate: 5 % quantile, median, 95 %
+    "path_median": pl.List(pl.Float64()),
+    "path_hi": pl.List(pl.Float64()),
 }
+OPTIONAL_COLUMNS = ("call_horizon_step", "path_steps", "path_lo", "path_median", "path_hi")
+"""of forecasts: a frame without them is read as if they were null"""
 FORECAST_KEY = ("run", "exploit_type", "n_checkpoints")
 
 JUDGED_HITS = 20
@@ -95,6 +106,18 @@ def forecast_row(said: Forecast) -> dict[str, object]:
         "step_median": said.step_median,
         "step_lo": low,
         "step_hi": high,
+        **_path(said.path),
+    }
+
+
+def _path(path: RatePath | None) -> dict[str, object]:
+    if path is None:
+        return {}
+    return {
+        "path_steps": list(path.steps),
+        "path_lo": list(path.low_log10),
+        "path_median": list(path.median_log10),
+        "path_hi": list(path.high_log10),
     }
 
 
@@ -113,6 +136,10 @@ def check_forecasts(forecasts: pl.DataFrame | None) -> pl.DataFrame:
     """``forecasts`` with its columns in order and of their types, sorted; an empty frame for None."""
     if forecasts is None:
         forecasts = pl.DataFrame(schema=FORECAST_COLUMNS)
+    known = set(forecasts.columns)
+    forecasts = forecasts.with_columns(
+        pl.lit(None, FORECAST_COLUMNS[name]).alias(name) for name in OPTIONAL_COLUMNS if name not in known
+    )
     return _check(forecasts, FORECAST_COLUMNS, FORECAST_KEY, "forecasts")
 
 
@@ -136,6 +163,12 @@ def _check(frame: pl.DataFrame, columns: dict[str, pl.DataType], key: tuple[str,
     if len(twice):
         raise InputError(f"the frame {name} holds {twice.select(key).row(0)} twice; give one row each")
     return checked.sort(key)
+
+
+def newest_forecasts(forecasts: pl.DataFrame, run: str) -> dict[str, Row]:
+    """type -> a run's forecast from the most checkpoints."""
+    mine = forecasts.filter(pl.col("run") == run).sort("n_checkpoints")
+    return {row["exploit_type"]: row for row in mine.iter_rows(named=True)}
 
 
 def ordered_runs(frame: pl.DataFrame) -> list[str]:

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from forewarn.errors import InputError
+from forewarn.report.answer import Advice, advise, waiting
+from forewarn.report.donors import donor_lines, health_table, span_health
 from forewarn.report.frames import CELL_COLUMNS, FORECAST_COLUMNS, cell_row, forecast_row
 from forewarn.report.page import Section
-from forewarn.report.run_tables import cells_table, no_hit_lines, outcomes_text
-from forewarn.report.transcripts import MOST_TRANSCRIPTS, transcripts_html
+from forewarn.report.run_tables import labels_table, outcomes_text
+from forewarn.report.shares import CellKey, SpanShare, span_shares
+from forewarn.report.transcripts import hit_groups, transcripts_html
 from forewarn.report.write import write_report
-from forewarn.study import CellEstimate, RunResults, TypeForecast, read_results, run_forecasts
-from forewarn.study.results.forecasts import THRESHOLD, by_run, run_name
-from forewarn.study.results.transcripts import read_transcripts
+from forewarn.study import CellEstimate, CellResult, RunResults, TypeForecast, read_results, run_forecasts
+from forewarn.study.results.forecasts import HORIZON_FACTOR, THRESHOLD, by_run, run_name
 
-LIKELY = 0.5
-"""probability from which the opening words name a type"""
 REPORT_FOLDER = "report"
+MOST_ROWS = 30
+"""cells that the page lists unfolded"""
+HEALTH = (
+    "What each span brought over all cells, how much of the estimates rests on it, and how its completions treat the "
+    "channels."
+)
+CARRY = "For each type, the hits that carry its newest estimate with a hit, those with the largest share first."
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """All that a report of a run folder is written from."""
+
+    cells: pl.DataFrame
+    forecasts: pl.DataFrame
+    title: str
+    commands: tuple[str, ...]
+    lead: tuple[str, ...]
+    advice: tuple[Advice, ...]
+    sections: tuple[Section, ...]
 
 
 def report_run(
@@ -40,15 +61,56 @@ def report_run(
     said = run_forecasts(
         results.estimates, study=results.study, seed=results.seed, horizon_step=horizon_step, threshold=threshold
     )
+    made = run_report(results, said, horizon_step=horizon_step, threshold=threshold)
     return write_report(
-        cells_frame(results),
-        forecasts_frame(results, said),
+        made.cells,
+        made.forecasts,
         folder or root / REPORT_FOLDER,
-        title=f"Study {results.study}",
-        commands=(f"forewarn report {root}",),
-        lead=lead(results, said, threshold),
-        sections=run_sections(results),
+        title=made.title,
+        commands=made.commands,
+        lead=made.lead,
+        advice=made.advice,
+        sections=made.sections,
     )
+
+
+def run_report(
+    results: RunResults, said: Sequence[TypeForecast], *, horizon_step: int | None, threshold: float
+) -> RunReport:
+    """What the report of these results says; they have at least one whole cell."""
+    spans = span_shares(results.hits)
+    advice = run_advice(results, said, threshold, spans)
+    return RunReport(
+        cells_frame(results),
+        forecasts_frame(results, said, horizon_step),
+        title=f"Study {results.study}",
+        commands=(f"forewarn report {results.root}",),
+        lead=tuple(lead(results, said, advice, threshold)),
+        advice=tuple(advice),
+        sections=tuple(run_sections(results, spans)),
+    )
+
+
+def run_advice(
+    results: RunResults,
+    said: Sequence[TypeForecast],
+    threshold: float = THRESHOLD,
+    spans: Mapping[CellKey, Mapping[str, SpanShare]] | None = None,
+) -> list[Advice]:
+    """What to do next about each type of each run, types without a whole cell among them."""
+    shares = span_shares(results.hits) if spans is None else spans
+    whole: dict[tuple[str, str], list[CellResult]] = {}
+    for cell in results.cells:
+        mine = whole.setdefault((run_name(cell.record.checkpoint_id, results.study), cell.record.exploit_type), [])
+        if cell.estimate is not None:
+            mine.append(cell)
+    by_name, over = {(one.run, one.exploit_type): one for one in said}, _passed(results)
+    return [
+        advise(by_name[key], sorted(mine, key=lambda c: c.record.step), shares, threshold, over.get(key))
+        if mine and key in by_name
+        else waiting(*key)
+        for key, mine in whole.items()
+    ]
 
 
 def cells_frame(results: RunResults) -> pl.DataFrame:
@@ -63,7 +125,7 @@ def _run_of(cell: CellEstimate, study: str, places: Counter[tuple[str, int, str]
     return run if places[run, cell.step, cell.exploit_type] == 1 else cell.checkpoint_id
 
 
-def forecasts_frame(results: RunResults, said: Sequence[TypeForecast]) -> pl.DataFrame:
+def forecasts_frame(results: RunResults, said: Sequence[TypeForecast], horizon_step: int | None = None) -> pl.DataFrame:
     """The forecasts as the report's frame; what will come of them is not known, but for a rate that has passed."""
     over = _passed(results)
     rows = []
@@ -76,10 +138,16 @@ def forecasts_frame(results: RunResults, said: Sequence[TypeForecast]) -> pl.Dat
             "emerged": None if passed is None else True,
             "step_over_10pct": passed,
             "first_call_step": one.first_call_step,
+            "call_horizon_step": _reach(one.first_call_step, horizon_step),
             "brute_first_step": one.first_visible_step,
         }
         rows.append({name: row.get(name) for name in FORECAST_COLUMNS})
     return pl.DataFrame(rows, schema=FORECAST_COLUMNS)
+
+
+def _reach(call: int | None, horizon_step: int | None) -> int | None:
+    """The step that a call reached to: the horizon given, or the one that its own forecast had."""
+    return None if call is None else horizon_step or HORIZON_FACTOR * call
 
 
 def _passed(results: RunResults) -> dict[tuple[str, str], int]:
@@ -92,26 +160,42 @@ def _passed(results: RunResults) -> dict[tuple[str, str], int]:
     return found
 
 
-def lead(results: RunResults, said: Sequence[TypeForecast], threshold: float) -> list[str]:
-    """The answer first: which types are likely to emerge, how surely and when; then what it rests on."""
+def lead(results: RunResults, said: Sequence[TypeForecast], advice: Sequence[Advice], threshold: float) -> list[str]:
+    """The answer first: which types have emerged or are likely to, how surely and when; then what it rests on."""
     words = []
+    states = {(one.run, one.exploit_type): one.state for one in advice}
+    rate = f"{100 * threshold:.3g} %"
     for run, mine in by_run(said).items():
-        likely = [one for one in mine if one.forecast is not None and (one.forecast.probability or 0) >= LIKELY]
+        above = [one.exploit_type for one in mine if states[run, one.exploit_type] == "passed"]
+        rising = [_likely(one) for one in mine if states[run, one.exploit_type] == "rising"]
         without = [one for one in mine if one.forecast is None]
-        named = "; ".join(_likely(one) for one in likely)
-        if len(without) == len(mine):
-            words.append(f"Run {run}: no forecast yet, as {without[0].why_none}.")
-        elif named:
-            words.append(f"Run {run}: likely to pass {threshold:.0%}: {named}.")
+        parts = [f"{_types(above)} above {rate} now: {', '.join(above)}"] if above else []
+        if rising:
+            parts.append(f"{_types(rising)} likely to pass {rate}: {'; '.join(rising)}")
+        elif len(without) == len(mine):
+            parts.append(f"no forecast yet, as {without[0].why_none}")
+        elif above:
+            parts.append(f"no other is likely to pass {rate}")
+        elif len(mine) == 1:
+            parts.append(f"its one exploit type is not likely to pass {rate}")
         else:
-            words.append(f"Run {run}: none of its {len(mine)} exploit types is likely to pass {threshold:.0%}.")
-    unresolved = sum(not cell.estimate.resolved for cell in results.estimates)
+            parts.append(f"none of its {len(mine)} exploit types is likely to pass {rate}")
+        words += [f"Run {run}: {part}." for part in parts]
+    measured, unresolved = len(results.estimates), sum(not cell.estimate.resolved for cell in results.estimates)
+    doubt = f"{unresolved:,} of them are unresolved, so that their intervals can't be believed yet"
+    if unresolved == measured > 1:
+        doubt = "all of them are unresolved, so that their intervals can't be believed yet"
+    elif unresolved < 2:
+        doubt = "one of them is unresolved" if unresolved else "all of them are resolved"
     words.append(
-        f"{len(results.estimates)} of {len(results.cells)} cells (a checkpoint and an exploit type) are measured; "
-        f"{unresolved} of them are unresolved: their intervals can't be believed yet. Probabilities of forecasts are "
-        "not calibrated on real runs."
+        f"{measured:,} of {len(results.cells):,} cells (a checkpoint and an exploit type) are measured; {doubt}. "
+        "Probabilities of forecasts are not calibrated on real runs."
     )
     return words
+
+
+def _types(named: Sequence[str]) -> str:
+    return "one exploit type is" if len(named) == 1 else f"{len(named)} exploit types are"
 
 
 def _likely(one: TypeForecast) -> str:
@@ -121,28 +205,22 @@ def _likely(one: TypeForecast) -> str:
     return f"{one.exploit_type} ({one.forecast.probability:.0%} by step {one.forecast.horizon_step:,}{when})"
 
 
-def run_sections(results: RunResults) -> list[Section]:
-    """Label counts of every cell with remedies, and transcripts of the hits with the most weight."""
+def run_sections(results: RunResults, spans: Mapping[CellKey, Mapping[str, SpanShare]] | None = None) -> list[Section]:
+    """Donor health, label counts of every cell with remedies, and transcripts of the hits that carry the estimates."""
+    shares = span_shares(results.hits) if spans is None else spans
+    health = span_health(results, shares)
+    sections = [
+        Section("health", "Donor health", HEALTH, tables=(health_table(health),), lines=tuple(donor_lines(health)))
+    ]
     total = Counter[str]()
     for cell in results.cells:
         total.update(cell.outcomes)
     text = f"In all: {outcomes_text(total)}." if total else ""
-    sections = [
-        Section(
-            "labels", "What the completions were", text, tables=(cells_table(results.cells),),
-            lines=tuple(no_hit_lines(results.cells)),
-        )
-    ]  # fmt: skip
-    hits = results.hits.sort("log_weight", descending=True)
-    shown = hits["completion_id"].head(MOST_TRANSCRIPTS).to_list()
-    if shown:
-        more = hits.height - len(shown)
-        which = (
-            f"The {len(shown)} hits with the most weight; {more:,} more are in the run folder." if more else "All hits."
-        )
-        sections.append(
-            Section(
-                "transcripts", "Transcripts of hits", which, html=transcripts_html(read_transcripts(results, shown))
-            )
-        )
+    many = len(results.cells) > MOST_ROWS
+    table = labels_table(results, shares)
+    folded = f"All {len(results.cells):,} cells" if many else ""
+    sections.append(Section("labels", "What the completions were", text, tables=(table,), folded=folded))
+    groups = hit_groups(results)
+    if groups:
+        sections.append(Section("transcripts", "Transcripts of hits", CARRY, html=transcripts_html(groups)))
     return sections

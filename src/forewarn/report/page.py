@@ -1,147 +1,108 @@
-"""One self-contained HTML page: charts, tables, notes. No network; light and dark; prints.
+"""One self-contained HTML page: pictures, tables, notes. It needs no network and no script; light, dark and print.
 
-The Vega libraries are written into the page, so it opens from a disk or a mail attachment alike.
+Its style sheet and script are files of ``assets/`` and written into the page, so that it opens from a disk or a mail
+attachment alike. The script filters, sorts and explains; without it everything is there and in order.
 """
 
 from __future__ import annotations
 
-import json
+import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape as _escape
-from typing import Any
+from importlib.resources import files
 
-from forewarn.report.render import as_html
+from forewarn.report.anchors import with_code
+from forewarn.report.glossary import glossary_html
+from forewarn.report.render_page import as_html
 from forewarn.report.tables import Table
 from forewarn.text import printable, printable_lines
-
-VEGA_LITE_VERSION = "6.4"
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --soft: #f4f5f7; --line: #d8dce1; --muted: #59626d;
-  --strong: #e8f1f8; --accent: #0072b2; --estimate: #0072b2; --tokens: #d55e00; --words: #b4568c; --brute: #00805f;
-  --donor: #fde3cf; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e3e6ea; --paper: #16191d; --soft: #1f2429; --line: #363d45;
-  --muted: #9aa4af; --strong: #17303f; --accent: #58b1e4; --estimate: #58b1e4; --tokens: #f0904a; --words: #e29ac4;
-  --brute: #2cc79b; --donor: #5a3a1e; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 68rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .5rem; }
-h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; padding-top: .75rem; border-top: 1px solid var(--line); }
-p { max-width: 46rem; margin: .5rem 0; }
-nav a { color: var(--accent); margin-right: 1.25rem; text-decoration: none; }
-nav a:hover { text-decoration: underline; }
-pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto; border-radius: 6px; font-size: .88rem; }
-.note { color: var(--muted); font-size: .85rem; }
-.scroll, .chart { overflow-x: auto; margin: 1rem 0 .25rem; }
-.chart { color: var(--ink); }
-h1, h2, p, li, summary { overflow-wrap: anywhere; }
-.key { font-size: .85rem; color: var(--muted); } .key span { display: inline-block; margin-right: 1rem; }
-.key svg { width: 14px; height: 14px; margin-right: .35rem; vertical-align: -2px; fill: var(--estimate); }
-.key .line { stroke: var(--estimate); fill: none; stroke-width: 1.5; }
-.key .hollow { stroke: var(--estimate); fill: var(--paper); stroke-width: 1.8; }
-.key .dashed { stroke: var(--ink); stroke-dasharray: 3 2; }
-.transcript { white-space: pre-wrap; overflow-wrap: anywhere; } .donor { background: var(--donor); }
-.channel { font-size: .85rem; color: var(--muted); margin: .5rem 0 -.25rem; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; font-size: 1rem; padding-bottom: .35rem; }
-th { text-align: left; vertical-align: bottom; color: var(--muted); border-bottom: 1px solid var(--line); }
-th, td { padding: .25rem .7rem .25rem 0; white-space: nowrap; }
-td { border-bottom: 1px solid var(--soft); }
-.number { text-align: right; }
-tr.strong td { background: var(--strong); font-weight: 600; }
-details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }
-@media print {
-  :root { --estimate: #0072b2; --tokens: #d55e00; --words: #b4568c; --brute: #00805f; --donor: #fde3cf;
-    --ink: #000; --paper: #fff; --soft: #f4f5f7; --line: #ccc; --muted: #444; --strong: #eef4f9; }
-  body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
-  .scroll, .chart { overflow: visible; } table { font-size: 6.5pt; }
-  td, th { padding-right: .35rem; white-space: normal; }
-  tr, .chart { break-inside: avoid; } .chart svg { max-width: 100%; height: auto; }
-}
-"""
-
-KEY_TO_MARKS = """<p class="key">
-<span><svg viewBox="0 0 14 14"><path d="M7 1V13" class="line"/><circle cx="7" cy="7" r="4"/></svg>resolved</span>
-<span><svg viewBox="0 0 14 14"><path d="M7 1V13" class="line"/><circle cx="7" cy="7" r="3" class="hollow"/></svg>
-unresolved</span>
-<span><svg viewBox="0 0 14 14"><path d="M7 2V9" class="line"/><path d="M3 8H11L7 13Z"/></svg>no hit: upper bound</span>
-<span><svg viewBox="0 0 14 14"><path d="M2 4H12L7 12Z" class="hollow"/></svg>lies below the axis</span>
-<span><svg viewBox="0 0 14 14"><path d="M0 7H14" class="dashed"/></svg>10 %</span>
-</p>
-"""
-"""the marks that the charts' own legends have no place for"""
-
-SCRIPT = """
-const charts = Object.entries(JSON.parse(document.getElementById("charts").textContent));
-const most = Object.fromEntries(charts.map(([id, spec]) => [id, spec.columns]));
-function draw() {
-  for (const [id, spec] of charts) {
-    const panel = document.getElementById(id);
-    const width = panel.parentElement.clientWidth;
-    if (most[id]) spec.columns = Math.max(1, Math.min(most[id], Math.floor(width / ((spec.spec.width || 250) + 60))));
-    spec.config.legend.columns = width < 600 ? 1 : 2;
-    vegaEmbed(panel, spec, { renderer: "svg", actions: false, tooltip: { theme: "custom" } });
-  }
-}
-draw();
-let drawn = innerWidth;
-addEventListener("resize", () => { if (Math.abs(innerWidth - drawn) > 40) { drawn = innerWidth; draw(); } });
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(d => { d.open = true; }));
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with text, a chart and tables below it."""
+    """A heading with text, pictures and tables below it."""
 
     key: str
     """the anchor: letters, digits and hyphens"""
     title: str
     text: str = ""
-    chart: dict[str, Any] | None = None
-    """a Vega-Lite specification"""
     tables: tuple[Table, ...] = ()
     lines: tuple[str, ...] = ()
     """remarks below the tables"""
     html: str = ""
-    """markup made by this package, everything of others in it escaped"""
-    key_to_marks: bool = False
-    """whether the marks of rate charts are explained above the chart"""
-    folded: bool = False
-    """tables behind a click (opened in print)"""
+    """markup made by this package, everything of others in it escaped; below the text"""
+    folded: str = ""
+    """what to click on to see the tables (opened in print); empty: they are open"""
+    run: str = ""
+    """the run that all of it is about, by which the page filters; empty: several, or none"""
 
 
-def page(title: str, lead: Sequence[str], sections: Sequence[Section], commands: Sequence[str]) -> str:
-    """The whole page: ``lead`` paragraphs, sections, and the commands that regenerate it."""
-    links = " ".join(f'<a href="#{s.key}">{escape(s.title)}</a>' for s in sections)
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the page can be filtered by."""
+
+    runs: tuple[str, ...] = ()
+    exploit_types: tuple[str, ...] = ()
+
+
+def page(
+    title: str,
+    lead: Sequence[str],
+    sections: Sequence[Section],
+    commands: Sequence[str],
+    *,
+    names: Names = Names(),
+    answer: str = "",
+    version: str = "",
+) -> str:
+    """The whole page: ``lead`` paragraphs and the ``answer`` (markup), sections, and the commands that regenerate it.
+
+    ``version``: of what it shows, where a server follows a run; empty for a page that is written once.
+    """
+    script = asset("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    # What others wrote is escaped; should that ever fail, the browser runs no script but this one and asks nobody.
+    policy = f"script-src 'sha256-{digest}'; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    policy += "connect-src 'self'"
+    links = "".join(f'<li><a href="#{s.key}">{escape(s.title)}</a></li>' for s in sections)
     paragraphs = "\n".join(f"<p>{escape(text)}</p>" for text in lead)
-    charts = {f"chart-{s.key}": s.chart for s in sections if s.chart is not None}
-    # A "<" can end the script element or change how its end is found, whatever the JSON around it.
-    data = json.dumps(charts, allow_nan=False, separators=(",", ":")).replace("<", r"\u003c")
+    live = f' data-version="{version}"' if version else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<link rel="icon" href="data:,">
 <title>{escape(title)}</title>
-<style>{STYLE}</style>
+<style>{asset("page.css")}</style>
 </head>
 <body>
-<h1>{escape(title)}</h1>
-{paragraphs}
-<nav>{links}</nav>
+<a class="skip" href="#answer">Skip to the answer</a>
+<main{live}>
+<header><h1>{escape(title)}</h1>
+<nav aria-label="Sections"><ul>{links}<li><a href="#terms">Terms</a></li></ul></nav></header>
+{_filters(names)}
+<section id="answer" aria-label="Answer"><div class="lead">{paragraphs}</div>{answer}</section>
 {"".join(map(_section, sections))}
+<section id="terms"><h2>Terms</h2>{glossary_html()}</section>
 <section id="commands"><h2>How this was made</h2>
 <p>These commands make everything on this page again:</p>
 <pre>{_escape(printable_lines(chr(10).join(map(printable, commands))))}</pre></section>
-<script type="application/json" id="charts">{data}</script>
-<script>{_libraries()}</script>
-<script>{SCRIPT}</script>
+</main>
+<div id="tip" role="tooltip" hidden></div>
+<p id="live" role="status"></p>
+<script>{script}</script>
 </body>
 </html>
 """
+
+
+def asset(name: str) -> str:
+    """A file of ``assets/``."""
+    return (files("forewarn.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def escape(text: str) -> str:
@@ -149,20 +110,27 @@ def escape(text: str) -> str:
     return _escape(printable(text))
 
 
+def _filters(names: Names) -> str:
+    """Choices of run and type, which the script shows where there is something to choose."""
+    if len(names.runs) < 2 and len(names.exploit_types) < 2:
+        return ""
+    runs = "".join(f"<option>{escape(run)}</option>" for run in names.runs)
+    types = "".join(f"<option>{escape(name)}</option>" for name in names.exploit_types)
+    return (
+        '<form class="filters" hidden aria-label="Filter"><label>Run <select name="run"><option value="">all</option>'
+        f'{runs}</select></label><label>Type <select name="type"><option value="">all</option>{types}</select></label>'
+        '<label>Find <input name="words" type="search" placeholder="part of a type" size="16" autocomplete="off">'
+        '</label><button type="reset">Show all</button><output></output></form>'
+    )
+
+
 def _section(section: Section) -> str:
     text = f"<p>{escape(section.text)}</p>" if section.text else ""
-    chart = f'<div class="chart"><div id="chart-{section.key}"></div></div>' if section.chart is not None else ""
-    chart = (KEY_TO_MARKS if section.key_to_marks else "") + chart
     tables = "\n".join(as_html(table) for table in section.tables)
-    if section.folded:
-        tables = f"<details><summary>Every cell</summary>{tables}</details>"
-    lines = "".join(f"<li>{escape(line)}</li>" for line in section.lines)
-    below = (f"<ul>{lines}</ul>" if lines else "") + section.html
-    return f'\n<section id="{section.key}"><h2>{escape(section.title)}</h2>\n{text}{chart}{tables}{below}</section>\n'
-
-
-def _libraries() -> str:
-    import vl_convert
-
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE_VERSION)
-    return bundle.replace("</script", r"<\/script")
+    if section.folded and tables:
+        tables = f"<details><summary>{escape(section.folded)}</summary>{tables}</details>"
+    lines = "".join(f"<li>{with_code(line)}</li>" for line in section.lines)
+    below = f"<ul>{lines}</ul>" if lines else ""
+    run = f' data-run="{escape(section.run)}"' if section.run else ""
+    inside = f"<h2>{escape(section.title)}</h2>\n{text}{section.html}{tables}{below}"
+    return f'\n<section id="{section.key}"{run}>{inside}</section>\n'

@@ -1,9 +1,8 @@
-"""A ``Table`` as Markdown, as HTML, or for a terminal. Knows no statistics."""
+"""A ``Table`` as Markdown or for a terminal. Knows no statistics. As HTML: ``render_page.py``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from html import escape
 from typing import TYPE_CHECKING
 
 from forewarn.report.tables import Table
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 def as_markdown(table: Table, *, heading: str = "###") -> str:
     """Heading, pipe table, note."""
-    marks = [":--" if i < table.text_columns else "--:" for i in range(len(table.columns))]
+    marks = [":--" if i < table.text_columns or i in table.prose else "--:" for i in range(len(table.columns))]
     names = _markdown_row([markdown(name) for name in table.columns])
     lines = [f"{heading} {markdown(table.title)}", "", names, _markdown_row(marks)]
     for i, row in enumerate(table.rows):
@@ -30,23 +29,6 @@ def _markdown_row(cells: list[str] | tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def as_html(table: Table) -> str:
-    """A ``<table>`` in a box that scrolls sideways, its title as caption, and the note below."""
-    table = _printable(table)
-    head = "".join(f"<th{_side(table, i)}>{escape(name)}</th>" for i, name in enumerate(table.columns))
-    body = []
-    for i, row in enumerate(table.rows):
-        cells = "".join(f"<td{_side(table, j)}>{escape(cell)}</td>" for j, cell in enumerate(row))
-        body.append(f'<tr class="strong">{cells}</tr>' if i in table.emphasis else f"<tr>{cells}</tr>")
-    if not body:
-        body = [f'<tr><td colspan="{len(table.columns)}">(nothing)</td></tr>']
-    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    return (
-        f'<div class="scroll"><table><caption>{escape(table.title)}</caption>'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(body) + f"\n</tbody></table></div>{note}"
-    )
-
-
 def _printable(table: Table) -> Table:
     """The same table; its cells hold names and reasons that others wrote."""
     return replace(
@@ -56,10 +38,6 @@ def _printable(table: Table) -> Table:
         rows=tuple(tuple(map(printable, row)) for row in table.rows),
         note=printable(table.note),
     )
-
-
-def _side(table: Table, column: int) -> str:
-    return "" if column < table.text_columns else ' class="number"'
 
 
 def as_rich(table: Table) -> RichTable:

@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from forewarn.records import SUBJECT
 from forewarn.report import numbers as write
+from forewarn.report.remedies import remedy, without_hits
+from forewarn.report.shares import CellKey, SpanShare
 from forewarn.report.tables import Table
 from forewarn.study import CellResult, RunResults, TypeForecast
-from forewarn.study.results.forecasts import by_run
-from forewarn.study.results.read import NO_ANSWER
+from forewarn.study.results.forecasts import by_run, run_name
+from forewarn.study.results.read import OUTCOMES
 
 ID_LENGTH = 12
 """characters of a completion's id that tables show"""
+ALWAYS = ("exploit", "inconsistent", "invalid")
+"""labels that have a column even where no completion has them: that there are none matters"""
 MOST_HITS = 20
 """hits that a table shows, those with the most weight first"""
 
@@ -83,8 +86,7 @@ def _cell(cell: CellResult) -> tuple[str, ...]:
     named = (cell.record.checkpoint_id, cell.record.exploit_type)
     outcomes = outcomes_text(cell.outcomes)
     if cell.estimate is None:
-        state = f"waits for {cell.waits_for}" + (f": {cell.fault}" if cell.fault else "")
-        return (*named, write.NONE, write.NONE, write.NONE, outcomes or write.NONE, state)
+        return (*named, write.NONE, write.NONE, write.NONE, outcomes or write.NONE, _waits(cell))
     e = cell.estimate.estimate
     rate = f"{write.NO_HIT}, < {write.rate(e.upper_bound)}" if e.log10_p is None else write.log_rate(e.log10_p)
     interval = write.log_interval(*(e.interval_log10 or (None, None)))
@@ -92,9 +94,45 @@ def _cell(cell: CellResult) -> tuple[str, ...]:
     return (*named, rate, interval, f"{e.n_hits} / {e.n}", outcomes, verdict)
 
 
+def _waits(cell: CellResult) -> str:
+    return f"waits for {cell.waits_for}" + (f": {cell.fault}" if cell.fault else "")
+
+
+def labels_table(results: RunResults, spans: Mapping[CellKey, Mapping[str, SpanShare]]) -> Table:
+    """Each cell's label counts, a column a label, and what would resolve it."""
+    seen = [name for name in OUTCOMES if any(cell.outcomes.get(name) for cell in results.cells)]
+    shown = list(dict.fromkeys([*seen, *(name for name in ALWAYS if name not in seen)]))
+    columns = ("checkpoint", "type", "verdict", "completions", *(n for n in OUTCOMES if n in shown), "what to do")
+    rows, tags = [], []
+    for cell in results.cells:
+        record, counts = cell.record, [f"{cell.outcomes.get(n, 0):,}" for n in OUTCOMES if n in shown]
+        if cell.estimate is None:
+            verdict, todo = "waiting", _waits(cell)
+            total = f"{sum(cell.outcomes.values()):,}" if cell.outcomes else write.NONE
+            counts = counts if cell.outcomes else [write.NONE] * len(counts)
+        else:
+            e = cell.estimate.estimate
+            verdict, total = "resolved" if e.resolved else "unresolved", f"{e.n:,}"
+            todo = remedy(cell, spans.get((record.checkpoint_id, record.exploit_type), {})) or ""
+            todo = todo if e.resolved or not e.n_hits else f"{e.reason}: {todo}"
+        todo = todo[:1].upper() + todo[1:]
+        rows.append((record.checkpoint_id, record.exploit_type, verdict, total, *counts, todo))
+        tags.append((run_name(record.checkpoint_id, results.study), record.exploit_type))
+    return Table(
+        title="Every cell by label",
+        columns=columns,
+        rows=tuple(rows),
+        text_columns=3,
+        tags=tuple(tags),
+        prose=(len(columns) - 1,),
+        note="No answer: the reasoning never ended, or the answer holds no program. Numbers of further completions are "
+        "rough: they suppose that more of a span brings more hits like those it has.",
+    )
+
+
 def outcomes_text(outcomes: Mapping[str, int]) -> str:
     """ "30 failed, 6 solved, 4 no answer", the commonest first."""
-    return ", ".join(f"{n} {name}" for name, n in sorted(outcomes.items(), key=lambda item: -item[1]))
+    return ", ".join(f"{n:,} {name}" for name, n in sorted(outcomes.items(), key=lambda item: -item[1]))
 
 
 def hits_table(results: RunResults, *, checkpoint_id: str | None = None, exploit_type: str | None = None) -> Table:
@@ -132,24 +170,7 @@ def no_hit_lines(cells: Sequence[CellResult]) -> list[str]:
     """For each whole cell without a hit, what its completions were instead and what to do, in one line."""
     return [
         f"{cell.record.exploit_type} at {cell.record.checkpoint_id}: no hit among {outcomes_text(cell.outcomes)}; "
-        f"{remedy(cell)}"
+        f"{without_hits(cell)}"
         for cell in cells
         if cell.estimate is not None and cell.estimate.estimate.n_hits == 0
     ]
-
-
-def remedy(cell: CellResult) -> str:
-    """What would most likely bring hits, or more of them, to a cell."""
-    total = sum(cell.outcomes.values())
-    donors = sorted({planned.span.donor for planned in cell.record.spans} - {SUBJECT})
-    if 2 * cell.outcomes.get("invalid", 0) >= total:
-        return "most could not be judged: run `forewarn sandbox check`, then the study again"
-    if 2 * cell.outcomes.get(NO_ANSWER, 0) >= total:
-        return "most never came to an answer: raise policy.max_total_tokens"
-    if not donors:
-        return "no donor writes in any span: add a donor and [[spans]] that name it"
-    named = " and ".join(donors)
-    return (
-        f"{named} brought no exploit of this type: train on this type's exploits (`forewarn train-donor`), or add a "
-        "span in which the donor writes more of the answer (a larger m)"
-    )

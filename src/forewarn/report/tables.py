@@ -32,6 +32,11 @@ class Table:
     """so many columns, from the left, are words; the others are numbers and stand to the right"""
     emphasis: tuple[int, ...] = ()
     """rows that matter most"""
+    tags: tuple[tuple[str, str], ...] = ()
+    """run and exploit type of each row, by which the page filters; empty: rows that a filter leaves alone. An empty run
+    or type fits every filter"""
+    prose: tuple[int, ...] = ()
+    """columns of whole sentences, which fold on the page"""
 
 
 CELL_TABLE = {
@@ -50,6 +55,7 @@ def cell_table(cells: pl.DataFrame, run: str) -> Table:
     """Every cell of a run: the estimate and what is needed to judge it, and the truth and rivals that the frame has."""
     known = known_series(cells)
     kept = [i for i, series in enumerate(CELL_TABLE.values()) if series is None or series in known]
+    columns = tuple(name for i, name in enumerate(CELL_TABLE) if i in kept)
     rows = []
     for exploit_type in ordered_types(cells):
         of_type = cells.filter((pl.col("run") == run) & (pl.col("exploit_type") == exploit_type)).sort("step")
@@ -57,9 +63,11 @@ def cell_table(cells: pl.DataFrame, run: str) -> Table:
         rows += [tuple(row[i] for i in kept) for row in full]
     return Table(
         title=f"Every checkpoint of run {run}",
-        columns=tuple(name for i, name in enumerate(CELL_TABLE) if i in kept),
+        columns=columns,
         rows=tuple(rows),
         text_columns=1,
+        tags=tuple((run, row[0]) for row in rows),
+        prose=(len(columns) - 1,),
         note=(
             f"Intervals at {LEVEL:.0%}. Certified: a lower and an upper bound, each one-sided. Top share: the largest "
             "part that one completion has in the estimate. By donors: the part of the estimate from hits that a "

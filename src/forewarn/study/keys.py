@@ -12,7 +12,7 @@ from forewarn import __version__
 from forewarn.estimation import donor_key
 from forewarn.records import SUBJECT, Problem, content_key
 from forewarn.spans import span_entry
-from forewarn.study.plan import Cell, PlannedSpan, Study, spans_of
+from forewarn.study.plan import Block, Cell, PlannedSpan, Study, spans_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,17 @@ class CellRecord:
     step: int
     exploit_type: str
     key: str
-    """of its completions"""
+    """of all that its completions depend on; those of earlier versions are one shard under it"""
     spans: tuple[PlannedSpan, ...]
     """the subject's own first: column 0 of every array"""
     receipt: str | None = None
     """of the checkpoint's files: ``checkpoints.receipts.Receipt.key``"""
     submissions: str | None = None
-    """key of what was read off its completions; None: they hold it themselves, as those of earlier versions do"""
+    """key of what was read off completions that are one shard; None: they hold it themselves"""
+    blocks: tuple[str, ...] = ()
+    """keys of its blocks of completions"""
+    rule: str | None = None
+    """key of the rule by which submissions are read off blocks"""
 
     @classmethod
     def of(
@@ -42,9 +46,12 @@ class CellRecord:
         key: str,
         receipt: str | None = None,
         submissions: str | None = None,
+        blocks: Sequence[str] = (),
+        rule: str | None = None,
     ) -> CellRecord:
         """The record of a cell of a study with these spans."""
-        return cls(checkpoint_id, step, exploit_type, key, spans_of(planned, exploit_type), receipt, submissions)
+        spans = spans_of(planned, exploit_type)
+        return cls(checkpoint_id, step, exploit_type, key, spans, receipt, submissions, tuple(blocks), rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +63,20 @@ class Keys:
     ends: tuple[int, ...] = ()
     """tokens that end a turn beside the format's own"""
 
+    def block(self, block: Block) -> str:
+        """Key of a block's completions: everything that drawing them depends on, and nothing else."""
+        study, span, checkpoint = self.study, block.planned.span, block.cell.checkpoint
+        return content_key(
+            "completions of a block",
+            (checkpoint.model_id, self.receipts[checkpoint.model_id], block.cell.exploit_type),
+            None if span.donor == SUBJECT else self.receipts[f"donor:{span.donor}"],
+            [(p.problem_id, p.question) for p in block.problems],
+            (span_entry(span), block.planned.count),
+            (study.policy.key, study.seed, *self._format()),
+        )
+
     def cell(self, cell: Cell) -> str:
-        """Key of a cell's completions: everything that sampling depends on, and nothing else."""
+        """Key of all of a cell's completions; earlier versions kept them under it, as one shard."""
         study, spans = self.study, self.study.spans_of(cell.exploit_type)
         used = {donor_key(s.span): self.receipts[f"donor:{s.span.donor}"] for s in spans if s.span.donor != SUBJECT}
         return content_key(
@@ -89,6 +108,8 @@ class Keys:
             self.study.spans_of(cell.exploit_type),
             self.receipts[source.model_id],
             submissions_key(self.cell(cell), self.study.code_rule.key),
+            tuple(self.block(block) for block in self.study.blocks(cell)),
+            self.study.code_rule.key,
         )
 
     def identity(self) -> dict[str, object]:

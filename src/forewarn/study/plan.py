@@ -24,12 +24,30 @@ class PlannedSpan:
     """the types it is used for; empty: all"""
 
 
+BLOCK_ROWS = 256
+"""completions in a block, where one problem has fewer. A constant: the keys of blocks depend on it"""
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One checkpoint and one exploit type: the unit of sampling and of estimates."""
+    """One checkpoint and one exploit type: the unit of estimates."""
 
     checkpoint: ModelSource
     exploit_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One span on some problems of a cell: the unit of sampling, and one shard of completions."""
+
+    cell: Cell
+    planned: PlannedSpan
+    problems: tuple[Problem, ...]
+
+    @property
+    def n(self) -> int:
+        """Its completions."""
+        return self.planned.count * len(self.problems)
 
 
 def spans_of(planned: Sequence[PlannedSpan], exploit_type: str) -> tuple[PlannedSpan, ...]:
@@ -104,3 +122,11 @@ class Study:
         for checkpoint in self.checkpoints:
             for exploit_type in self.exploit_types:
                 yield Cell(checkpoint, exploit_type)
+
+    def blocks(self, cell: Cell) -> Iterator[Block]:
+        """What a cell's completions are cut into, in the order of its spans and problems."""
+        problems = self.problems_of(cell.exploit_type)
+        for planned in self.spans_of(cell.exploit_type):
+            most = max(1, BLOCK_ROWS // planned.count)
+            for start in range(0, len(problems), most):
+                yield Block(cell, planned, problems[start : start + most])

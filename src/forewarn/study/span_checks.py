@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -11,7 +11,6 @@ from forewarn.checkpoints.find import ModelSource
 from forewarn.errors import InputError
 from forewarn.estimation import donor_key
 from forewarn.records import SUBJECT, Policy, Span
-from forewarn.spans import Anchor
 
 
 def check_span(span: Span, count: int, donors: Mapping[str, ModelSource], policy: Policy) -> None:
@@ -64,21 +63,18 @@ def check_spans(spans: Sequence[Span], where: str, policy: Policy) -> None:
             )
 
 
-def check_anchors(spans: Sequence[Span], completions: Iterable[pl.DataFrame]) -> None:
-    """InputError where the windows of a span are counted from an anchor that none of the completions drawn holds: the
-    donor wrote nothing in any of them. What was drawn is kept."""
-    wanted: dict[Anchor, str] = {span.anchor: span.name for span in spans if span.anchor is not None}
-    if not wanted:
+def check_anchors(spans: Sequence[Span], read: Callable[[], pl.DataFrame]) -> None:
+    """InputError where windows are counted from an anchor that none of their span's completions holds, so that the
+    donor wrote nothing in any of them. What was measured is kept. ``read``: the study's completions."""
+    anchored = [span for span in spans if span.anchor not in (None, "line")]
+    if not anchored:
         return
-    seen, n = set(), 0
-    for table in completions:
-        n += table.height
-        for anchor in wanted:
-            starts = table["anchors"].struct.field(anchor).list.len()
-            if (starts > 0).any():
-                seen.add(anchor)
-    if n and (never := [anchor for anchor in wanted if anchor not in seen]):
-        raise InputError(
-            f"the anchor {never[0]!r}, from which the windows of span {wanted[never[0]]} are counted, occurs in none "
-            f"of the {n} completions drawn, so that its donor wrote nothing: give another anchor, or none"
-        )
+    drawn = read().select("span", wrote=pl.col("donor_wrote").list.any())
+    for span in anchored:
+        own = drawn.filter(pl.col("span") == span.name)
+        if own.height and not own["wrote"].any():
+            raise InputError(
+                f"the anchor {span.anchor!r}, from which the windows of span {span.name} are counted, comes in none of "
+                f"its {own.height} completions, or too late, so that its donor wrote nothing: give another anchor, or "
+                "none"
+            )

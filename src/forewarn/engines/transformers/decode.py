@@ -1,7 +1,7 @@
 """Sampling one batch: a left-padded prefill, then a decode loop that drops finished rows.
 
-Each row has its own stream of uniforms, so its tokens depend on the seed and its own number, not on the rows beside it
-(up to rounding in the model). Not here: how rows are cut into batches (``engine.py``).
+Each row owns its stream of uniforms, so what it emits depends on that stream, not on the rows beside it (up to
+rounding in the model). Not here: how rows are cut into batches (``engine.py``).
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ class DecodeRow:
     limit: int
     """maximum number of tokens to emit, at least 1"""
     number: int
-    """names the row's stream of uniforms under the call's seed"""
+    """its place among the call's rows"""
+    stream: tuple[int, int]
+    """names its stream of uniforms"""
 
 
 class _Uniforms:
-    """One stream of uniforms per row, a function of (seed, row number) alone."""
+    """One stream of uniforms for each row, a function of its name alone."""
 
-    def __init__(self, seed: int, numbers: Sequence[int], device: torch.device) -> None:
-        self._streams = [np.random.Generator(np.random.Philox(key=[seed, number])) for number in numbers]
+    def __init__(self, names: Sequence[tuple[int, int]], device: torch.device) -> None:
+        self._streams = [np.random.Generator(np.random.Philox(key=name)) for name in names]
         self._device = device
         self._step = 0
         self._block = torch.empty(0)
@@ -142,7 +144,6 @@ def sample_batch(
     rows: Sequence[DecodeRow],
     *,
     policy: Policy,
-    seed: int,
     is_stop_V: torch.Tensor,
     n_layers: int,
     plain: bool,
@@ -153,7 +154,7 @@ def sample_batch(
     logits, cache, masks, position = _prefill(model, rows, n_layers, plain, dtype, device)
     width = cache.get_seq_length()
     cache_keyword = {cache_argument(model): cache}
-    uniforms = _Uniforms(seed, [row.number for row in rows], device)
+    uniforms = _Uniforms([row.stream for row in rows], device)
     limits = torch.tensor([row.limit for row in rows], device=device)
     alive = torch.arange(len(rows), device=device)  # the row each batch line belongs to
     done = torch.zeros(len(rows), dtype=torch.bool, device=device)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from forewarn.checkpoints.load import load_model
 from forewarn.checkpoints.row_limit import row_limit
-from forewarn.engines.arguments import check_ids, check_rows, pairs_of, row_limits
+from forewarn.engines.arguments import check_ids, check_rows, pairs_of, row_limits, row_streams
 from forewarn.engines.base import Ids, Sample
 from forewarn.engines.transformers.adapters import Adapters
 from forewarn.engines.transformers.decode import DecodeRow, sample_batch
@@ -131,20 +131,20 @@ class HFEngine:
         prompts_ids: Sequence[Ids],
         *,
         policy: Policy,
-        seed: int,
+        seed: int | Sequence[int],
         max_new_tokens: int | Sequence[int],
         stop_ids: Sequence[int],
         n: int = 1,
         adapter: str | None = None,
     ) -> list[Sample]:
-        """See ``Engine.sample``. Row r = prompt * n + draw has its own random stream (seed, r), so the result doesn't
-        depend on ``batch_size``, up to rounding in the model. Raises InputError for empty prompts or negative limits.
-        """
-        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=self._limit)
+        """See ``Engine.sample``. Each row has a random stream of its own: the result doesn't depend on ``batch_size``,
+        up to rounding in the model. InputError on empty prompts or negative limits."""
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, longest=self._limit)
+        streams = row_streams(seed, len(prompts_ids), n)
         check_rows(prompts_ids, self.vocab_size)
         check_ids([stop_ids], self.vocab_size)
         rows = [
-            DecodeRow(prompt, limit, i * n + j)
+            DecodeRow(prompt, limit, i * n + j, streams[i * n + j])
             for i, (prompt, limit) in enumerate(zip(prompts_ids, limits, strict=True))
             for j in range(n)
         ]
@@ -162,7 +162,6 @@ class HFEngine:
                         self.model,
                         batch,
                         policy=policy,
-                        seed=seed,
                         is_stop_V=is_stop,
                         n_layers=self._n_layers,
                         plain=self._plain,

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from forewarn.checkpoints.row_limit import RowLimit
-from forewarn.engines.arguments import check_rows, pairs_of, row_limits
+from forewarn.engines.arguments import check_rows, pairs_of, row_limits, row_streams
 from forewarn.engines.base import Ids, Sample
 from forewarn.engines.vllm.adapters import LORA_MODULES
 from forewarn.engines.vllm.answers import as_sample, continuation_log_probs
@@ -164,20 +164,23 @@ class VLLMEngine:
         prompts_ids: Sequence[Ids],
         *,
         policy: Policy,
-        seed: int,
+        seed: int | Sequence[int],
         max_new_tokens: int | Sequence[int],
         stop_ids: Sequence[int],
         n: int = 1,
         adapter: str | None = None,
     ) -> list[Sample]:
-        """See ``Engine.sample``. A row's seed is a function of (seed, row), so batching doesn't change the samples, up
-        to rounding in the model. Raises InputError, and EngineFault if vLLM broke."""
+        """See ``Engine.sample``. A row's seed is a function of its stream: batching doesn't change what is drawn, up
+        to rounding in the model. Raises InputError, and EngineFault where vLLM broke."""
         check_sampling(policy)
-        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=RowLimit(self.max_len))
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, longest=RowLimit(self.max_len))
+        streams = row_streams(seed, len(prompts_ids), n)
         check_rows(prompts_ids, self.vocab_size)
         rows = [(prompt, limit) for prompt, limit in zip(prompts_ids, limits, strict=True) for _ in range(n)]
         asked = [i for i, (_, limit) in enumerate(rows) if limit > 0]
-        fields = [sampling_fields(policy, seed=row_seed(seed, i), limit=rows[i][1], stop_ids=stop_ids) for i in asked]
+        fields = [
+            sampling_fields(policy, seed=row_seed(*streams[i]), limit=rows[i][1], stop_ids=stop_ids) for i in asked
+        ]
         results = [Sample((), (), "length")] * len(rows)
         outputs = self._generate([rows[i][0] for i in asked], fields, adapter)
         for i, output in zip(asked, outputs, strict=True):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.checkpoints.row_limit import RowLimit
-from forewarn.engines.arguments import check_rows, pairs_of, row_limits
+from forewarn.engines.arguments import check_rows, pairs_of, row_limits, row_streams
 from forewarn.engines.base import Ids, Sample
 from forewarn.engines.vllm.answers import (
     choice_of,
@@ -157,7 +157,7 @@ class VLLMServer:
         prompts_ids: Sequence[Ids],
         *,
         policy: Policy,
-        seed: int,
+        seed: int | Sequence[int],
         max_new_tokens: int | Sequence[int],
         stop_ids: Sequence[int],
         n: int = 1,
@@ -165,7 +165,8 @@ class VLLMServer:
     ) -> list[Sample]:
         """See ``Engine.sample``. Raises InputError, and EngineFault if the server broke and stayed broken."""
         check_sampling(policy)
-        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=RowLimit(self.max_len))
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, longest=RowLimit(self.max_len))
+        streams = row_streams(seed, len(prompts_ids), n)
         check_rows(prompts_ids, self.vocab_size)
         rows = [(prompt, limit) for prompt, limit in zip(prompts_ids, limits, strict=True) for _ in range(n)]
         model = self._named(adapter)
@@ -174,7 +175,7 @@ class VLLMServer:
             prompt, limit = rows[i]
             if limit == 0:
                 return Sample((), (), "length")
-            fields = sampling_fields(policy, seed=row_seed(seed, i) >> 1, limit=limit, stop_ids=stop_ids)
+            fields = sampling_fields(policy, seed=row_seed(*streams[i]) >> 1, limit=limit, stop_ids=stop_ids)
             choice = self._complete({"model": model, "prompt": list(prompt), "return_token_ids": True, **fields})
             return sample_of(choice, stop_ids=stop_ids, limit=limit, vocab_size=self.vocab_size)
 

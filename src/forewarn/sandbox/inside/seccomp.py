@@ -175,8 +175,8 @@ def program(*, threads: bool = True, folders: bool = True) -> bytes:
         code += [(_JEQ, 0, 1, absent[here]), (_RET, 0, 0, _ABSENT)]
     for done in DONE.values():
         code += [(_JEQ, 0, 1, _known(done, here)), (_RET, 0, 0, _AS_DONE)]
-    for number in () if folders else folder_calls():
-        code += [(_JEQ, 0, 1, number), (_RET, 0, 0, _REFUSE)]
+    for call in () if folders else folder_calls():
+        code += [(_JEQ, 0, 1, call), (_RET, 0, 0, _REFUSE)]
     for name, (numbers, deciding) in CONDITIONS.items():
         number = numbers[here]
         if number is not None:

@@ -39,6 +39,8 @@ def plan_entries(
                 "key": c.key,
                 "receipt": c.receipt,
                 "submissions": c.submissions,
+                "blocks": list(c.blocks),
+                "rule": c.rule,
             }
             for c in cells
         ],
@@ -76,7 +78,11 @@ def check_same_checkpoints(root: Path, receipts: Mapping[str, str]) -> None:
     if not isinstance(manifest, dict):
         return
     done = RunFolder(root).shards(COMPLETIONS)
-    kept = {cell["checkpoint_id"] for cell in manifest.get("cells", ()) if done.has(str(cell["key"]))}
+    kept = {
+        cell["checkpoint_id"]
+        for cell in manifest.get("cells", ())
+        if any(done.has(str(key)) for key in (cell["key"], *cell.get("blocks", ())))
+    }
     for name, held in (manifest.get("model_receipts") or {}).items():
         measured = held.get("key") if isinstance(held, dict) else held
         if name in receipts and isinstance(measured, str) and len(measured) != KEY_LENGTH:

@@ -39,7 +39,6 @@ COMPLETION_ROWS = pl.Schema(
         "seed": pl.Int64(),
         "case": pl.String(),  # how the channels lie: formats.Case
         "rule": pl.String(),  # what else the span says, as JSON; null where that is nothing
-        "anchors": pl.Struct(dict.fromkeys(ANCHORS, pl.List(pl.Int32()))),  # null: no span is counted from one
     }
 )
 SUBMISSION_ROWS = pl.Schema(
@@ -63,7 +62,14 @@ VERDICT_ROWS = pl.Schema(
         "evidence": pl.List(pl.String()),  # of exploits: a line a checker
     }
 )
-SCORE_ROWS = pl.Schema({"completion_id": pl.String(), "model_id": pl.String(), "log_probs": pl.List(pl.Float64())})
+SCORE_ROWS = pl.Schema(
+    {
+        "completion_id": pl.String(),
+        "model_id": pl.String(),
+        "log_probs": pl.List(pl.Float64()),
+        "anchors": pl.Struct(dict.fromkeys(ANCHORS, pl.List(pl.Int32()))),  # null: no span counts from one
+    }
+)
 HIT_ROWS = pl.Schema(
     {
         "checkpoint_id": pl.String(),
@@ -150,7 +156,6 @@ def completions_table(drawn: Sequence[Drawn], channels: Channels) -> pl.DataFram
                 "log_probs": list(one.log_probs),
                 "case": channels.split(c.token_ids).case,
                 "rule": _rule(c.span),
-                "anchors": {name: list(starts) for name, starts in c.anchors.items()} or None,
             }
         )
     return pl.DataFrame(rows, schema=COMPLETION_ROWS)
@@ -195,7 +200,6 @@ def completions_of(table: pl.DataFrame, policy: Policy) -> list[Completion]:
             trace_id=row["trace_id"],
             policy=policy,
             seed=row["seed"],
-            anchors={name: tuple(at) for name, at in (row.get("anchors") or {}).items() if at is not None},
         )
         for row in table.iter_rows(named=True)
     ]
@@ -210,7 +214,15 @@ def verdicts_table(verdicts: Sequence[tuple[str, Verdict]]) -> pl.DataFrame:
 
 
 def scores_table(scores: Sequence[Score]) -> pl.DataFrame:
-    rows = [{"completion_id": s.completion_id, "model_id": s.model_id, "log_probs": list(s.log_probs)} for s in scores]
+    rows = [
+        {
+            "completion_id": s.completion_id,
+            "model_id": s.model_id,
+            "log_probs": list(s.log_probs),
+            "anchors": {name: list(starts) for name, starts in s.anchors.items()} or None,
+        }
+        for s in scores
+    ]
     return pl.DataFrame(rows, schema=SCORE_ROWS)
 
 

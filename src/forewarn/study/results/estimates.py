@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -70,7 +69,7 @@ def estimate_run(
     labels = read_labels(run)
     marks = {(mark.checkpoint_id, mark.exploit_type): mark for mark in read_missing(root)}
     missing: list[Missing] = []
-    estimates, details = [], [pl.DataFrame(schema=HIT_ROWS)]
+    found = []
     for done, cell in enumerate(cells):
         if progress is not None:
             progress("estimates", done, len(cells))
@@ -83,17 +82,21 @@ def estimate_run(
         if mark is not None and hit_ids and not run.shards(SCORES).has(scores_key(cell.key, hit_ids)):
             missing.append(mark)
             continue
-        estimate, detail = cell_estimate(cell, level or planned, table, _scores(run, cell, hit_ids))
-        estimates.append(estimate)
-        details.append(detail)
+        found.append(cell_estimate(cell, level or planned, table, _scores(run, cell, hit_ids)))
     if level is None or level == planned:
-        write_table(root / HITS_FILE, pl.concat(details))
-        write_table(root / ESTIMATES_FILE, estimates_table(estimates))
+        write_estimates(root, found)
+    estimates = [estimate for estimate, _ in found]
     if progress is not None:
         progress("estimates", len(cells), len(cells))
     if missing:
         raise incomplete(root, missing, len(cells), estimates)
     return estimates
+
+
+def write_estimates(root: Path, found: Sequence[tuple[CellEstimate, pl.DataFrame]]) -> None:
+    """Keep the estimates of cells and their hits, in place of those before."""
+    write_table(root / HITS_FILE, pl.concat([pl.DataFrame(schema=HIT_ROWS), *(hits for _, hits in found)]))
+    write_table(root / ESTIMATES_FILE, estimates_table([estimate for estimate, _ in found]))
 
 
 def _scores(run: RunFolder, cell: CellRecord, hit_ids: tuple[str, ...]) -> pl.DataFrame | None:
@@ -162,10 +165,13 @@ def _log_ratios(
 ) -> list[Floats | None]:
     """D of every hit under every span (nats); None where the engine's scores contradict its own sampling."""
     by_model: dict[str, dict[str, Floats]] = {}
-    for completion_id, model_id, log_probs in scores.iter_rows():
-        by_model.setdefault(model_id, {})[completion_id] = np.array(log_probs, dtype=np.float64)
+    starts: dict[str, dict[str, Sequence[int]]] = {}
+    for row in scores.iter_rows(named=True):
+        by_model.setdefault(row["model_id"], {})[row["completion_id"]] = np.array(row["log_probs"], dtype=np.float64)
+        # tables of earlier versions lack anchors, and have no span that counts from one
+        starts[row["completion_id"]] = {k: at or () for k, at in (row.get("anchors") or {}).items()}
     donors = sorted({donor_key(span) for span in spans if span.writes})
-    anchors = [{k: at or () for k, at in (found or {}).items()} for found in _column(hits, "anchors")]
+    anchors = [starts[name] for name in hits["completion_id"]]
     subject = [by_model[checkpoint_id][name] for name in hits["completion_id"]]
     own = {key: [by_model[DONOR_PREFIX + key][name] for name in hits["completion_id"]] for key in donors}
     # scored as far as a span's donor may write, which may be within the reasoning
@@ -193,11 +199,6 @@ def _log_ratios(
             except EngineFault:
                 found.append(None)
         return found
-
-
-def _column(table: pl.DataFrame, name: str) -> Sequence[Any]:
-    """A column that tables of earlier versions lack."""
-    return table[name].to_list() if name in table.columns else [None] * table.height
 
 
 def _details(

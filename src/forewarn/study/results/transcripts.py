@@ -12,7 +12,7 @@ from forewarn.errors import InputError
 from forewarn.estimation import donor_key
 from forewarn.records import SUBJECT
 from forewarn.store import RunFolder
-from forewarn.study.folder.cells import read_verdicts, sampled, submitted
+from forewarn.study.folder.cells import parts_of, read_verdicts, sampled, submitted
 from forewarn.study.folder.manifest import read_plan
 from forewarn.study.folder.tables import span_in
 from forewarn.study.folder.vocabulary import read_vocabulary, text_of
@@ -101,7 +101,7 @@ def _rows(results: RunResults, completion_ids: list[str]) -> list[tuple[CellReco
     for cell in results.cells:
         if not sampled(run, cell.record):
             continue
-        table = submitted(run, cell.record)
+        table = submitted(run, parts_of(run, cell.record))
         for name, rows in matching.items():
             if not any(row["completion_id"] == name for _, row in rows):
                 mine = table.filter(pl.col("completion_id").str.starts_with(name))

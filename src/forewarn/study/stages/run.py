@@ -1,13 +1,12 @@
-"""Running a study, stage by stage, into a run folder: completions, verdicts, scores, estimates.
+"""Running a study into a run folder: what is refused before it begins, the manifest, and the flow through the stages.
 
-Every stage looks at what is there under its content keys and does the rest, so that the same call after a crash, a
-kill or a grown study goes on where it was. Not here: reading the results (``results/``).
+What is there under its content key is not done again, so that the same call after a crash, a kill or a grown study goes
+on where it was. Not here: what is done next (``flow.py``), and reading the results (``results/``).
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -20,18 +19,25 @@ from forewarn.formats import Channels, check_template
 from forewarn.formats.code import READING
 from forewarn.store import RunFolder, write_json, write_whole
 from forewarn.study.checks import Models, check_context, check_engine
-from forewarn.study.folder.cells import exploits_of, labelled
-from forewarn.study.folder.manifest import MANIFEST_FILE, Missing, check_same_checkpoints, plan_entries, write_missing
-from forewarn.study.folder.tables import COMPLETIONS, SCORES, SUBMISSIONS, CellEstimate
+from forewarn.study.folder.cells import read_completions
+from forewarn.study.folder.manifest import (
+    MANIFEST_FILE,
+    check_same_checkpoints,
+    incomplete,
+    plan_entries,
+    write_missing,
+)
+from forewarn.study.folder.tables import CellEstimate
 from forewarn.study.folder.vocabulary import write_vocabulary
 from forewarn.study.keys import Keys, problem_key
 from forewarn.study.models import Machine, study_channels
-from forewarn.study.plan import Cell, Study
-from forewarn.study.results.estimates import estimate_run
+from forewarn.study.plan import Study
+from forewarn.study.results.estimates import write_estimates
 from forewarn.study.span_checks import check_anchors
-from forewarn.study.stages.judging import Progress, Sandboxing, judge_cells
-from forewarn.study.stages.work import OpenStudyRoom, Task, write_submissions
-from forewarn.workers import Failed, Workers
+from forewarn.study.stages.flow import Estimated, Flow
+from forewarn.study.stages.judging import Judging, Progress, Sandboxing
+from forewarn.study.stages.work import OpenStudyRoom, Task
+from forewarn.workers import Workers
 
 STUDY_FILE = "study.toml"
 
@@ -43,18 +49,18 @@ def run_study(
     machine: Machine | None = None,
     sandboxing: Sandboxing | None = None,
     progress: Progress | None = None,
+    estimated: Estimated | None = None,
     text: bytes | None = None,
 ) -> list[CellEstimate]:
     """Do what is missing of ``study`` in the run folder ``root`` and return every cell's estimate.
 
-    ``text``: the study's file, kept as ``study.toml``. Raises InputError (a prompt that doesn't fit into a context, a
-    policy that the engine can't score), ModelError (damaged models, another tokenizer, no reasoning channel),
-    StoreError (a folder that can't be written, is full, or holds another study), EngineFault (an engine or every
-    isolation level broke), IncompleteError (workers died over a cell until it was left out; it carries the estimates
-    of the others, and the same call tries again).
+    ``estimated`` is told each cell's estimate as soon as it is there. ``text``: the study's file, kept as
+    ``study.toml``. Raises InputError (a prompt that doesn't fit into a context, a policy that the engine can't score),
+    ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be written, is
+    full, or holds another study), EngineFault (an engine or every isolation level broke), IncompleteError (workers died
+    over a cell until it was left out; it carries the estimates of the others, and the same call tries again).
     """
     machine, sandboxing = machine or Machine(), sandboxing or Sandboxing()
-    tell = progress or (lambda stage, done, total: None)
     # everything that can be refused is, before anything is written
     check_engine(study, machine.spec.kind)
     channels = study_channels(study)
@@ -68,25 +74,31 @@ def run_study(
         write_whole(root / STUDY_FILE, text)
     _write_manifest(run, study, keys, models, channels)
     write_vocabulary(root, channels)
-    with Workers[Task](OpenStudyRoom(study, root, machine), machine.workers, retries=machine.retries) as workers:
-        _sample(study, keys, models, run, workers, tell)
-        cells = [cell for cell in study.cells() if run.shards(COMPLETIONS).has(keys.cell(cell))]
-        check_anchors(
-            [planned.span for planned in study.spans],
-            (run.shards(COMPLETIONS).read(keys.cell(cell)) for cell in cells),
+    open_room = OpenStudyRoom(study, root, machine)
+    with (
+        Workers[Task](open_room, machine.workers, retries=machine.retries) as workers,
+        Judging(study, run, sandboxing) as judging,
+    ):
+        flow = Flow(
+            keys,
+            models,
+            channels,
+            run,
+            workers,
+            judging,
+            rows_at_once=machine.batch_size,
+            tell=progress or (lambda stage, done, total: None),
+            estimated=estimated or (lambda estimate: None),
         )
-        _read_answers(study, cells, keys, channels, run)
-        labels = judge_cells(study, cells, keys, run, sandboxing, tell)
-        problem_keys = study_problem_keys(study)
-        hits = {cell: exploits_of(labelled(run, keys.record(cell), problem_keys, labels)) for cell in cells}
-        _score(keys, models, run, workers, hits, tell)
-        write_missing(root, [_mark(failed) for failed in workers.failed])
-    return estimate_run(root, progress=progress)
-
-
-def _mark(failed: Failed[Task]) -> Missing:
-    cell = failed.task.cell
-    return Missing(failed.task.stage, cell.checkpoint.model_id, cell.exploit_type, failed.reason)
+        flow.run()
+    found = [flow.found[cell] for cell in study.cells() if cell in flow.found]
+    write_missing(root, flow.missing)
+    write_estimates(root, found)
+    estimates = [estimate for estimate, _ in found]
+    if flow.missing:
+        raise incomplete(root, flow.missing, len(list(study.cells())), estimates)
+    check_anchors([planned.span for planned in study.spans], lambda: read_completions(root))
+    return estimates
 
 
 def study_problem_keys(study: Study) -> dict[str, str]:
@@ -122,48 +134,3 @@ def _write_manifest(run: RunFolder, study: Study, keys: Keys, models: Models, ch
         "machine": {"platform": platform.platform(), "processor": platform.machine()},
     }
     write_json(run.root / MANIFEST_FILE, manifest)
-
-
-def _do(tasks: Sequence[Task], stage: str, run: RunFolder, workers: Workers[Task], tell: Progress) -> None:
-    missing = [task for task in tasks if not run.shards(stage).has(task.key)]
-    done = len(tasks) - len(missing)
-    tell(stage, done, len(tasks))
-    for _ in workers.do(missing):
-        done += 1
-        tell(stage, done, len(tasks))
-
-
-def _sample(study: Study, keys: Keys, models: Models, run: RunFolder, workers: Workers[Task], tell: Progress) -> None:
-    tasks = [
-        Task(COMPLETIONS, cell, keys.cell(cell), keys.cell(cell), signatures=models.behind(study, cell))
-        for cell in study.cells()
-    ]
-    _do(tasks, COMPLETIONS, run, workers, tell)
-
-
-def _read_answers(study: Study, cells: Sequence[Cell], keys: Keys, channels: Channels, run: RunFolder) -> None:
-    """Read the submissions of cells that were sampled under another rule, or by a run that was killed before it could.
-
-    All of them before anything is judged: what is judged in one run folder is read by one rule.
-    """
-    for cell in cells:
-        record = keys.record(cell)
-        assert record.submissions is not None
-        if not run.shards(SUBMISSIONS).has(record.submissions):
-            write_submissions(run.shards(COMPLETIONS).read(record.key), cell, record.submissions, study, channels, run)
-
-
-def _score(
-    keys: Keys,
-    models: Models,
-    run: RunFolder,
-    workers: Workers[Task],
-    hits: Mapping[Cell, tuple[str, ...]],
-    tell: Progress,
-) -> None:
-    tasks = [
-        Task(SCORES, cell, keys.cell(cell), keys.scores(cell, found), found, models.behind(keys.study, cell))
-        for cell, found in hits.items()
-        if found
-    ]
-    _do(tasks, SCORES, run, workers, tell)

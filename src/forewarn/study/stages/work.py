@@ -1,10 +1,11 @@
-"""The two kinds of work that need models: sampling a cell and scoring its exploits. Each writes one shard."""
+"""The two kinds of work that need models: sampling blocks of a cell, and scoring the cell's exploits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,15 @@ from forewarn.checkpoints.find import ModelSource, check_unchanged
 from forewarn.checkpoints.receipts import Signature
 from forewarn.errors import EngineFault
 from forewarn.estimation import donor_key, n_deciding
-from forewarn.formats import Channels
+from forewarn.formats import Channels, anchor_starts
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
-from forewarn.records import SUBJECT, Completion, Score, derived_seed
+from forewarn.records import SUBJECT, Completion, Score, Span, derived_seed
 from forewarn.store import RunFolder
+from forewarn.study.folder.cells import Part
 from forewarn.study.folder.tables import (
     COMPLETIONS,
     DONOR_PREFIX,
+    SCORES,
     SUBMISSIONS,
     completions_of,
     completions_table,
@@ -29,27 +32,43 @@ from forewarn.study.folder.tables import (
 )
 from forewarn.study.keys import submissions_key
 from forewarn.study.models import Machine, ModelRoom
-from forewarn.study.plan import Cell, Study
+from forewarn.study.plan import Block, Cell, Study
 
 ALLOWED_GAP = {"float64": 1e-6, "float32": 0.02, "bfloat16": 0.7, "float16": 0.2}
 """median |log-prob scored - log-prob sampled| of a completion, nats, by float type: half precision rounds differently
 in a batch of another shape"""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One shard to make."""
+Signatures = tuple[tuple[ModelSource, Signature], ...]
+"""marks of the files of the models that a task uses, as they were when their receipts were taken"""
 
-    stage: str
+
+@dataclass(frozen=True, slots=True)
+class SampleTask:
+    """Blocks of one cell to draw together, each into a shard of its own."""
+
     cell: Cell
-    cell_key: str
-    """key of the cell's completions"""
+    blocks: tuple[Block, ...]
+    keys: tuple[str, ...]
+    """of the blocks' shards"""
+    signatures: Signatures
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTask:
+    """The scores of a cell's exploits."""
+
+    cell: Cell
+    parts: tuple[Part, ...]
+    """the cell's completions"""
     key: str
-    """key of the shard to write"""
-    hit_ids: tuple[str, ...] = ()
+    """of the shard to write"""
+    hit_ids: tuple[str, ...]
     """completions to score"""
-    signatures: tuple[tuple[ModelSource, Signature], ...] = ()
-    """marks of the files of the models it uses, as they were when their receipts were taken"""
+    signatures: Signatures
+
+
+Task = SampleTask | ScoreTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +92,23 @@ class StudyRoom:
             self._models = ModelRoom(study, machine.spec)
 
     def do(self, task: Task) -> None:
-        """Do one task and write its shard, unless its models' files were written to meanwhile."""
+        """Do one task and write its shards, unless its models' files were written to meanwhile."""
         with _threads(self._threads):
             self._do(task)
 
     def _do(self, task: Task) -> None:
         study, models, run = self._study, self._models, self._run
-        table = _sample(task, study, models) if task.stage == COMPLETIONS else _score(task, study, models, run)
-        for source, signature in task.signatures:
-            check_unchanged(source, signature)
-        run.shards(task.stage).write(task.key, table)
-        if task.stage == COMPLETIONS:
-            key = submissions_key(task.key, study.code_rule.key)
-            write_submissions(table, task.cell, key, study, models.channels, run)
+        if isinstance(task, ScoreTask):
+            scores = _score(task, study, models, run)
+            _check_unchanged(task.signatures)
+            run.shards(SCORES).write(task.key, scores)
+            return
+        drawn = _sample(task, study, models)
+        _check_unchanged(task.signatures)
+        for key, table in zip(task.keys, drawn, strict=True):
+            run.shards(COMPLETIONS).write(key, table)
+            part = Part(key, submissions_key(key, study.code_rule.key))
+            write_submissions(table, task.cell, part, study, models.channels, run)
 
     def close(self) -> None:
         """Give the models back: a server keeps what was loaded there."""
@@ -105,18 +128,26 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _check_unchanged(signatures: Signatures) -> None:
+    for source, signature in signatures:
+        check_unchanged(source, signature)
+
+
 def write_submissions(
-    completions: pl.DataFrame, cell: Cell, key: str, study: Study, channels: Channels, run: RunFolder
+    completions: pl.DataFrame, cell: Cell, part: Part, study: Study, channels: Channels, run: RunFolder
 ) -> None:
-    """Read the submissions off a cell's completions, and write them under ``key``."""
+    """Read the submissions off a part of a cell's completions, and write them."""
+    assert part.submissions is not None
     entry_points = {problem.problem_id: problem.entry_point for problem in study.problems_of(cell.exploit_type)}
-    run.shards(SUBMISSIONS).write(key, submissions_table(completions, channels, entry_points))
+    run.shards(SUBMISSIONS).write(part.submissions, submissions_table(completions, channels, entry_points))
 
 
-def _donors(study: Study, cell: Cell, room: ModelRoom) -> dict[str, Writer]:
+def _donors(spans: Iterable[Span], cell: Cell, room: ModelRoom) -> dict[str, Writer]:
     """The donors by ``donor_key``, each with its own temperature; a donor of the subject's name is the subject."""
     found = {}
-    for span in (planned.span for planned in study.spans_of(cell.exploit_type) if planned.span.writes):
+    for span in spans:
+        if not span.writes:
+            continue
         if span.donor == SUBJECT:
             writer = room.subject(cell.checkpoint)
         else:
@@ -125,52 +156,70 @@ def _donors(study: Study, cell: Cell, room: ModelRoom) -> dict[str, Writer]:
     return found
 
 
-def _sample(task: Task, study: Study, room: ModelRoom) -> pl.DataFrame:
+def _sample(task: SampleTask, study: Study, room: ModelRoom) -> list[pl.DataFrame]:
+    """The completions of each block. All of a task's rows share the engines' calls."""
     cell = task.cell
     orders = [
-        Order(
-            problem.problem_id,
-            room.channels.prompt_ids(problem.question),
-            planned.span,
-            planned.count,
-            problem.entry_point,
-        )
-        for problem in study.problems_of(cell.exploit_type)
-        for planned in study.spans_of(cell.exploit_type)
+        [
+            Order(
+                problem.problem_id,
+                room.channels.prompt_ids(problem.question),
+                block.planned.span,
+                block.planned.count,
+                problem.entry_point,
+            )
+            for problem in block.problems
+        ]
+        for block in task.blocks
     ]
-    drawn = list(
-        sample_spans(
-            orders,
-            subject=room.subject(cell.checkpoint),
-            donors=_donors(study, cell, room),
-            channels=room.channels,
-            policy=study.policy,
-            # of the cell's names, not its key: growing a study elsewhere must not change what is drawn here
-            seed=derived_seed("cell", study.seed, cell.checkpoint.model_id, cell.exploit_type),
-            checkpoint_id=cell.checkpoint.model_id,
-        )
+    drawn = sample_spans(
+        [order for own in orders for order in own],
+        subject=room.subject(cell.checkpoint),
+        donors=_donors([block.planned.span for block in task.blocks], cell, room),
+        channels=room.channels,
+        policy=study.policy,
+        # of the cell's names, not its key: growing a study elsewhere must not change what is drawn here
+        seed=derived_seed("cell", study.seed, cell.checkpoint.model_id, cell.exploit_type),
+        checkpoint_id=cell.checkpoint.model_id,
     )
-    return completions_table(drawn, room.channels)
+    return [completions_table(list(islice(drawn, block.n)), room.channels) for block in task.blocks]
 
 
-def _score(task: Task, study: Study, room: ModelRoom, run: RunFolder) -> pl.DataFrame:
+def _score(task: ScoreTask, study: Study, room: ModelRoom, run: RunFolder) -> pl.DataFrame:
     cell = task.cell
-    table = run.shards(COMPLETIONS).read(task.cell_key).filter(pl.col("completion_id").is_in(list(task.hit_ids)))
+    tables = [run.shards(COMPLETIONS).read(part.completions) for part in task.parts]
+    table = pl.concat(tables, how="diagonal").filter(pl.col("completion_id").is_in(list(task.hit_ids)))
     hits = completions_of(table, study.policy)
     questions = {problem.problem_id: problem.question for problem in study.problems_of(cell.exploit_type)}
     prompts = [room.channels.prompt_ids(questions[hit.problem_id]) for hit in hits]
     spans = [planned.span for planned in study.spans_of(cell.exploit_type)]
     tokens = [hit.token_ids[: n_deciding(hit.n_reasoning, len(hit.token_ids), spans)] for hit in hits]
     writers = {cell.checkpoint.model_id: room.subject(cell.checkpoint)}
-    writers |= {DONOR_PREFIX + key: writer for key, writer in _donors(study, cell, room).items()}
+    writers |= {DONOR_PREFIX + key: writer for key, writer in _donors(spans, cell, room).items()}
     found = {model_id: _log_probs(writer, prompts, tokens, study) for model_id, writer in writers.items()}
     _check_against_sampling(hits, table["log_probs"].to_list(), found, cell, study)
+    anchors = _anchors(hits, spans, cell, study, room.channels)
     scores = [
-        Score(hit.completion_id, model_id, writers[model_id].policy(study.policy), values)
+        Score(hit.completion_id, model_id, writers[model_id].policy(study.policy), values, anchors[hit.completion_id])
         for model_id, rows in found.items()
         for hit, values in zip(hits, rows, strict=True)
     ]
     return scores_table(scores)
+
+
+def _anchors(
+    hits: Sequence[Completion], spans: Sequence[Span], cell: Cell, study: Study, channels: Channels
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """By completion id, for each anchor that a span of the cell counts from, the tokens at which its count starts."""
+    names = {span.anchor for span in spans if span.anchor is not None}
+    entry_points = {problem.problem_id: problem.entry_point for problem in study.problems_of(cell.exploit_type)}
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for hit in hits:
+        closed = channels.closed_at(hit.token_ids)
+        found[hit.completion_id] = {
+            name: anchor_starts(channels, hit.token_ids, closed, name, entry_points[hit.problem_id]) for name in names
+        }
+    return found
 
 
 def _check_against_sampling(
