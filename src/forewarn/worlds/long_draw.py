@@ -72,7 +72,11 @@ class _Rows:
     def donor_writes(self, t: int, rng: np.random.Generator) -> Bools:
         """Whether the donor writes token ``t`` of each."""
         answer = self.state >= DONE
-        fixed = np.where(answer, (self.place >= self.m0) & (self.place < self.m), (self.k0 <= t) & (t < self.k))
+        fixed = np.zeros(len(answer), np.bool_)
+        if (self.k > 0).any() or (self.m > 0).any():
+            fixed = np.where(answer, (self.place >= self.m0) & (self.place < self.m), (self.k0 <= t) & (t < self.k))
+        if not self.starts.any():
+            return fixed
         inside = (self.channel == _CHANNEL["all"]) | (self.channel == answer)
         place = np.where(answer & (self.channel == _CHANNEL["answer"]), self.place, t)
         open_places = self.starts - place
@@ -94,13 +98,16 @@ def draw_long(world: LongWorld, spans: Sequence[Span], span_N: Ints, rng: np.ran
     used = np.flatnonzero(laws.sum(axis=(0, 1, 2)))  # a world without reasoning has no closers
     cumulative = np.cumsum(laws[..., used], axis=3)
     cumulative /= cumulative[..., -1:]
+    n_place, n_case = shape.longest + 1, shape.n_state * (shape.longest + 1)
+    flat, after = cumulative.reshape(-1, len(used)), world.after_GIV.reshape(n_case, -1)
     n, length = len(span_N), min(shape.limit, shape.longest + 1) if not shape.reasoning else shape.limit
     token_NL, donor_NL = np.full((n, length), -1, np.int8), np.zeros((n, length), np.bool_)
     n_reasoning, exploit = np.zeros(n, np.int64), np.zeros(n, np.bool_)
     rows = _Rows(world, spans, span_N, models)
     for t in range(length):
         by_donor = rows.donor_writes(t, rng)
-        law_NV = cumulative[np.where(by_donor, rows.model, 0), rows.state, rows.place]
+        case = rows.state * n_place + rows.place
+        law_NV = flat.take(case + by_donor * rows.model * n_case, axis=0)
         token = used[(rng.random(len(law_NV))[:, None] >= law_NV).sum(axis=1)]
         live = ~rows.ended
         number = rows.number[live]
@@ -110,7 +117,7 @@ def draw_long(world: LongWorld, spans: Sequence[Span], span_N: Ints, rng: np.ran
         ends = answer & (token == END)
         exploit[rows.number[live & ends]] = rows.state[live & ends] == DONE
         rows.ended = rows.ended | ends
-        rows.state = np.where(rows.ended, rows.state, world.after_GIV[rows.state, rows.place, token])
+        rows.state = np.where(rows.ended, rows.state, after[case, token])
         rows.place = np.minimum(rows.place + (answer & ~rows.ended), shape.longest)
         if t % _TIDY == 0 and rows.ended.any():
             rows.keep(~rows.ended)
