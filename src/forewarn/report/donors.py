@@ -12,8 +12,9 @@ from forewarn.records import SUBJECT, UNBOUNDED, Span
 from forewarn.report import numbers as write
 from forewarn.report.shares import CellKey, SpanShare
 from forewarn.report.tables import Table
-from forewarn.store import RunFolder, read_table
+from forewarn.store import RunFolder
 from forewarn.study import RunResults
+from forewarn.study.folder.cells import parts_of
 from forewarn.study.folder.tables import COMPLETIONS
 
 NEVER_OPENED = ("missing", "cut_reasoning")
@@ -72,15 +73,16 @@ def _channels(results: RunResults) -> tuple[dict[str, Counter[str]], Counter[str
     closed = Counter[str]()
     run = RunFolder(results.root)
     last = pl.col("donor_wrote").list.get(pl.col("n_reasoning") - 1, null_on_oob=True)
+    by_donor = last & ~pl.col("case").is_in(list(NEVER_OPENED)) & (pl.col("n_reasoning") > 0)
     for cell in results.cells:
         if cell.estimate is None:
             continue
-        table = completions_of_cell(run, cell.record)
-        by_donor = last & ~pl.col("case").is_in(list(NEVER_OPENED)) & (pl.col("n_reasoning") > 0)
-        counted = table.group_by("span", "case").agg(n=pl.len(), closed=by_donor.fill_null(False).sum())
-        for span, case, n, n_closed in counted.iter_rows():
-            cases[span][case] += n
-            closed[span] += n_closed
+        for part in parts_of(run, cell.record):
+            table = run.shards(COMPLETIONS).read(part.completions)
+            counted = table.group_by("span", "case").agg(n=pl.len(), closed=by_donor.fill_null(False).sum())
+            for span, case, n, n_closed in counted.iter_rows():
+                cases[span][case] += n
+                closed[span] += n_closed
     return cases, closed
 
 

@@ -60,12 +60,6 @@ def parts_of(run: RunFolder, cell: CellRecord) -> list[Part]:
     return [Part(key, submissions_key(key, cell.rule)) for key in cell.blocks]
 
 
-def completions_of_cell(run: RunFolder, cell: CellRecord) -> pl.DataFrame:
-    """The cell's completions, without what was read off them."""
-    shards = run.shards(COMPLETIONS)
-    return pl.concat([shards.read(part.completions) for part in parts_of(run, cell)], how="diagonal")
-
-
 def submitted(run: RunFolder, parts: Iterable[Part]) -> pl.DataFrame:
     """Completions with their submissions, ``code`` and ``code_key``."""
     return pl.concat([_submitted(run, part) for part in parts], how="diagonal")
@@ -113,7 +107,8 @@ def read_completions(root: Path) -> pl.DataFrame:
     """Every completion of the study's cells, with the submission that the run's rule reads off it."""
     run, (_, cells, _) = RunFolder(root), read_plan(root)
     empty = pl.DataFrame(schema=COMPLETION_ROWS).join(pl.DataFrame(schema=SUBMISSION_ROWS), on="completion_id")
-    return pl.concat([empty, *(submitted(run, parts_of(run, cell)) for cell in cells if sampled(run, cell))])
+    tables = [empty, *(submitted(run, parts_of(run, cell)) for cell in cells if sampled(run, cell))]
+    return pl.concat(tables, how="diagonal")  # folders of earlier versions lack newer columns
 
 
 def read_verdicts(root: Path) -> pl.DataFrame:
