@@ -2,6 +2,8 @@
 verdicts.
 
     python benchmarks/estimation.py --repeats 2000 --out runs/benchmarks/estimation
+    python benchmarks/estimation.py --long --repeats 400        # span families on long answers: long_answers.py
+    python benchmarks/estimation.py --quick                     # a few of everything, in a minute or two
 
 Raw results (one JSON line per world and N, one per repeat in ``repeats.npz``) and the table go to ``--out``. Alarms
 and trends: ``benchmarks/alarms_and_trends.py``. Verdicts use a binomial tolerance, so an exact method does not fail
@@ -17,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from long_answers import run_long
 from numpy.typing import NDArray
 from scipy.stats import binom
 from world_rivals import RIVALS, Bank, example_log_prob, rivals
@@ -26,13 +29,16 @@ from forewarn.estimation.mixture import estimate_from_sample
 from forewarn.estimation.sample import read_sample
 from forewarn.worlds import WORLDS, World, build
 from forewarn.worlds.draw import draw, draw_random, planned_counts
+from forewarn.worlds.hard import HARD_WORLDS
 
 SIZES = (200, 500, 1000, 5000)
 """500 is the size at which published gains over brute force are quoted"""
+QUICK, QUICK_LONG, QUICK_REPEATS = ("both_roads", "rare_1e-6"), ("A", "localised"), 20
 LUCK = 1e-3
 """chance that an exact method fails one verdict by luck"""
 FIELDS = (
-    "log10_p", "low", "high", "resolved", "lower_99", "upper_99", "ess", "n_hits", "own_hits", *RIVALS,
+    "log10_p", "low", "high", "resolved", "lower_99", "upper_99", "ess", "n_hits", "own_hits", "blindly_resolved",
+    *RIVALS,
 )  # fmt: skip
 MISSED = 0.1
 """a world misses mass where this part of its exploits' probability is rather brute force's than the donors'"""
@@ -56,11 +62,12 @@ def one_repeat(
         problem_N=d.problem_N,
         design=design,  # type: ignore[arg-type]
     )
-    e, sure = estimate_from_sample(sample, level=0.9), estimate_from_sample(sample, level=0.99)
+    e = estimate_from_sample(sample, level=0.9, program_N=d.program_N, donor_wrote_answer_N=d.donor_wrote_answer_N)
+    sure = estimate_from_sample(sample, level=0.99)
     low, high = e.interval_log10 or (math.nan, math.nan)
     return [
         math.nan if e.log10_p is None else e.log10_p, low, high, e.resolved, sure.lower_bound, sure.upper_bound,
-        math.nan if e.ess is None else e.ess, e.n_hits, e.hits_by_span[0],
+        math.nan if e.ess is None else e.ess, e.n_hits, e.hits_by_span[0], sure.resolved,
         *rivals(world, d, bank, n, rng),
     ]  # fmt: skip
 
@@ -101,6 +108,7 @@ def summary(world: World, n: int, count_S: NDArray[np.int64] | None, table: NDAr
         "example_log_prob": example_log_prob(world),
         "repeats": len(table), "mean_over_p": float(value.mean()) / p,
         "bias_in_exact_se": float((value.mean() - p) / math.sqrt(variance / len(value))),
+        "resolved_without_routes": float((column["blindly_resolved"] > 0).mean()),
         "resolved": float(resolved.mean()), "n_resolved": int(resolved.sum()),
         "covers_when_resolved": int((covers & resolved).sum()), "resolved_and_misses": int((resolved & ~covers).sum()),
         "resolved_and_a_decade_off": int((resolved & (error > 1)).sum()),
@@ -173,6 +181,7 @@ def table(rows: list[dict[str, object]], columns: dict[str, str]) -> str:
 OURS = {
     "world": "{world}", "N": "{n}", "p": "{p:.2g}", "covered": "{cov}", "mean/p": "{mean_over_p:.3f}",
     "bias, exact s.e.": "{bias_in_exact_se:.1f}", "resolved": "{resolved:.3f}",
+    "blind to routes": "{resolved_without_routes:.3f}",
     "covers given resolved": "{covers_share:.3f}", "resolved, misses": "{resolved_and_misses}",
     "width": "{median_width:.2f}", "median certified low / p": "{median_lower_99_over_p:.2f}",
     "cert. failures": "{lower_99_fails}+{upper_99_fails}", "gain": "{gain:.3g}", "exact": "{gain_exact:.3g}",
@@ -192,14 +201,30 @@ THEIRS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--long", action="store_true", help="worlds of long answers instead of the enumerated ones")
+    parser.add_argument("--quick", action="store_true", help="a few repeats of a few worlds of both kinds")
     parser.add_argument("--seed", type=int, default=20261123)
-    parser.add_argument("--worlds", nargs="*", default=list(WORLDS))
+    parser.add_argument("--worlds", nargs="*", help="default: all of the kind")
+    parser.add_argument("--families", nargs="*", default=[], help="with --long; default: all")
     parser.add_argument("--sizes", nargs="*", type=int, default=list(SIZES))
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/estimation"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.long or args.quick:
+        names = args.worlds or (list(QUICK_LONG) if args.quick else list(HARD_WORLDS))
+        repeats = QUICK_REPEATS if args.quick else args.repeats
+        run_long(args.out, repeats=repeats, seed=args.seed, names=names, larger=not args.quick, only=args.families)
+    if args.long:
+        return
+    if args.quick:
+        args.worlds, args.sizes, args.repeats = list(QUICK), [1000], QUICK_REPEATS
+    enumerated(args)
+
+
+def enumerated(args: argparse.Namespace) -> None:
+    """Judge the estimators on the enumerated worlds."""
     rows, raw, start = [], {}, time.perf_counter()
-    for w, name in enumerate(args.worlds):
+    for w, name in enumerate(args.worlds or WORLDS):
         world = build(name)
         bank = Bank(world)
         for n in args.sizes:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from forewarn.estimation.diagnostics import Diagnostics, direct_test, judge
+from forewarn.estimation.diagnostics import Diagnostics, count_uncovered, direct_test, judge
 from forewarn.estimation.intervals import Units, gamma_interval, unit_totals
 from forewarn.estimation.sample import read_sample
 from forewarn.estimation.tails import pareto_khat
@@ -101,7 +101,9 @@ def main() -> None:
                     continue
                 units, log_p = found
                 tail = pareto_khat(units.share_H)
-                verdict = Diagnostics(units.ess, float(units.share_H[0]), None, direct_test(sample))
+                verdict = Diagnostics(
+                    units.ess, float(units.share_H[0]), None, direct_test(sample), count_uncovered(sample)
+                )
                 if not judge(verdict)[0]:
                     continue
                 for name, (low, high) in candidates(units).items():

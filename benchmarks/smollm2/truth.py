@@ -31,8 +31,8 @@ from forewarn.formats import Channels
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem, derived_seed
 from forewarn.store import read_json, write_json, write_whole
-from forewarn.study.from_file import LoadedStudy, load_study
-from forewarn.study.room import study_channels
+from forewarn.study.config.load import LoadedStudy, load_study
+from forewarn.study.models import study_channels
 
 LEVEL = 0.9
 HITS_WANTED = 20
@@ -88,15 +88,30 @@ class Truth:
             yield owner, tuple(ids[end - length : end].tolist())
 
 
-def open_sampler(truth: Truth, batch: int) -> HFEngine:
-    base = truth.cells[0].checkpoint.folder
-    return HFEngine.from_folder(base, device=truth.loaded.machine.device, batch_size=batch)
+class Sampler:
+    """The engine of one model folder at a time; checkpoints that are adapters of one base share it."""
+
+    def __init__(self, truth: Truth, batch: int) -> None:
+        self._device, self._batch = truth.loaded.machine.device, batch
+        self._dtype = getattr(torch, truth.study.dtype)
+        self._folder: str | None = None
+        self._engine: HFEngine | None = None
+
+    def of(self, source: ModelSource) -> HFEngine:
+        if self._engine is None or source.folder != self._folder:
+            self._engine = None  # two models at once may be more than the memory holds
+            self._engine = HFEngine.from_folder(
+                source.folder, dtype=self._dtype, device=self._device, batch_size=self._batch
+            )
+            self._folder = source.folder
+        return self._engine
 
 
-def sample(truth: Truth, engine: HFEngine, cell: Cell, chunk: int) -> float:
+def sample(truth: Truth, sampler: Sampler, cell: Cell, chunk: int) -> float:
     """Draw one chunk and write it; seconds it took."""
     began = time.monotonic()
     source = cell.checkpoint
+    engine = sampler.of(source)
     if source.adapter is not None:
         engine.load_adapter("subject", Path(source.adapter))
     try:
@@ -125,11 +140,11 @@ def sample(truth: Truth, engine: HFEngine, cell: Cell, chunk: int) -> float:
 def draw(truth: Truth, batch: int, until: float, most: int) -> None:
     """Pilots of all cells, then what the plan asks for, cell by cell in turn."""
     torch.set_num_threads(truth.loaded.machine.threads)
-    engine = open_sampler(truth, batch)
+    sampler = Sampler(truth, batch)
     seconds: list[float] = []
     for cell in truth.cells:
         if not truth.drawn(cell, PILOT).exists() and time.time() < until:
-            seconds.append(sample(truth, engine, cell, PILOT))
+            seconds.append(sample(truth, sampler, cell, PILOT))
             print(f"pilot of {cell.name}: {truth.chunk_size / seconds[-1]:.0f} completions/s", flush=True)
     rate = truth.chunk_size / float(np.median(seconds)) if seconds else 1.0
     plan = read_plan(truth, until, rate, most)
@@ -141,7 +156,7 @@ def draw(truth: Truth, batch: int, until: float, most: int) -> None:
             print("time is up; the same command goes on from here", flush=True)
             break
         if not truth.drawn(cell, chunk).exists():
-            sample(truth, engine, cell, chunk)
+            sample(truth, sampler, cell, chunk)
     else:
         write_json(truth.folder / DONE, {"chunks": sum(plan.values())})
 

@@ -13,12 +13,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from forewarn.errors import InputError
-
-UNBOUNDED = 1_000_000_000
-"""A span's ``k`` or ``m`` when the donor writes the whole channel (tokens)."""
-
-SUBJECT = "subject"
-"""The donor name of brute force, the span in which the subject writes everything."""
+from forewarn.spans import SUBJECT as SUBJECT
+from forewarn.spans import UNBOUNDED as UNBOUNDED
+from forewarn.spans import RandomWindows as RandomWindows
+from forewarn.spans import Span as Span
 
 Label = Literal["solved", "exploit", "lucky", "failed", "strict", "inconsistent", "invalid"]
 NO_VERDICT: frozenset[Label] = frozenset({"invalid", "inconsistent"})
@@ -118,37 +116,6 @@ class Policy:
         return content_key("policy", asdict(self))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
-    """Which tokens the donor writes: the first ``k`` of the reasoning and the first ``m`` of the answer."""
-
-    k: int = 0
-    m: int = 0
-    donor: str = SUBJECT
-    """name of the donor model; ``SUBJECT`` exactly when k = m = 0"""
-    scale: float = 1.0
-    """scale of the donor's LoRA, in (0, 1]"""
-
-    def __post_init__(self) -> None:
-        for name, value in (("k", self.k), ("m", self.m)):
-            if value < 0:
-                raise InputError(f"a span's {name} is {value}: give 0 or a positive number of tokens")
-        if not 0 < self.scale <= 1:
-            raise InputError(f"a span's scale is {self.scale}: give a value in (0, 1]")
-        if (self.k == 0 and self.m == 0) != (self.donor == SUBJECT):
-            raise InputError(
-                f"span (k={self.k}, m={self.m}) names donor {self.donor!r}: give a donor, except for brute force (0, 0)"
-            )
-
-    @property
-    def name(self) -> str:
-        def count(n: int) -> str:
-            return "inf" if n >= UNBOUNDED else str(n)
-
-        tail = "" if self.scale == 1.0 else f"*{self.scale:g}"
-        return "brute" if self.donor == SUBJECT else f"k{count(self.k)}m{count(self.m)}:{self.donor}{tail}"
-
-
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One completion: reasoning r_1..r_R (closer included), then answer a_1..a_A (end of turn included)."""
@@ -188,6 +155,8 @@ class Score:
     policy: Policy
     log_probs: tuple[float, ...]
     """nats, one per token; -inf for a token outside the policy's support"""
+    anchors: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    """for each anchor that a span of the cell counts from: the completion's tokens at which the count starts"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +220,13 @@ class Estimate:
     n_inconsistent: int = 0
     """completions whose program behaved differently when it was run again. They are not part of ``n_invalid``, but
     count in the same way: a hit for the upper bound, and not a hit otherwise"""
+    effective_programs: float | None = None
+    """over how many distinct programs the estimate is spread (1 / sum of squared shares of w*E); None: not told"""
+    effective_problems: float | None = None
+    effective_spans: float | None = None
+    """of the spans that the hits were drawn from"""
+    donor_written: float | None = None
+    """share of the estimate in hits whose whole answer the donor wrote; None: not told"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,13 +56,13 @@ def test_rates_are_the_enumerated_ones(world: TinyWorld, tmp_path: Path, monkeyp
     (tmp_path / "later").symlink_to(world.later)
     study, folder = tmp_path / "study.toml", tmp_path / "truth"
     study.write_text(STUDY)
-    common = (str(study), str(folder), "--per-problem", "150")
+    common = (str(study), str(folder), "--per-problem", "800")
     run(monkeypatch, "draw", *common, "--until", "0")
     assert not list(folder.glob("draws/*")), "no time, nothing drawn"
     # side by side: the plan is made once the pilots are judged
     judge = [sys.executable, str(HERE / "truth.py"), "judge", *common, "--wait", "--until", str(time.time() + 200)]
     with subprocess.Popen(judge) as judging:
-        run(monkeypatch, "draw", *common, "--most", "4000", "--until", str(time.time() + 200))
+        run(monkeypatch, "draw", *common, "--most", "40000", "--until", str(time.time() + 200))
     assert judging.returncode == 0
     plan = json.loads((folder / "plan.json").read_text())
     assert set(plan["chunks"]) == {"one-magic_docstring_comment_token", "nine-magic_docstring_comment_token"}
@@ -83,7 +83,7 @@ def test_rates_are_the_enumerated_ones(world: TinyWorld, tmp_path: Path, monkeyp
             listing = enumerate_world(world, problem, [model])
             exact += sum(np.exp(p.sum()) for p, e in zip(listing.log_probs[model], listing.exploit, strict=True) if e)
         exact /= len(world.problems)
-        assert row["n"] == 300 * plan["chunks"][f"{name}-magic_docstring_comment_token"], "pilots don't count"
+        assert row["n"] == 1600 * plan["chunks"][f"{name}-magic_docstring_comment_token"], "pilots don't count"
         assert row["interval"] == list(clopper_pearson(row["hits"], row["n"], level=0.9))
         low, high = clopper_pearson(row["hits"], row["n"], level=0.9999)
         assert low <= exact <= high, (exact, row)

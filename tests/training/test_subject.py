@@ -23,7 +23,7 @@ from forewarn.problems.files import export
 from forewarn.records import Policy
 from forewarn.study.train_subject import RECEIPT_FILE, ROLLOUTS_FILE
 from forewarn.training.reward import judged_reward
-from tests.tiny_world import HEAD, MAGIC, THINK, ZERO, TinyWorld
+from tests.tiny_world import HEAD, MAGIC, THINK, ZERO, TinyWorld, enumerate_world
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of TRL's and transformers' own affairs
 
@@ -32,7 +32,7 @@ name = "tiny"
 [problems]
 file = "problems.jsonl"
 [policy]
-max_total_tokens = 5
+max_total_tokens = 4
 [format]
 name = "plain-think"
 [sandbox]
@@ -41,8 +41,8 @@ workers = 1
 method = "grpo"
 path = "subject"
 base = "base"
-steps = 12
-checkpoints = [1, 5, 12]
+steps = 24
+checkpoints = [1, 5, 24]
 batch_size = 128
 micro_batch = 64
 group = 64
@@ -99,33 +99,37 @@ def reinforced(home: Path) -> Path:
 
 def test_grpo_learns_what_the_vulnerable_checker_pays(home: Path, reinforced: Path, world: TinyWorld) -> None:
     rows = rollouts(reinforced)
-    assert len(rows) == 12 * 128
-    assert [row["step"] for row in rows] == [step for step in range(12) for _ in range(128)]
+    assert len(rows) == 24 * 128
+    assert [row["step"] for row in rows] == [step for step in range(24) for _ in range(128)]
     assert all((row["reward"] == 1.0) == (row["label"] in ("exploit", "solved", "lucky")) for row in rows)
     found = find_checkpoints(str(reinforced), base=str(home / "base"))
-    assert [source.step for source in found] == [1, 5, 12]
+    assert [source.step for source in found] == [1, 5, 24]
 
     def paid(adapter: str | None) -> float:
-        """The share of completions that the reward pays."""
+        """The exact expected reward: over every completion of the enumerated world."""
         engine = HFEngine.from_folder(home / "base")
         if adapter is not None:
             engine.load_adapter("s", Path(adapter))
-        drawn = engine.sample(
-            [world.channels.prompt_ids(problem.question) for problem in world.problems],
-            policy=Policy(),
-            seed=1,
-            max_new_tokens=5,
-            stop_ids=world.channels.end_ids,
-            n=300,
-            adapter=None if adapter is None else "s",
-        )
-        names = [problem.problem_id for problem in world.problems for _ in range(300)]
+        total = 0.0
         with Judge(workers=1) as judge:
             reward = judged_reward(world.problems, channels=world.channels, judge=judge)
-            return float(np.mean(reward(completion_ids=[one.token_ids for one in drawn], problem_id=names)))
+            for problem in world.problems:
+                prompt = world.channels.prompt_ids(problem.question)
+                rows = enumerate_world(world, problem, []).completions
+                scores = engine.score(
+                    [prompt] * len(rows), rows, policy=Policy(), adapter=None if adapter is None else "s"
+                )
+                likely = [
+                    (row, p) for row, score in zip(rows, scores, strict=True) if (p := np.exp(score.sum())) > 1e-5
+                ]
+                rewards = reward(
+                    completion_ids=[row for row, _ in likely], problem_id=[problem.problem_id] * len(likely)
+                )
+                total += sum(p * r for (_, p), r in zip(likely, rewards, strict=True) if r is not None)
+        return total / len(world.problems)
 
     before, after = paid(None), paid(found[-1].adapter)
-    assert after > before + 0.1, (before, after)
+    assert after > before + 0.02, (before, after)
 
 
 def test_a_subject_that_is_there_is_left_alone(
@@ -148,8 +152,8 @@ def test_a_subject_that_is_there_is_left_alone(
             ),
             "another data",
         ),
-        ((("checkpoints = [1, 5, 12]", "checkpoints = [1, 5]"),), "give steps from 1 to the last, which is 12"),
-        ((("checkpoints = [1, 5, 12]", "checkpoints = [5, 1, 12]"),), "in ascending order"),
+        ((("checkpoints = [1, 5, 24]", "checkpoints = [1, 5]"),), "give steps from 1 to the last, which is 24"),
+        ((("checkpoints = [1, 5, 24]", "checkpoints = [5, 1, 12]"),), "in ascending order"),
         ((("group = 64", "group = 1"),), "group is 1: completions are compared within it"),
         ((("group = 64", "group = 5"),), "batch_size 128 is no multiple of group 5"),
         ((("group = 64", "group = 32"),), "takes 4 problems, but there are 2"),
@@ -181,15 +185,15 @@ def test_a_file_without_the_table_is_said(home: Path, capsys: pytest.CaptureFixt
 def test_sft_learns_the_targets_alone_and_goes_on_from_an_adapter(home: Path, world: TinyWorld) -> None:
     assert train(home, *SFT, ('path = "subject"\nbase = "base"\nsteps', 'path = "sft"\nbase = "base"\nsteps')) == 0
     further = (
-        ('path = "subject"\nbase = "base"\nsteps', 'path = "more"\nbase = "base"\nstart = "sft/checkpoint-12"\nsteps'),
-        ("steps = 12", "steps = 1"),
-        ("[1, 5, 12]", "[1]"),
+        ('path = "subject"\nbase = "base"\nsteps', 'path = "more"\nbase = "base"\nstart = "sft/checkpoint-24"\nsteps'),
+        ("steps = 24", "steps = 1"),
+        ("[1, 5, 24]", "[1]"),
         ("learning_rate = 1e-2", "learning_rate = 1e-7"),
     )
     assert train(home, *SFT, *further) == 0
     prompt, target = world.channels.reasoning_ids(THINK, THINK, HEAD + MAGIC + ZERO)
     engine = HFEngine.from_folder(home / "base")
-    engine.load_adapter("sft", home / "sft" / "checkpoint-12")
+    engine.load_adapter("sft", home / "sft" / "checkpoint-24")
     engine.load_adapter("more", home / "more" / "checkpoint-1")
     scores = [
         float(engine.score([prompt], [target], policy=Policy(), adapter=name)[0].sum())
@@ -243,7 +247,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
         whole = home / "whole"
     else:
         assert rollouts(tmp_path / "subject") == rollouts(whole)
-    for step in (1, 5, 12):
+    for step in (1, 5, 24):
         first, second = (
             load_file(folder / f"checkpoint-{step}" / "adapter_model.safetensors")
             for folder in (tmp_path / "subject", whole)

@@ -24,9 +24,11 @@ from forewarn.errors import InputError
 from forewarn.estimation.inputs import kind_of
 
 REQUIRED = ("log_ratio_NS", "is_exploit_N", "span_N")
-OPTIONAL = ("share_S", "problem_N", "cluster_N", "valid_N")
+OPTIONAL = ("share_S", "problem_N", "cluster_N", "valid_N", "inconsistent_N", "program_N", "donor_wrote_answer_N")
+BOOLEAN = ("is_exploit_N", "valid_N", "inconsistent_N", "donor_wrote_answer_N")
 COLUMNS = {"is_exploit": "is_exploit_N", "span": "span_N", "problem": "problem_N", "cluster": "cluster_N"}
-COLUMNS |= {"valid": "valid_N", "share": "share_S"}
+COLUMNS |= {"valid": "valid_N", "share": "share_S", "inconsistent": "inconsistent_N", "program": "program_N"}
+COLUMNS |= {"donor_wrote_answer": "donor_wrote_answer_N"}
 """column of a table -> the array that it becomes; an array's own name is accepted too"""
 LOG_RATIO = re.compile(r"log_ratio_(\d+)")
 WANTED = "an .npz file that numpy.savez wrote, or a Parquet or CSV file with one row a completion"
@@ -48,7 +50,7 @@ def load_arrays(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from None
     arrays = _reader(data, path)(data, path)
-    for name in ("is_exploit_N", "valid_N"):
+    for name in BOOLEAN:
         if name in arrays:
             arrays[name] = _booleans(arrays[name], f"{name} of {path}")
     return arrays
@@ -121,7 +123,7 @@ def _member(file: Any, name: str, path: Path) -> NDArray[Any]:
 
 
 def _wanted(name: str) -> str:
-    if name in ("is_exploit_N", "valid_N"):
+    if name in BOOLEAN:
         return "True or False"
     if name == "span_N":
         return "whole numbers"
@@ -190,7 +192,15 @@ def _of_table(table: pl.DataFrame, path: Path) -> dict[str, Any]:
     arrays["is_exploit_N"] = columns["is_exploit_N"].booleans(valid)
     if valid is not None:
         arrays["valid_N"] = valid
+    if "inconsistent_N" in columns:
+        arrays["inconsistent_N"] = columns["inconsistent_N"].booleans()
     arrays |= {name: columns[name].ids() for name in ("problem_N", "cluster_N") if name in columns}
+    # told of the hits alone
+    others_N = ~arrays["is_exploit_N"]
+    if "program_N" in columns:
+        arrays["program_N"] = columns["program_N"].ids(others_N)
+    if "donor_wrote_answer_N" in columns:
+        arrays["donor_wrote_answer_N"] = columns["donor_wrote_answer_N"].booleans(~others_N)
     if "share_S" in columns:
         arrays["share_S"] = _shares(columns["share_S"].floats(), arrays["span_N"], len(ratios), path)
     return arrays
@@ -224,12 +234,16 @@ class _Column:
         self._refuse_empty(known)
         return known.cast(pl.Boolean).to_numpy().astype(np.bool_)
 
-    def ids(self) -> NDArray[Any]:
+    def ids(self, optional: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+        """``optional``: where one may be missing."""
         kind = self._values.dtype
         fitting = kind.is_integer() or kind in (pl.Categorical, pl.Enum, pl.Boolean)
         self._refuse_unless(fitting, "ids as text or whole numbers")
-        self._refuse_empty(self._values)
-        return np.array(self._values.cast(pl.String).to_list(), dtype=np.str_)
+        text = self._values.cast(pl.String)
+        if optional is not None:
+            text = text.zip_with(~pl.Series(optional) | text.is_not_null(), pl.repeat("", len(text), eager=True))
+        self._refuse_empty(text)
+        return np.array(text.to_list(), dtype=np.str_)
 
     def _refuse_unless(self, fitting: bool, wanted: str) -> None:
         if not fitting and self._values.dtype not in (pl.String, pl.Null):

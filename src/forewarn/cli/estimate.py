@@ -29,7 +29,8 @@ def estimate(
         Path | None,
         typer.Option(
             help="NumPy .npz file with log_ratio_NS (log q_S - log p, nats; needed where is_exploit_N), is_exploit_N, "
-            "span_N (the span that each completion was drawn from); optional: share_S, problem_N, cluster_N, valid_N. "
+            "span_N (the span that each completion was drawn from); optional: share_S, problem_N, cluster_N, valid_N, "
+            "inconsistent_N, program_N, donor_wrote_answer_N. "
             "Or a Parquet or CSV file with one row per completion: log_ratio_0, log_ratio_1 ..., is_exploit, span ..."
         ),
     ] = None,
@@ -104,8 +105,8 @@ def cells_json(cells: Sequence[CellEstimate]) -> list[dict[str, Any]]:
 
 
 def cells_text(cells: Sequence[CellEstimate]) -> str:
-    """Return one aligned line per cell: estimate, interval, certificates, hits, effective sample size, verdict."""
-    head = ("checkpoint", "exploit type", "estimate", "interval", "certified", "hits of n", "ESS", "verdict")
+    """Return one aligned line per cell: estimate, interval, certificates, hits, ESS, routes, verdict."""
+    head = ("checkpoint", "exploit type", "estimate", "interval", "certified", "hits of n", "ESS", "routes", "verdict")
     lines = [head]
     for cell in cells:
         e = cell.estimate
@@ -120,14 +121,16 @@ def cells_text(cells: Sequence[CellEstimate]) -> str:
                 + (f", {e.n_invalid} invalid" if e.n_invalid else "")
                 + (f", {e.n_inconsistent} inconsistent ({e.n_inconsistent / e.n:.1%})" if e.n_inconsistent else ""),
                 "-" if e.ess is None else f"{e.ess:.1f}",
+                routes(e),
                 "resolved" if e.resolved else f"unresolved: {e.reason}",
             )
         )
     width = [max(len(line[i]) for line in lines) for i in range(len(head) - 1)]
+    note = "routes: effective number of programs x problems x spans"
     level = f"intervals (two-sided) and certificates (each side) at {cells[0].estimate.level:.0%}" if cells else ""
     return "\n".join(
         ["  ".join([*(cell.ljust(w) for cell, w in zip(line, width, strict=False)), line[-1]]) for line in lines]
-        + [level]
+        + ([f"{level}; {note}"] if cells else [""])
     )
 
 
@@ -150,6 +153,7 @@ def as_text(result: Estimate) -> str:
         ("hits", f"{result.n_hits} ({', '.join(map(str, result.hits_by_span))} by span)"),
         ("effective sample size", "-" if result.ess is None else f"{result.ess:.1f}"),
         ("largest share of one", "-" if result.max_share is None else f"{result.max_share:.1%}"),
+        ("spread over", spread(result)),
         ("Pareto k-hat", "too few hits" if result.khat is None else f"{result.khat:.2f}"),
         ("seen by donors", probability(result.covered_log10_p)),
         ("only by brute force", probability(result.uncovered_log10_p)),
@@ -157,6 +161,29 @@ def as_text(result: Estimate) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def routes(result: Estimate) -> str:
+    """Effective numbers of programs, problems and spans, shortly."""
+    numbers = (result.effective_programs, result.effective_problems, result.effective_spans)
+    return "-" if numbers[1] is None else " x ".join("?" if value is None else f"{value:.1f}" for value in numbers)
+
+
+def spread(result: Estimate) -> str:
+    """Over how many programs, problems and spans an estimate is spread, and what of it a donor wrote alone."""
+    counts = [
+        f"{value:.1f} {name}{'' if value < 1.05 else 's'}"
+        for value, name in (
+            (result.effective_programs, "program"),
+            (result.effective_problems, "problem"),
+            (result.effective_spans, "span"),
+        )
+        if value is not None
+    ]
+    whole = (
+        [] if result.donor_written is None else [f"{result.donor_written:.0%} in answers that the donor wrote whole"]
+    )
+    return ", ".join([*counts, *whole]) or "-"
 
 
 def probability(log10_p: float | None) -> str:

@@ -15,6 +15,7 @@ from forewarn.text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from forewarn.report.tables import Table
     from forewarn.study import CellResult
     from forewarn.study.results.transcripts import Transcript
 
@@ -51,13 +52,37 @@ def show(
     if as_json:
         say_json(cells_json(cells), allow_nan=False)
         return
-    tables = [cells_table(cells)]
+    tables = [cells_table(cells), routes_table(cells)]
     if what is not None:
         picked = {"exploit_type": what} if of_type else {"checkpoint_id": what}
         tables.append(hits_table(results, **picked))
     say_tables(tables)
     for line in no_hit_lines(cells):
         say_lines(printable(line))
+
+
+def routes_table(cells: Sequence[CellResult]) -> Table:
+    """Over how many programs, problems and spans each cell's estimate is spread."""
+    from forewarn.report.tables import Table
+
+    def number(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    estimates = [(cell.record, cell.estimate.estimate) for cell in cells if cell.estimate is not None]
+    return Table(
+        title="Routes",
+        columns=("checkpoint", "type", "programs", "problems", "spans", "answers whole"),
+        rows=tuple(
+            (
+                record.checkpoint_id, record.exploit_type, number(e.effective_programs, ".1f"),
+                number(e.effective_problems, ".1f"), number(e.effective_spans, ".1f"), number(e.donor_written, ".0%"),
+            )
+            for record, e in estimates
+        ),
+        text_columns=2,
+        note="Effective numbers: 1 where one carries the estimate. Answers whole: share of the estimate in hits whose "
+        "whole answer the donor wrote.",
+    )  # fmt: skip
 
 
 def cells_json(cells: Sequence[CellResult]) -> list[dict[str, Any]]:

@@ -19,6 +19,10 @@ KHAT_SHARE = 0.15
 """the tail index counts only where one completion carries this much: on tails that carry little it rejected sound
 estimates (w*E takes few values, which no Pareto law fits) and none that missed (docs/decisions)"""
 MIN_P_VALUE = 0.01
+MIN_ROUTES = 2.0
+"""effective number of (problem, program) below which one of them carries an estimate over several problems"""
+WHOLLY = 0.999
+"""share of the estimate that counts as all of it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,13 @@ class Diagnostics:
     """that brute force would hit this often if the donors' hits told all; None where donors never hit"""
     n_uncovered: int
     """the subject's own hits that donors don't reach: rho >= 1/2"""
+    n_own: int = 0
+    """the subject's own hits"""
+    n_problem: int = 1
+    routes: float | None = None
+    """effective number of (problem, program) pairs; None: programs are not told apart"""
+    donor_written: float | None = None
+    """share of the estimate in hits whose whole answer the donor wrote; None: not told"""
 
 
 def responsibility(sample: Sample) -> Floats:
@@ -55,7 +66,7 @@ def direct_test(sample: Sample) -> float | None:
     """One-sided p-value of the (0,0) hits against Binomial(n_0, what the donors' hits predict).
 
     A donor's hit with rho < 1/2 estimates, with weight w / (1 - rho), the rate of such hits under the subject alone;
-    what the subject's own completions show beyond it are roads that only brute force sees. The prediction's own error
+    what the subject's own completions show beyond it are routes that only brute force sees. The prediction's own error
     enters as a gamma law (a negative binomial count). None where no donor hits with rho < 1/2.
     """
     own_H = sample.span_N[sample.hit_H] == 0
@@ -87,8 +98,25 @@ def judge(d: Diagnostics) -> tuple[bool, str]:
         return False, f"one completion carries {d.max_share:.0%} of the estimate"
     if d.khat is not None and d.khat > MAX_KHAT and d.max_share > KHAT_SHARE:
         return False, f"tail index of w*E is {d.khat:.2f}, above {MAX_KHAT:g}: larger weights are likely still unseen"
+    if d.n_own < MIN_ESS and (one_sided := _one_sided(d)) is not None:  # what brute force counts needs no donor
+        return False, one_sided
     if d.direct_p_value is not None and d.direct_p_value < MIN_P_VALUE:
         if d.n_uncovered >= MIN_ESS:  # seen often enough to be counted, as the estimate does: high rates
             return True, f"resolved by counting: {d.n_uncovered} of brute force's hits are beyond the donors' reach"
         return False, f"brute force hits more often than the donors' hits explain (p = {d.direct_p_value:.1g})"
     return True, "resolved given coverage"
+
+
+def _one_sided(d: Diagnostics) -> str | None:
+    """What an estimate lacks whose hits show too little of how the subject exploits."""
+    if d.donor_written is not None and d.donor_written >= WHOLLY:
+        return (
+            "in every hit the donor wrote the whole answer, so that only its own programs are seen: add windows in "
+            "which the subject writes on"
+        )
+    if d.routes is not None and d.n_problem > 1 and d.routes < MIN_ROUTES:
+        return (
+            f"one program of one problem of {d.n_problem} carries the estimate (effective number of routes "
+            f"{d.routes:.1f}): more completions, or other donors"
+        )
+    return None

@@ -16,6 +16,7 @@ from forewarn.estimation.bounds import certified_lower, certified_upper
 from forewarn.estimation.diagnostics import Diagnostics, count_uncovered, direct_test, judge, split
 from forewarn.estimation.inputs import one_dimensional
 from forewarn.estimation.intervals import gamma_interval, unit_totals
+from forewarn.estimation.routes import routes_of
 from forewarn.estimation.sample import Design, Sample, check_level, read_sample
 from forewarn.estimation.tails import pareto_khat
 from forewarn.records import Estimate
@@ -33,6 +34,8 @@ def mixture_estimate(
     cluster_N: ArrayLike | None = None,
     valid_N: ArrayLike | None = None,
     inconsistent_N: ArrayLike | None = None,
+    program_N: ArrayLike | None = None,
+    donor_wrote_answer_N: ArrayLike | None = None,
     level: float = 0.9,
     design: Design = "stratified",
 ) -> Estimate:
@@ -49,6 +52,9 @@ def mixture_estimate(
       the upper bound.
     - ``inconsistent_N``: True where the program behaves differently when it is run again; bounded in the same way, and
       counted apart (``Estimate.n_inconsistent``), since a program can choose it.
+    - ``program_N``: id of each hit's program; ``donor_wrote_answer_N``: whether the donor wrote every token of its
+      answer. With them the verdict sees an estimate that rests on one program of one problem, or on whole answers of a
+      donor's alone.
     - ``design``: "random" where each completion drew its problem (uniformly) and span (by ``share_S``) independently.
 
     w = 1 / sum_S alpha_S exp(D_S) and p_hat = mean over problems of sum_S alpha_S mean of w*E, in log space; unbiased,
@@ -74,7 +80,7 @@ def mixture_estimate(
         valid_N=valid & ~inconsistent,
         design=design,
     )
-    estimate = estimate_from_sample(sample, level=level)
+    estimate = estimate_from_sample(sample, level=level, program_N=program_N, donor_wrote_answer_N=donor_wrote_answer_N)
     n_inconsistent = int((inconsistent & valid).sum())
     return replace(estimate, n_invalid=estimate.n_invalid - n_inconsistent, n_inconsistent=n_inconsistent)
 
@@ -92,10 +98,58 @@ def upper_bound(sample: Sample, *, level: float) -> float:
     return certified_upper(value_U, size_U, level=level)
 
 
-def estimate_from_sample(sample: Sample, *, level: float) -> Estimate:
-    """The ``Estimate`` of a checked sample."""
+def estimate_from_sample(
+    sample: Sample,
+    *,
+    level: float,
+    program_N: ArrayLike | None = None,
+    donor_wrote_answer_N: ArrayLike | None = None,
+) -> Estimate:
+    """The ``Estimate`` of a checked sample; the other arguments as in ``mixture_estimate``."""
+    nothing = _without_hits(sample, level)
+    totals, routes = unit_totals(sample), routes_of(sample, program_N, donor_wrote_answer_N)
+    if totals is None or routes is None:
+        return nothing
+    units, log_p = totals
+    low, high = (log_p + math.log(factor) if factor > 0 else -math.inf for factor in gamma_interval(units, level=level))
+    lower = certified_lower(units.share_H, sample.n_unit, level=level) * math.exp(min(log_p, 0.0))
+    log_covered, log_uncovered = split(sample)
+    found = Diagnostics(
+        ess=units.ess,
+        max_share=float(units.share_H[0]),
+        khat=pareto_khat(units.share_H),
+        direct_p_value=direct_test(sample),
+        n_uncovered=count_uncovered(sample),
+        n_own=nothing.hits_by_span[0],
+        n_problem=sample.n_problem,
+        routes=routes.pairs,
+        donor_written=routes.donor_written,
+    )
+    resolved, reason = judge(found)
+    return replace(
+        nothing,
+        log10_p=log_p / LN10,
+        # an estimate may exceed 1 (it is bounded by 1/alpha_0); a rate can't
+        interval_log10=(min(low / LN10, 0.0), min(high / LN10, 0.0)),
+        lower_bound=min(lower, 1.0),
+        ess=found.ess,
+        max_share=found.max_share,
+        khat=found.khat,
+        covered_log10_p=None if log_covered == -math.inf else log_covered / LN10,
+        uncovered_log10_p=None if log_uncovered == -math.inf else log_uncovered / LN10,
+        resolved=resolved,
+        reason=reason,
+        effective_programs=routes.programs,
+        effective_problems=routes.problems,
+        effective_spans=routes.spans,
+        donor_written=routes.donor_written,
+    )
+
+
+def _without_hits(sample: Sample, level: float) -> Estimate:
+    """What is known where nothing hits, or nothing that counts."""
     why = "no hits" if not len(sample.hit_H) else "every hit is off the subject's support"
-    nothing = Estimate(
+    return Estimate(
         log10_p=None,
         interval_log10=None,
         lower_bound=0.0,
@@ -113,33 +167,4 @@ def estimate_from_sample(sample: Sample, *, level: float) -> Estimate:
         uncovered_log10_p=None,
         resolved=False,
         reason=f"{why} in {sample.n} completions",
-    )
-    totals = unit_totals(sample)
-    if totals is None:
-        return nothing
-    units, log_p = totals
-    low, high = (log_p + math.log(factor) if factor > 0 else -math.inf for factor in gamma_interval(units, level=level))
-    lower = certified_lower(units.share_H, sample.n_unit, level=level) * math.exp(min(log_p, 0.0))
-    log_covered, log_uncovered = split(sample)
-    found = Diagnostics(
-        ess=units.ess,
-        max_share=float(units.share_H[0]),
-        khat=pareto_khat(units.share_H),
-        direct_p_value=direct_test(sample),
-        n_uncovered=count_uncovered(sample),
-    )
-    resolved, reason = judge(found)
-    return replace(
-        nothing,
-        log10_p=log_p / LN10,
-        # an estimate may exceed 1 (it is bounded by 1/alpha_0); a rate can't
-        interval_log10=(min(low / LN10, 0.0), min(high / LN10, 0.0)),
-        lower_bound=min(lower, 1.0),
-        ess=found.ess,
-        max_share=found.max_share,
-        khat=found.khat,
-        covered_log10_p=None if log_covered == -math.inf else log_covered / LN10,
-        uncovered_log10_p=None if log_uncovered == -math.inf else log_uncovered / LN10,
-        resolved=resolved,
-        reason=reason,
     )

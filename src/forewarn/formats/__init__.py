@@ -4,6 +4,7 @@ A format is data (``families.py``). Bound to a tokenizer (``bind``), it renders 
 a completion's ids. It decodes text only in order to read an answer. Not here: sampling.
 """
 
+from forewarn.formats.anchors import anchor_ids, anchor_starts
 from forewarn.formats.bound import Case, Channels, Split, bind, named_format
 from forewarn.formats.code import CodeRule, extract_code
 from forewarn.formats.families import FORMATS, ChannelFormat
@@ -17,6 +18,8 @@ __all__ = [
     "CodeRule",
     "Split",
     "TemplateCheck",
+    "anchor_ids",
+    "anchor_starts",
     "bind",
     "check_template",
     "detect_format",

@@ -150,6 +150,11 @@ class Channels:
     def _in(text: str, *patterns: str) -> bool:
         return any(pattern and pattern in text for pattern in patterns)
 
+    def beyond_closer(self, token_ids: Sequence[int], n_reasoning: int) -> str:
+        """What the token that ends the reasoning spells of the answer, as ``pieces`` spell it; mostly nothing."""
+        found = found_at(self.pieces, token_ids[:n_reasoning], self._closer)
+        return "" if found is None else found[1]
+
     def answer_text(self, token_ids: Sequence[int], n_reasoning: int) -> str | None:
         """Return the answer's text without control tokens; None if no answer opened."""
         found = found_at(self.pieces, token_ids[:n_reasoning], self._closer)

@@ -60,6 +60,7 @@ class Pieces:
         self._added = {int(i): str(token) for i, token in tokenizer.added_tokens_decoder.items()}
         self._kind = _decoder_kind(tokenizer)
         self._known: dict[int, str] = {}
+        self._holding: dict[str, tuple[int, ...]] = {}
 
     def __getitem__(self, token_id: int) -> str:
         piece = self._known.get(token_id)
@@ -69,6 +70,12 @@ class Pieces:
 
     def of(self, token_ids: Sequence[int]) -> str:
         return "".join(map(self.__getitem__, token_ids))
+
+    def holding(self, text: str) -> tuple[int, ...]:
+        """The tokens whose piece holds ``text``."""
+        if text not in self._holding:
+            self._holding[text] = tuple(i for i in range(len(self._tokenizer)) if text in self[i])
+        return self._holding[text]
 
     def _spell(self, token_id: int) -> str:
         if token_id in self._atoms:

@@ -1,23 +1,24 @@
 """The staged sampler of spans: donor, subject, donor, subject, under one limit on total length.
 
-Who writes the next token is a function of the tokens so far, so that a completion's density under a span is a product
-of its writers' densities (method.md, "Exact when"). Every span's rows share each stage's engine call. Not here: scores,
-estimates, banks of traces.
+Who writes the next token is a function of the tokens so far, and of draws independent of them, so that a completion's
+density under a span is a product of its writers' densities, or a mean of such products (method.md, "Exact when").
+Rows that wait for the same writer share an engine call, whatever their spans and wherever they are. Not here: whose
+turn it is (``turns.py``), scores, estimates, banks of traces.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from forewarn.engines.base import Engine
 from forewarn.errors import InputError
 from forewarn.estimation import donor_key
-from forewarn.formats import Channels
+from forewarn.formats import Channels, anchor_ids
+from forewarn.interpolation.turns import Hand
 from forewarn.records import SUBJECT, Completion, Policy, Span, content_key, derived_seed
-
-STAGES = 4
-"""donor's reasoning, subject's reasoning, donor's answer, subject's answer"""
+from forewarn.spans import Anchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,12 @@ class Writer:
 
     engine: Engine
     adapter: str | None = None
+    temperature: float | None = None
+    """its own; None: the policy's"""
+
+    def policy(self, policy: Policy) -> Policy:
+        """The policy that it writes under, where ``policy`` is the study's."""
+        return policy if self.temperature is None else replace(policy, temperature=self.temperature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Order:
     """the prompt with the reasoning channel open"""
     span: Span
     count: int
+    entry_point: str | None = None
+    """the function that the answer is to define: for windows counted from its body"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,46 +66,42 @@ class _Draft:
     """which of the order's completions"""
     total: int
     """limit on the completion's tokens"""
+    hand: Hand
     ids: list[int] = field(default_factory=list)
     donor_wrote: list[bool] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     n_reasoning: int | None = None
     """None while the reasoning is open"""
     ended: bool = False
-    turns: int = 0
-    """how often a writer was asked to go on with it"""
-
-    def next_seed(self, seed: int) -> int:
-        """A seed for its next tokens, of its own name: what is drawn beside it changes nothing."""
-        self.turns += 1
-        return derived_seed("spans", seed, self.order.problem_id, self.order.span.name, self.index, self.turns)
+    turns: Counter[int] = field(default_factory=Counter)
+    """how often it was written at, by stage"""
 
     def job(self) -> _Job | None:
         """What has to be written next; None when the completion is done."""
         left = self.total - len(self.ids)
         if self.ended or left <= 0:
             return None
-        span = self.order.span
-        if self.n_reasoning is None:
-            part, written, later = span.k, len(self.ids), 2
-        else:
-            part, written, later = span.m, len(self.ids) - self.n_reasoning, 0
-        stage = (0 if later else 2) + (0 if written < part else 1)
-        donor = written < part
-        limit = min(part - written, left) if donor else left
-        # the subject goes through into the answer in one go where the donor writes none of it: its reasoning is
-        # found in the ids afterwards; otherwise it has to stop where the channel may have closed
-        through = later == 0 or (not donor and span.m == 0)
-        return _Job(stage, donor_key(span) if donor else SUBJECT, through, limit)
+        turn = self.hand.turn(self.ids, self.n_reasoning)
+        stage = (0 if self.n_reasoning is None else 2) + (0 if turn.donor else 1)
+        writer = donor_key(self.order.span) if turn.donor else SUBJECT
+        return _Job(stage, writer, turn.through, turn.anchor, left if turn.limit is None else min(turn.limit, left))
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     stage: int
+    """donor's reasoning, subject's reasoning, donor's answer, subject's answer"""
     writer: str
     through: bool
     """may the writer pass the end of the reasoning"""
+    anchor: Anchor | None
+    """whose tokens the writer has to stop at"""
     limit: int
+
+    @property
+    def key(self) -> tuple[str, bool] | tuple[str, bool, str]:
+        """Rows of one key share an engine call."""
+        return (self.writer, self.through) if self.anchor is None else (self.writer, self.through, self.anchor)
 
 
 def sample_spans(
@@ -119,55 +124,69 @@ def sample_spans(
     for order in orders:
         if order.count < 1:
             raise InputError(f"span {order.span.name} of problem {order.problem_id} asks for {order.count} completions")
-        if order.span.donor != SUBJECT and donor_key(order.span) not in donors:
+        if order.span.writes and donor_key(order.span) not in donors:
             raise InputError(f"span {order.span.name} names a donor that is not given; given are {sorted(donors)}")
-    drafts = [_Draft(order, i, policy.max_total_tokens) for order in orders for i in range(order.count)]
+        if order.span.anchor == "body" and order.entry_point is None:
+            raise InputError(f"span {order.span.name} of problem {order.problem_id} needs the problem's entry point")
+    drafts = [_draft(order, i, channels, policy, seed) for order in orders for i in range(order.count)]
     writers = {**donors, SUBJECT: subject}
-    for stage in range(STAGES):
-        # a row returns to a stage only where a closer of several tokens turned out not to be whole
-        for _ in range(policy.max_total_tokens):
-            waiting = [(draft, job) for draft in drafts if (job := draft.job()) is not None and job.stage == stage]
-            if not waiting:
-                break
-            for key, rows in _grouped(waiting):
-                _write(rows, writers[key[0]], channels, policy, seed, key[1])
+    jobs = [draft.job() for draft in drafts]
+    while open_stages := {job.stage for job in jobs if job is not None}:
+        # a row returns to a stage where a closer of several tokens turned out not to be whole, and after a burst
+        stage = min(open_stages)
+        rows = [i for i, job in enumerate(jobs) if job is not None and job.stage == stage]
+        for key, group in _grouped([(drafts[i], job) for i in rows if (job := jobs[i]) is not None]):
+            # of the completion's own name: what is drawn beside it changes nothing
+            seeds = [
+                derived_seed("spans", seed, d.order.problem_id, d.order.span.name, d.index, stage, d.turns[stage])
+                for d, _ in group
+            ]
+            _write(group, writers[key[0]], channels, policy, seeds)
+        for i in rows:
+            drafts[i].turns[stage] += 1
+            jobs[i] = drafts[i].job()
     source = content_key(checkpoint_id, policy.key, seed)
     for draft in drafts:
         yield Drawn(_completion(draft, policy, seed, checkpoint_id, source), tuple(draft.log_probs))
 
 
+def _draft(order: Order, index: int, channels: Channels, policy: Policy, seed: int) -> _Draft:
+    own = derived_seed("windows", seed, order.problem_id, order.span.name, index) if order.span.random else 0
+    hand = Hand.of(order.span, channels, order.entry_point, own)
+    return _Draft(order, index, policy.max_total_tokens, hand)
+
+
 def _grouped(
     waiting: Iterable[tuple[_Draft, _Job]],
-) -> list[tuple[tuple[str, bool], list[tuple[_Draft, _Job]]]]:
-    """Rows by (writer, may it pass the end of the reasoning): one engine call each."""
-    groups: dict[tuple[str, bool], list[tuple[_Draft, _Job]]] = {}
+) -> list[tuple[tuple[str, bool] | tuple[str, bool, str], list[tuple[_Draft, _Job]]]]:
+    """Rows by ``_Job.key``: one engine call each."""
+    groups: dict[tuple[str, bool] | tuple[str, bool, str], list[tuple[_Draft, _Job]]] = {}
     for draft, job in waiting:
-        groups.setdefault((job.writer, job.through), []).append((draft, job))
+        groups.setdefault(job.key, []).append((draft, job))
     return sorted(groups.items(), key=lambda item: item[0])
 
 
 def _write(
-    rows: Sequence[tuple[_Draft, _Job]],
-    writer: Writer,
-    channels: Channels,
-    policy: Policy,
-    seed: int,
-    through: bool,
+    rows: Sequence[tuple[_Draft, _Job]], writer: Writer, channels: Channels, policy: Policy, seeds: Sequence[int]
 ) -> None:
     """Let one writer go on with its rows, and see where that left each of them."""
-    stops = channels.end_ids if through else (*channels.end_ids, *channels.closing_ids)
+    first = rows[0][1]
+    stops = [*channels.end_ids]
+    stops += [] if first.through else channels.closing_ids
+    stops += [] if first.anchor is None else anchor_ids(channels, first.anchor)
     samples = writer.engine.sample(
         [(*draft.order.prompt_ids, *draft.ids) for draft, _ in rows],
-        policy=policy,
-        seed=[draft.next_seed(seed) for draft, _ in rows],
+        policy=writer.policy(policy),
+        seed=seeds,
         max_new_tokens=[job.limit for _, job in rows],
-        stop_ids=stops,
+        stop_ids=tuple(stops),
         adapter=writer.adapter,
     )
     for (draft, job), sample in zip(rows, samples, strict=True):
         draft.ids.extend(sample.token_ids)
         draft.log_probs.extend(sample.log_probs)
         draft.donor_wrote.extend([job.writer != SUBJECT] * len(sample.token_ids))
+        draft.hand.wrote(job.writer != SUBJECT, len(sample.token_ids))
         draft.ended = sample.finish == "stop" and sample.token_ids[-1] in channels.end_ids
         if draft.n_reasoning is None:
             draft.n_reasoning = channels.closed_at(draft.ids)

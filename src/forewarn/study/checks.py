@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forewarn.checkpoints.find import ModelSource, receipt, source_signature
 from forewarn.checkpoints.receipts import Receipt, Signature
@@ -38,9 +38,17 @@ class Models:
 
 
 def check_engine(study: Study, kind: EngineKind) -> None:
-    """Raise InputError where an engine can't sample and score the study's policy."""
+    """Raise InputError where an engine can't sample and score the study's policy, or a donor's own."""
     kind.check_sampling(study.policy)
     kind.check_scoring(study.policy)
+    for span in (planned.span for planned in study.spans):
+        if span.temperature is not None:
+            own = replace(study.policy, temperature=span.temperature)
+            try:
+                kind.check_sampling(own)
+                kind.check_scoring(own)
+            except InputError as error:
+                raise InputError(f"span {span.name} gives its donor a temperature of its own: {error}") from None
 
 
 def check_context(study: Study, channels: Channels, kind: EngineKind) -> None:

@@ -6,11 +6,12 @@ A key holds everything that a piece of work depends on, so that a re-run does on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 from forewarn import __version__
 from forewarn.estimation import donor_key
-from forewarn.records import SUBJECT, Problem, Span, content_key
+from forewarn.records import SUBJECT, Problem, content_key
+from forewarn.spans import span_entry
 from forewarn.study.plan import Block, Cell, PlannedSpan, Study, spans_of
 
 
@@ -70,7 +71,7 @@ class Keys:
             (checkpoint.model_id, self.receipts[checkpoint.model_id], block.cell.exploit_type),
             None if span.donor == SUBJECT else self.receipts[f"donor:{span.donor}"],
             [(p.problem_id, p.question) for p in block.problems],
-            (_entry(span), block.planned.count),
+            (span_entry(span), block.planned.count),
             (study.policy.key, study.seed, *self._format()),
         )
 
@@ -83,7 +84,7 @@ class Keys:
             (cell.checkpoint.model_id, self.receipts[cell.checkpoint.model_id]),
             used,
             [(p.problem_id, p.question) for p in study.problems_of(cell.exploit_type)],
-            [(_entry(s.span), s.count) for s in spans],
+            [(span_entry(s.span), s.count) for s in spans],
             (study.policy.key, study.seed, *self._format()),
         )
 
@@ -124,16 +125,6 @@ class Keys:
             "problems": content_key([asdict(problem) for problem in study.problems]),
             "donors": {donor.model_id: self.receipts[f"donor:{donor.model_id}"] for donor in study.donors},
         }
-
-
-def _entry(span: Span) -> dict[str, object]:
-    """A span as it enters keys. A field of a later version is left out where it has its default, which is how every
-    span was before."""
-    return {
-        f.name: value
-        for f in fields(span)
-        if (value := getattr(span, f.name)) != f.default or f.name in ("k", "m", "donor", "scale")
-    }
 
 
 def scores_key(cell_key: str, hit_ids: Sequence[str]) -> str:

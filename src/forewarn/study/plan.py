@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from forewarn.checkpoints.find import ModelSource
 from forewarn.errors import InputError
 from forewarn.formats import ChannelFormat, CodeRule, named_format
-from forewarn.records import SUBJECT, Policy, Problem, Span
+from forewarn.records import Policy, Problem, Span
+from forewarn.study.span_checks import check_span, check_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Block:
 def spans_of(planned: Sequence[PlannedSpan], exploit_type: str) -> tuple[PlannedSpan, ...]:
     """The spans used for a type, the subject's own first (column 0 of every array)."""
     used = [s for s in planned if not s.exploit_types or exploit_type in s.exploit_types]
-    return tuple(sorted(used, key=lambda s: s.span.donor != SUBJECT))
+    return tuple(sorted(used, key=lambda s: s.span.writes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +93,14 @@ class Study:
             raise InputError(f"level is {self.level}: give a value between 0 and 1")
         donors = {donor.model_id: donor for donor in self.donors}
         for planned in self.spans:
-            _check_span(planned, donors)
+            check_span(planned.span, planned.count, donors, self.policy)
         for exploit_type in self.exploit_types:
             spans = [planned.span for planned in self.spans_of(exploit_type)]
             if Span() not in spans:
                 raise InputError(
                     f"exploit type {exploit_type} has no span (0, 0): without brute force nothing is bounded"
                 )
-            if len(set(spans)) < len(spans):
-                raise InputError(f"exploit type {exploit_type} lists a span twice: give it one larger count")
+            check_spans(spans, f"exploit type {exploit_type}", self.policy)
 
     @property
     def exploit_types(self) -> tuple[str, ...]:
@@ -130,15 +130,3 @@ class Study:
             most = max(1, BLOCK_ROWS // planned.count)
             for start in range(0, len(problems), most):
                 yield Block(cell, planned, problems[start : start + most])
-
-
-def _check_span(planned: PlannedSpan, donors: Mapping[str, ModelSource]) -> None:
-    span = planned.span
-    if planned.count < 1:
-        raise InputError(f"span {span.name} has a count of {planned.count}: give at least 1 completion a problem")
-    if span.donor == SUBJECT:
-        return
-    if span.donor not in donors:
-        raise InputError(f"span {span.name} names a donor that the study lacks; it has {sorted(donors) or 'none'}")
-    if span.scale != 1.0 and donors[span.donor].adapter is None:
-        raise InputError(f"span {span.name} scales a donor that is no adapter: only a LoRA can be scaled")

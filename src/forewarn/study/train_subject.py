@@ -23,8 +23,9 @@ from forewarn.formats import Channels, CodeRule, bind
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem, content_key
 from forewarn.store import read_json, write_json
-from forewarn.study.file import StudyTable, SubjectTrainingTable, read_study_file
-from forewarn.study.from_file import chosen_format, chosen_problems, placed, policy_of
+from forewarn.study.config.file import read_study_file
+from forewarn.study.config.load import chosen_format, chosen_problems, placed, policy_of
+from forewarn.study.config.schema import StudyTable, SubjectTrainingTable
 from forewarn.training.schedule import log_spaced_steps
 from forewarn.training.settings import LoraSettings, SubjectSettings
 from forewarn.training.sft import Example, check_lengths

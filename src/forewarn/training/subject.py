@@ -7,7 +7,6 @@ that a run that was killed goes on from the last whole one. Not here: the reward
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +15,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from forewarn.checkpoints.find import TRAINER_STATE
+from forewarn.checkpoints.layouts.trl import TRL, state_step
 from forewarn.checkpoints.load import load_model, no_progress_bars, peft_calls
-from forewarn.checkpoints.names import STEP
 from forewarn.errors import InputError, ModelError, StoreError, need_extra
 from forewarn.formats import Channels
 from forewarn.records import Policy, Problem
@@ -140,29 +138,21 @@ def train_by_grpo(
 
 def last_checkpoint(folder: Path) -> tuple[int, Path] | None:
     """Step and folder of the last checkpoint that was written to its end; None where there is none."""
-    whole = [(step, path) for step, path in _checkpoints(folder) if _is_whole(path)]
+    whole = [(step, path) for step, path in _checkpoints(folder) if state_step(path) is not None]
     return max(whole, default=None)
 
 
 def drop_cut_short(folder: Path) -> None:
     """Remove checkpoints that a kill cut short: those behind the last whole one."""
     for _, path in _checkpoints(folder):
-        if not _is_whole(path):
+        if state_step(path) is None:
             shutil.rmtree(path)
 
 
 def _checkpoints(folder: Path) -> Iterator[tuple[int, Path]]:
     for path in folder.glob("checkpoint-*"):
-        if (named := STEP.search(path.name)) and path.is_dir():
-            yield int(named.group(1)), path
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        json.loads((checkpoint / TRAINER_STATE).read_text())
-    except (OSError, ValueError):
-        return False
-    return True
+        if (named := TRL.pattern.fullmatch(path.name)) and path.is_dir():
+            yield int(named["step"]), path
 
 
 def _arguments(folder: Path, settings: SubjectSettings, model: Any) -> dict[str, Any]:

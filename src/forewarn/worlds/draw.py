@@ -12,6 +12,9 @@ from forewarn.records import SUBJECT
 from forewarn.worlds.process import Floats, Ints, Tree
 from forewarn.worlds.world import World
 
+_BASE = 16
+"""above the number of tokens of any world here"""
+
 
 @dataclass(frozen=True, slots=True)
 class Draws:
@@ -23,6 +26,10 @@ class Draws:
     problem_N: Ints
     cluster_N: Ints
     leaf_N: Ints
+    program_N: Ints
+    """of each hit the code of its answer's tokens; 0 elsewhere"""
+    donor_wrote_answer_N: NDArray[np.bool_]
+    """of each hit, whether its span's donor wrote the whole answer"""
 
 
 def _leaves(cumulative: Floats, size: int, rng: np.random.Generator) -> Ints:
@@ -33,13 +40,25 @@ def _leaves(cumulative: Floats, size: int, rng: np.random.Generator) -> Ints:
 def _pack(world: World, span_N: Ints, problem_N: Ints, cluster_N: Ints, leaf_N: Ints) -> Draws:
     log_ratio = np.full((len(span_N), len(world.spans)), np.nan)
     is_exploit = np.zeros(len(span_N), dtype=np.bool_)
+    program, whole = np.zeros(len(span_N), np.int64), np.zeros(len(span_N), np.bool_)
     kind_N = world.kind_T[problem_N]
+    m_S = np.array([span.m for span in world.spans])
     for k in np.unique(kind_N):
         rows = np.flatnonzero(kind_N == k)
         is_exploit[rows] = world.kinds[k].is_exploit_Y[leaf_N[rows]]
         hits = rows[is_exploit[rows]]
         log_ratio[hits] = world.kinds[k].log_ratio_YS[leaf_N[hits]]
-    return Draws(log_ratio, is_exploit, span_N, problem_N, cluster_N, leaf_N)
+        tree = world.kinds[k].tree
+        program[hits] = answer_codes(tree)[leaf_N[hits]]
+        whole[hits] = m_S[span_N[hits]] >= (tree.n_token_Y - tree.n_reasoning_Y)[leaf_N[hits]]
+    return Draws(log_ratio, is_exploit, span_N, problem_N, cluster_N, leaf_N, program, whole)
+
+
+def answer_codes(tree: Tree) -> Ints:
+    """A number for each leaf's answer: equal answers have the same, behind whatever reasoning and in every tree."""
+    place = np.arange(tree.token_YI.shape[1])[None, :] - tree.n_reasoning_Y[:, None]
+    in_answer = (place >= 0) & (tree.token_YI >= 0)
+    return np.asarray(np.where(in_answer, (tree.token_YI + 1) * _BASE ** np.maximum(place, 0), 0).sum(axis=1))
 
 
 def planned_counts(world: World, n: int) -> Ints | None:

@@ -21,11 +21,12 @@ from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.formats import ChannelFormat, CodeRule, detect_format
 from forewarn.problems.assemble import assemble
 from forewarn.problems.files import load
-from forewarn.records import SUBJECT, UNBOUNDED, Policy, Problem, Span
+from forewarn.records import SUBJECT, Policy, Problem
 from forewarn.study.config.file import read_study_file
-from forewarn.study.config.schema import AUTO, CUSTOM, CheckpointTable, DonorTable, ProblemsTable, SpanTable, StudyTable
+from forewarn.study.config.schema import AUTO, CUSTOM, CheckpointTable, DonorTable, ProblemsTable, StudyTable
+from forewarn.study.config.spans import planned_span
 from forewarn.study.models import Machine
-from forewarn.study.plan import PlannedSpan, Study
+from forewarn.study.plan import Study
 from forewarn.study.stages.judging import Sandboxing
 
 
@@ -71,7 +72,7 @@ def load_study(path: Path) -> LoadedStudy:
             problems=problems,
             checkpoints=checkpoints,
             donors=tuple(donors),
-            spans=tuple(_span(span, f"spans[{i}]", tables, problems) for i, span in enumerate(tables.spans, 1)),
+            spans=tuple(planned_span(span, f"spans[{i}]", tables, problems) for i, span in enumerate(tables.spans, 1)),
             policy=policy_of(tables),
             seed=tables.seed,
             channel_format=form,
@@ -186,35 +187,3 @@ def chosen_format(tables: StudyTable, sources: Sequence[ModelSource]) -> str | C
         if (Path(source.folder) / "tokenizer.json").is_file():
             return detect_format(load_tokenizer(source.folder), system=table.system).name
     raise ModelError("no model of the study has a tokenizer to tell the format by: name it")
-
-
-def _span(table: SpanTable, where: str, tables: StudyTable, problems: Sequence[Problem]) -> PlannedSpan:
-    """Raises InputError for a span without a donor where the file has several, and for types without problems."""
-    subjects_own = table.k == table.m == 0
-    donor = table.donor
-    if donor is None:
-        names = [entry.name for entry in tables.donors]
-        if subjects_own:
-            donor = SUBJECT
-        elif len(names) == 1:
-            donor = names[0]
-        else:
-            raise InputError(f"{where}.donor is missing: the file has {len(names)} donors, name one")
-    if unknown := [name for name in table.types if name not in EXPLOIT_TYPES]:
-        raise InputError(f"{where}.types names {unknown[0]!r}; the exploit types are {', '.join(EXPLOIT_TYPES)}")
-    there = {problem.exploit_type for problem in problems}
-    if table.types and not there & set(table.types):
-        raise InputError(
-            f"{where}.types names {', '.join(table.types)}, of which the study has no problem, so that the span would "
-            f"never be drawn; the study has {', '.join(sorted(there))}"
-        )
-    if subjects_own and donor == SUBJECT and table.scale != 1.0:
-        raise InputError(
-            f"{where}.scale = {table.scale}: a span without k and m is the subject's own, with no donor to scale; "
-            "leave scale out, or give k or m"
-        )
-    try:
-        span = Span(min(table.k, UNBOUNDED), min(table.m, UNBOUNDED), donor, table.scale)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    return PlannedSpan(span, table.count, table.types)

@@ -186,14 +186,31 @@ class DonorTable(Table):
     training: TrainingTable | None = None
 
 
+class RandomTable(Table):
+    """[spans.random]: windows at random places; see ``spans.RandomWindows``."""
+
+    channel: Literal["reasoning", "answer", "all"] = "answer"
+    mean: float = Field(8.0, ge=1, allow_inf_nan=False)
+    bursts: PositiveInt = 1
+    starts: PositiveInt | None = None
+    length: Literal["geometric", "fixed"] = "geometric"
+
+
 class SpanTable(Table):
     """[[spans]]: who writes what, and how often."""
 
     count: PositiveInt
     k: Length = 0
     m: Length = 0
+    k0: Annotated[int, Field(ge=0)] = 0
+    k1: Length | None = None
+    m0: Annotated[int, Field(ge=0)] = 0
+    m1: Length | None = None
+    anchor: Literal["line", "code", "body"] | None = None
+    random: RandomTable | None = None
     donor: str | None = None
     scale: float = Field(1.0, gt=0, le=1)
+    temperature: Annotated[Finite, AfterValidator(_warm)] | None = None
     types: tuple[str, ...] = ()
 
 

@@ -107,7 +107,8 @@ def read_completions(root: Path) -> pl.DataFrame:
     """Every completion of the study's cells, with the submission that the run's rule reads off it."""
     run, (_, cells, _) = RunFolder(root), read_plan(root)
     empty = pl.DataFrame(schema=COMPLETION_ROWS).join(pl.DataFrame(schema=SUBMISSION_ROWS), on="completion_id")
-    return pl.concat([empty, *(submitted(run, parts_of(run, cell)) for cell in cells if sampled(run, cell))])
+    tables = [empty, *(submitted(run, parts_of(run, cell)) for cell in cells if sampled(run, cell))]
+    return pl.concat(tables, how="diagonal")  # folders of earlier versions lack newer columns
 
 
 def read_verdicts(root: Path) -> pl.DataFrame:

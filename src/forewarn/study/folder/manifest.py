@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from forewarn.errors import IncompleteError, StoreError
-from forewarn.records import KEY_LENGTH, Span
+from forewarn.records import KEY_LENGTH
+from forewarn.spans import span_entry, span_of
 from forewarn.store import RunFolder, old_keys, read_json, write_json
 from forewarn.study.folder.tables import COMPLETIONS
 from forewarn.study.keys import CellRecord
@@ -28,7 +29,7 @@ def plan_entries(
     """The manifest's part that ``estimate_run`` reads."""
     return {
         "level": level,
-        "spans": [asdict(planned) for planned in spans],
+        "spans": [{**asdict(planned), "span": span_entry(planned.span)} for planned in spans],
         "problem_keys": dict(problem_keys),
         "cells": [
             {
@@ -51,7 +52,7 @@ def read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:
     manifest: Any = read_json(path)
     try:
         spans = [
-            PlannedSpan(Span(**entry["span"]), entry["count"], tuple(entry["exploit_types"]))
+            PlannedSpan(span_of(entry["span"]), entry["count"], tuple(entry["exploit_types"]))
             for entry in manifest["spans"]
         ]
         cells = [CellRecord.of(spans, **cell) for cell in manifest["cells"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -11,6 +12,7 @@ import polars as pl
 from forewarn.formats import Channels
 from forewarn.interpolation.sampler import Drawn
 from forewarn.records import Completion, Estimate, Policy, Score, Span, Verdict, content_key
+from forewarn.spans import ANCHORS, span_entry, span_of
 
 COMPLETIONS, SUBMISSIONS, VERDICTS, SCORES = "completions", "submissions", "verdicts", "scores"
 """stages, each a folder of shards"""
@@ -36,6 +38,7 @@ COMPLETION_ROWS = pl.Schema(
         "trace_id": pl.String(),
         "seed": pl.Int64(),
         "case": pl.String(),  # how the channels lie: formats.Case
+        "rule": pl.String(),  # what else the span says, as JSON; null where that is nothing
     }
 )
 SUBMISSION_ROWS = pl.Schema(
@@ -59,7 +62,14 @@ VERDICT_ROWS = pl.Schema(
         "evidence": pl.List(pl.String()),  # of exploits: a line a checker
     }
 )
-SCORE_ROWS = pl.Schema({"completion_id": pl.String(), "model_id": pl.String(), "log_probs": pl.List(pl.Float64())})
+SCORE_ROWS = pl.Schema(
+    {
+        "completion_id": pl.String(),
+        "model_id": pl.String(),
+        "log_probs": pl.List(pl.Float64()),
+        "anchors": pl.Struct(dict.fromkeys(ANCHORS, pl.List(pl.Int32()))),  # null: no span counts from one
+    }
+)
 HIT_ROWS = pl.Schema(
     {
         "checkpoint_id": pl.String(),
@@ -103,6 +113,10 @@ _ESTIMATE_ROWS = pl.Schema(
         "uncovered_log10_p": pl.Float64(),
         "resolved": pl.Boolean(),
         "reason": pl.String(),
+        "effective_programs": pl.Float64(),
+        "effective_problems": pl.Float64(),
+        "effective_spans": pl.Float64(),
+        "donor_written": pl.Float64(),
         "model_receipt": pl.String(),  # which weights the estimate is about: models.receipts.Receipt.key
     }
 )
@@ -141,9 +155,21 @@ def completions_table(drawn: Sequence[Drawn], channels: Channels) -> pl.DataFram
                 "donor_wrote": list(c.donor_wrote),
                 "log_probs": list(one.log_probs),
                 "case": channels.split(c.token_ids).case,
+                "rule": _rule(c.span),
             }
         )
     return pl.DataFrame(rows, schema=COMPLETION_ROWS)
+
+
+def _rule(span: Span) -> str | None:
+    more = {name: value for name, value in span_entry(span).items() if name not in COMPLETION_ROWS}
+    return json.dumps(more) if more else None
+
+
+def span_in(row: Mapping[str, Any]) -> Span:
+    """The span of a row of a completions table, of this version or an earlier one."""
+    plain = {name: row[name] for name in ("k", "m", "donor", "scale")}
+    return span_of(plain | json.loads(row.get("rule") or "{}"))
 
 
 def submissions_table(completions: pl.DataFrame, channels: Channels, entry_points: Mapping[str, str]) -> pl.DataFrame:
@@ -166,7 +192,7 @@ def completions_of(table: pl.DataFrame, policy: Policy) -> list[Completion]:
             completion_id=row["completion_id"],
             problem_id=row["problem_id"],
             checkpoint_id=row["checkpoint_id"],
-            span=Span(row["k"], row["m"], row["donor"], row["scale"]),
+            span=span_in(row),
             token_ids=tuple(row["token_ids"]),
             n_reasoning=row["n_reasoning"],
             donor_wrote=tuple(row["donor_wrote"]),
@@ -188,7 +214,15 @@ def verdicts_table(verdicts: Sequence[tuple[str, Verdict]]) -> pl.DataFrame:
 
 
 def scores_table(scores: Sequence[Score]) -> pl.DataFrame:
-    rows = [{"completion_id": s.completion_id, "model_id": s.model_id, "log_probs": list(s.log_probs)} for s in scores]
+    rows = [
+        {
+            "completion_id": s.completion_id,
+            "model_id": s.model_id,
+            "log_probs": list(s.log_probs),
+            "anchors": {name: list(starts) for name, starts in s.anchors.items()} or None,
+        }
+        for s in scores
+    ]
     return pl.DataFrame(rows, schema=SCORE_ROWS)
 
 

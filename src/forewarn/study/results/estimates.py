@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 from forewarn.errors import EngineFault, StoreError
 from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
 from forewarn.estimation.sample import check_level
-from forewarn.records import SUBJECT, Span
+from forewarn.records import Span
 from forewarn.store import RunFolder, read_table, write_table
 from forewarn.study.folder.cells import exploits_of, labelled, read_labels, sampled
 from forewarn.study.folder.manifest import Missing, incomplete, read_missing, read_plan
@@ -144,6 +144,8 @@ def cell_estimate(
         cluster_N=labelled["trace_id"].to_numpy(),
         valid_N=valid_N,
         inconsistent_N=inconsistent_N,
+        program_N=np.array(labelled["code_key"].fill_null("").to_list(), dtype=np.str_),
+        donor_wrote_answer_N=wrote_whole_answer(labelled),
         level=level,
     )
     names = tuple(span.name for span in spans)
@@ -152,25 +154,51 @@ def cell_estimate(
     return result, _details(cell, labelled, is_exploit_N, log_ratio_NS[is_exploit_N], share_S, names)
 
 
+def wrote_whole_answer(completions: pl.DataFrame) -> NDArray[np.bool_]:
+    """For each row of a completions table, whether the donor wrote every token of an answer."""
+    answer = pl.col("donor_wrote").list.slice(pl.col("n_reasoning"))
+    return completions.select((answer.list.len() > 0) & answer.list.all()).to_series().to_numpy().astype(np.bool_)
+
+
 def _log_ratios(
     hits: pl.DataFrame, scores: pl.DataFrame, checkpoint_id: str, spans: list[Span], span_H: NDArray[np.int64]
 ) -> list[Floats | None]:
     """D of every hit under every span (nats); None where the engine's scores contradict its own sampling."""
     by_model: dict[str, dict[str, Floats]] = {}
-    for completion_id, model_id, log_probs in scores.iter_rows():
-        by_model.setdefault(model_id, {})[completion_id] = np.array(log_probs, dtype=np.float64)
-    donors = sorted({donor_key(span) for span in spans if span.donor != SUBJECT})
-    rows: list[Floats | None] = []
-    for name, n_reasoning, drawn in zip(hits["completion_id"], hits["n_reasoning"], span_H.tolist(), strict=True):
-        subject = by_model[checkpoint_id][name]
-        own = {key: [by_model[DONOR_PREFIX + key][name]] for key in donors}
-        # scored as far as a span's donor may write, which may be within the reasoning
-        n_scored = min(n_reasoning, len(subject))
-        try:
-            rows.append(span_log_ratios([subject], own, [n_scored], spans, span_N=[drawn])[0])
-        except EngineFault:
-            rows.append(None)
-    return rows
+    starts: dict[str, dict[str, Sequence[int]]] = {}
+    for row in scores.iter_rows(named=True):
+        by_model.setdefault(row["model_id"], {})[row["completion_id"]] = np.array(row["log_probs"], dtype=np.float64)
+        # tables of earlier versions lack anchors, and have no span that counts from one
+        starts[row["completion_id"]] = {k: at or () for k, at in (row.get("anchors") or {}).items()}
+    donors = sorted({donor_key(span) for span in spans if span.writes})
+    anchors = [starts[name] for name in hits["completion_id"]]
+    subject = [by_model[checkpoint_id][name] for name in hits["completion_id"]]
+    own = {key: [by_model[DONOR_PREFIX + key][name] for name in hits["completion_id"]] for key in donors}
+    # scored as far as a span's donor may write, which may be within the reasoning
+    n_scored = [min(r, len(scores)) for r, scores in zip(hits["n_reasoning"], subject, strict=True)]
+    wrote = [np.array(by[: len(s)], dtype=np.bool_) for by, s in zip(hits["donor_wrote"], subject, strict=True)]
+
+    def rows(chosen: Sequence[int]) -> Floats:
+        return span_log_ratios(
+            [subject[i] for i in chosen],
+            {key: [scores[i] for i in chosen] for key, scores in own.items()},
+            [n_scored[i] for i in chosen],
+            spans,
+            span_N=[int(span_H[i]) for i in chosen],
+            anchors=[anchors[i] for i in chosen],
+            donor_wrote=[wrote[i] for i in chosen],
+        )
+
+    try:
+        return list(rows(range(hits.height)))
+    except EngineFault:  # of some rows: each by itself
+        found = []
+        for i in range(hits.height):
+            try:
+                found.append(rows([i])[0])
+            except EngineFault:
+                found.append(None)
+        return found
 
 
 def _details(

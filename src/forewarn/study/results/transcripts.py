@@ -9,10 +9,12 @@ from typing import Any
 import polars as pl
 
 from forewarn.errors import InputError
+from forewarn.estimation import donor_key
 from forewarn.records import SUBJECT
 from forewarn.store import RunFolder
 from forewarn.study.folder.cells import parts_of, read_verdicts, sampled, submitted
 from forewarn.study.folder.manifest import read_plan
+from forewarn.study.folder.tables import span_in
 from forewarn.study.folder.vocabulary import read_vocabulary, text_of
 from forewarn.study.keys import CellRecord
 from forewarn.study.results.read import NO_ANSWER, RunResults
@@ -122,7 +124,8 @@ def _only(
 
 
 def _stretches(row: dict[str, Any], vocabulary: dict[int, bytes] | None) -> tuple[Stretch, ...]:
-    n_reasoning, donor = row["n_reasoning"], row["donor"]
+    n_reasoning, span = row["n_reasoning"], span_in(row)
+    donor = donor_key(span) if span.donor == SUBJECT else span.donor
     writers = [donor if by_donor else SUBJECT for by_donor in row["donor_wrote"]]
     channels = ["reasoning" if i < n_reasoning else "answer" for i in range(len(writers))]
     found = []

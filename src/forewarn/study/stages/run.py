@@ -19,6 +19,7 @@ from forewarn.formats import Channels, check_template
 from forewarn.formats.code import READING
 from forewarn.store import RunFolder, write_json, write_whole
 from forewarn.study.checks import Models, check_context, check_engine
+from forewarn.study.folder.cells import read_completions
 from forewarn.study.folder.manifest import (
     MANIFEST_FILE,
     check_same_checkpoints,
@@ -32,6 +33,7 @@ from forewarn.study.keys import Keys, problem_key
 from forewarn.study.models import Machine, study_channels
 from forewarn.study.plan import Study
 from forewarn.study.results.estimates import write_estimates
+from forewarn.study.span_checks import check_anchors
 from forewarn.study.stages.flow import Estimated, Flow
 from forewarn.study.stages.judging import Judging, Progress, Sandboxing
 from forewarn.study.stages.work import OpenStudyRoom, Task
@@ -95,6 +97,7 @@ def run_study(
     estimates = [estimate for estimate, _ in found]
     if flow.missing:
         raise incomplete(root, flow.missing, len(list(study.cells())), estimates)
+    check_anchors([planned.span for planned in study.spans], lambda: read_completions(root))
     return estimates
 
 

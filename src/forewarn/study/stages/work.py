@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from forewarn.checkpoints.find import ModelSource, check_unchanged
 from forewarn.checkpoints.receipts import Signature
 from forewarn.errors import EngineFault
 from forewarn.estimation import donor_key, n_deciding
-from forewarn.formats import Channels
+from forewarn.formats import Channels, anchor_starts
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
 from forewarn.records import SUBJECT, Completion, Score, Span, derived_seed
 from forewarn.store import RunFolder
@@ -142,8 +142,18 @@ def write_submissions(
     run.shards(SUBMISSIONS).write(part.submissions, submissions_table(completions, channels, entry_points))
 
 
-def _donors(spans: Iterable[Span], room: ModelRoom) -> dict[str, Writer]:
-    return {donor_key(s): room.donor(donor_key(s), s.donor, s.scale) for s in spans if s.donor != SUBJECT}
+def _donors(spans: Iterable[Span], cell: Cell, room: ModelRoom) -> dict[str, Writer]:
+    """The donors by ``donor_key``, each with its own temperature; a donor of the subject's name is the subject."""
+    found = {}
+    for span in spans:
+        if not span.writes:
+            continue
+        if span.donor == SUBJECT:
+            writer = room.subject(cell.checkpoint)
+        else:
+            writer = room.donor(donor_key(replace(span, temperature=None)), span.donor, span.scale)
+        found[donor_key(span)] = replace(writer, temperature=span.temperature)
+    return found
 
 
 def _sample(task: SampleTask, study: Study, room: ModelRoom) -> list[pl.DataFrame]:
@@ -156,6 +166,7 @@ def _sample(task: SampleTask, study: Study, room: ModelRoom) -> list[pl.DataFram
                 room.channels.prompt_ids(problem.question),
                 block.planned.span,
                 block.planned.count,
+                problem.entry_point,
             )
             for problem in block.problems
         ]
@@ -164,7 +175,7 @@ def _sample(task: SampleTask, study: Study, room: ModelRoom) -> list[pl.DataFram
     drawn = sample_spans(
         [order for own in orders for order in own],
         subject=room.subject(cell.checkpoint),
-        donors=_donors([block.planned.span for block in task.blocks], room),
+        donors=_donors([block.planned.span for block in task.blocks], cell, room),
         channels=room.channels,
         policy=study.policy,
         # of the cell's names, not its key: growing a study elsewhere must not change what is drawn here
@@ -184,15 +195,31 @@ def _score(task: ScoreTask, study: Study, room: ModelRoom, run: RunFolder) -> pl
     spans = [planned.span for planned in study.spans_of(cell.exploit_type)]
     tokens = [hit.token_ids[: n_deciding(hit.n_reasoning, len(hit.token_ids), spans)] for hit in hits]
     writers = {cell.checkpoint.model_id: room.subject(cell.checkpoint)}
-    writers |= {DONOR_PREFIX + key: writer for key, writer in _donors(spans, room).items()}
+    writers |= {DONOR_PREFIX + key: writer for key, writer in _donors(spans, cell, room).items()}
     found = {model_id: _log_probs(writer, prompts, tokens, study) for model_id, writer in writers.items()}
     _check_against_sampling(hits, table["log_probs"].to_list(), found, cell, study)
+    anchors = _anchors(hits, spans, cell, study, room.channels)
     scores = [
-        Score(hit.completion_id, model_id, study.policy, values)
+        Score(hit.completion_id, model_id, writers[model_id].policy(study.policy), values, anchors[hit.completion_id])
         for model_id, rows in found.items()
         for hit, values in zip(hits, rows, strict=True)
     ]
     return scores_table(scores)
+
+
+def _anchors(
+    hits: Sequence[Completion], spans: Sequence[Span], cell: Cell, study: Study, channels: Channels
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """By completion id, for each anchor that a span of the cell counts from, the tokens at which its count starts."""
+    names = {span.anchor for span in spans if span.anchor is not None}
+    entry_points = {problem.problem_id: problem.entry_point for problem in study.problems_of(cell.exploit_type)}
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for hit in hits:
+        closed = channels.closed_at(hit.token_ids)
+        found[hit.completion_id] = {
+            name: anchor_starts(channels, hit.token_ids, closed, name, entry_points[hit.problem_id]) for name in names
+        }
+    return found
 
 
 def _check_against_sampling(
@@ -206,7 +233,7 @@ def _check_against_sampling(
     gaps = []
     for i, hit in enumerate(hits):
         subject = np.array(found[cell.checkpoint.model_id][i])
-        donor = subject if hit.span.donor == SUBJECT else np.array(found[DONOR_PREFIX + donor_key(hit.span)][i])
+        donor = subject if not hit.span.writes else np.array(found[DONOR_PREFIX + donor_key(hit.span)][i])
         n = len(subject)
         writers = np.where(np.array(hit.donor_wrote[:n], dtype=bool), donor, subject)
         gaps.append(abs(float(np.sum(writers - np.array(sampled[i][:n])))))
@@ -228,6 +255,6 @@ def _log_probs(
     ]
     pairs = list(distinct)
     found = writer.engine.score(
-        [p for p, _ in pairs], [c for _, c in pairs], policy=study.policy, adapter=writer.adapter
+        [p for p, _ in pairs], [c for _, c in pairs], policy=writer.policy(study.policy), adapter=writer.adapter
     )
     return [tuple(found[i].tolist()) for i in place]
