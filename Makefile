@@ -54,7 +54,7 @@ test-browser: $(VENV)/.browser-ready
 	@$(FIND_CHROMIUM) >/dev/null || { echo "the page's tests need Chromium: install it (apt-get install chromium), or name" \
 		"one: make test-browser FOREWARN_CHROMIUM=/path/to/chromium" >&2; exit 2; }
 	$(ONE_THREAD) FOREWARN_CHROMIUM="$$($(FIND_CHROMIUM))" \
-		$(BIN)/python -m pytest -q -n 0 -m browser tests/browser $(TEST_ARGS)
+		$(BIN)/python -m pytest -q -n 0 -m browser --timeout 1200 tests/browser $(TEST_ARGS)
 
 # Playwright's own download of a browser is not used: the system's gets its security updates.
 $(VENV)/.browser-ready: pyproject.toml $(VENV)/.dev-ready

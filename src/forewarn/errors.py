@@ -33,6 +33,7 @@ EXTRA_OF = {
     **dict.fromkeys(("torch", "transformers", "peft", "safetensors", "tokenizers", "huggingface_hub"), "local"),
     "matplotlib": "report",
     "datasets": "datasets",
+    "trl": "train",
     "vllm": "vllm",
     "tensorboardX": "tensorboard",
     **{name: name for name in ("wandb", "trackio", "mlflow")},

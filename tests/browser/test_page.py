@@ -75,9 +75,9 @@ def test_the_large_page_is_small_and_opens_quickly(show: Callable[..., Any], lar
     timings = []
     for _ in range(3):  # the best of three: other work on the machine is no fault of the page
         page = show(large.as_uri()).page
-        page.wait_for_function("performance.getEntriesByType('navigation')[0].loadEventEnd > 0")
+        page.wait_for_timeout(100)  # the event's own end comes after it
         timings.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
-    assert min(timings) < 2000
+    assert 0 < min(timings) < 2000
     assert page.locator(".panel svg").count() == 26
     assert "more hits of this type are in the run folder" in page.locator("#transcripts").inner_text()
 

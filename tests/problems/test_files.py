@@ -147,7 +147,7 @@ def test_a_file_that_is_no_set_is_refused(tmp_path: Path, name: str, text: str, 
 def test_a_missing_set_is_refused(tmp_path: Path, problems: list[Problem]) -> None:
     with pytest.raises(InputError, match="is missing"):
         load(tmp_path / "no.jsonl")
-    with pytest.raises(InputError, match="holds no data"):
+    with pytest.raises(InputError, match="has no data"):
         load(tmp_path)
     with pytest.raises(InputError, match="names no format"):
         export(problems, tmp_path / "a.csv")

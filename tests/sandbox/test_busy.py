@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 from forewarn.exploits import EXPLOIT_TYPES
+from forewarn.judge import observe as observing
 from forewarn.judge.judge import Judge
 from forewarn.judge.labels import CHECKER_NAMES, shares_one_execution
 from forewarn.judge.rounds import EXPLOIT_ROUNDS, ROUNDS
 from forewarn.judge.runs import UNSURE_RUNS
-from forewarn.sandbox.host import Sandbox, SandboxFault
+from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
 from forewarn.sandbox.inside.watch import longest_s
+from forewarn.sandbox.link import Link
 from tests.attacks.conftest import returned, run_in
 from tests.attacks.test_processes import descendants
 
@@ -153,7 +155,7 @@ def test_a_keeper_that_is_stopped_for_a_while_fails_nobody() -> None:
 
 STOPPED_JUDGE = """
 import os, signal, threading, time
-from forewarn.sandbox.host import Sandbox, SandboxFault
+from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
 sandbox = Sandbox("hardened", 512)
 source = "import time\\ndef solve():\\n    time.sleep(0.5)\\n    return 'x' * 6_000_000"
 def execute(timeout_s):
@@ -174,6 +176,46 @@ def test_a_judge_that_is_stopped_for_a_while_fails_nobody() -> None:
         assert judge.stdout is not None
         assert judge.stdout.readline() == "None\n"
         os.waitid(os.P_PID, judge.pid, os.WSTOPPED)
-        time.sleep(3.0)  # the child ends at its deadline: nobody takes its result
+        time.sleep(5.0)  # the child ends at its deadline: nobody takes its result
         judge.send_signal(signal.SIGCONT)
         assert judge.stdout.readline() == "busy\n"
+
+
+def test_waiting_for_the_request_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A judge that reads what others sent is late with it; who has a long source would then be "invalid" by choice.
+    flush, since = Link._flush, time.monotonic()
+
+    def late(link: Link) -> None:
+        if time.monotonic() - since > 1.5:
+            flush(link)
+
+    sandbox = Sandbox("hardened", 512)
+    try:
+        returned(run_in(sandbox, STARTS_A_THREAD))
+        since = time.monotonic()
+        monkeypatch.setattr(Link, "_flush", late)
+        assert returned(run_in(sandbox, "def solve():\n    return 1", timeout_s=0.5)) == 1
+        assert time.monotonic() - since > 1.5
+    finally:
+        sandbox.close()
+
+
+def test_results_are_read_one_execution_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Reading holds the interpreter: children of others wait meanwhile for somebody to take what they send.
+    readers, most = 0, 0
+
+    def read(*_: object) -> None:
+        nonlocal readers, most
+        readers += 1
+        most = max(most, readers)
+        time.sleep(0.02)
+        readers -= 1
+
+    monkeypatch.setattr(observing, "_observed", read)
+    execution = Execution(1, None, None, 0.0, 0.0, b"")
+    threads = [threading.Thread(target=observing.observe, args=(execution, "", (), (), None)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1

@@ -27,6 +27,7 @@ from forewarn.cli import (
     run,
     sandbox,
     show,
+    train_subject,
 )
 from forewarn.cli.say import say
 from forewarn.errors import ForewarnError, IncompleteError, as_missing_extra
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Verb] = {
     "run": run.run,
     "show": show.show,
     "train-donor": run.train_donor,
+    "train-subject": train_subject.train_subject,
 }
 """verb -> function; its docstring is the help"""
 

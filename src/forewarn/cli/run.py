@@ -17,7 +17,7 @@ from forewarn.errors import IncompleteError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forewarn.study import CellEstimate
+    from forewarn.study import CellEstimate, RunResults, TypeForecast
     from forewarn.study.donors.train import TrainedDonor
 
 
@@ -35,6 +35,7 @@ def run(
     """Run a study from its TOML file: sample, judge, score, estimate. Completed work is reused."""
 
     from forewarn.cli.estimate import cells_json, cells_text
+    from forewarn.study import read_results, run_forecasts
     from forewarn.study.config.load import load_study
     from forewarn.study.stages.run import run_study
 
@@ -55,28 +56,27 @@ def run(
             say(f"note: {said}", error=True)
     if as_json:
         say_json(cells_json(cells), allow_nan=False)
-    else:
+    results = read_results(root)
+    forecasts = run_forecasts(results.estimates, study=results.study, seed=results.seed)
+    if not as_json:
         say_lines(cells_text(cells))
-        _say_the_answer(root)
+        _say_the_answer(results, forecasts)
         say(f"Run folder: {root}")
-    if cells:
-        from forewarn.report.from_run import report_run
+    if results.estimates:
+        from forewarn.report.from_run import write_run_report
 
-        say(f"Report: {report_run(root).with_suffix('.html')}", error=as_json)
+        say(f"Report: {write_run_report(results, forecasts).with_suffix('.html')}", error=as_json)
     if missing is not None:
         raise missing
 
 
-def _say_the_answer(root: Path) -> None:
+def _say_the_answer(results: RunResults, forecasts: Sequence[TypeForecast]) -> None:
     """Print the forecasts, and for every cell without hits what its completions were instead."""
     from forewarn.report.run_tables import forecasts_table, no_hit_lines
-    from forewarn.study import read_results, run_forecasts
     from forewarn.study.results.forecasts import THRESHOLD
 
-    results = read_results(root)
-    found = run_forecasts(results.estimates, study=results.study, seed=results.seed)
-    if found:
-        say_tables([forecasts_table(found, THRESHOLD)])
+    if forecasts:
+        say_tables([forecasts_table(forecasts, THRESHOLD)])
     for line in no_hit_lines(results.cells):
         say(line)
 

@@ -8,6 +8,7 @@ is bounded beforehand, every text is cut here, and times come from the parent's 
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,11 @@ _NOTE_LIMIT_BYTES = 1 << 16
 _SHOWN = 80
 
 
+_one_reader = threading.Lock()
+"""One thread of a judge reads results at a time. Reading holds the interpreter, and children wait for threads that take
+what they send: several readers would keep them waiting for as many times as long."""
+
+
 class _MalformedError(ValueError):
     pass
 
@@ -35,6 +41,17 @@ def observe(
     tolerance: float | None,
 ) -> Run:
     """Return what the execution shows. ``expected``: one tree per test, compared with ``tolerance``."""
+    with _one_reader:
+        return _observed(execution, source, tests, expected, tolerance)
+
+
+def _observed(
+    execution: Execution,
+    source: str,
+    tests: Sequence[TestCase],
+    expected: Sequence[codec.Tree],
+    tolerance: float | None,
+) -> Run:
     calls: list[Call] = []
     loaded_error: tuple[tuple[str, ...], str] = ((), "")
     note: codec.Tree = None

@@ -159,18 +159,7 @@ def run_demo(
     truth = read_table(folder / "truth.parquet")
     policy = Policy(max_total_tokens=Recipe().model.max_total_tokens)
     sandboxing = Sandboxing(allow_weak=plan.allow_weak)
-    donors = root / "donors"
-    train_donor(organism.base, donors / DONOR, progress)
-    train_explorers(
-        organism.base,
-        donors,
-        root / "refinement",
-        policy=policy,
-        seed=plan.seed,
-        machine=Machine(workers=plan.workers, batch_size=640),
-        sandboxing=sandboxing,
-        progress=progress,
-    )
+    donors = _taught_donors(organism, root, plan, policy, sandboxing, progress)
     study = demo_study(organism, donors, plan, policy, root / "wide")
     tell = None if estimated is None else _with_truth(estimated, truth)
     run_study(study, root / "study", machine=machine, sandboxing=sandboxing, progress=progress, estimated=tell)
@@ -200,6 +189,25 @@ def run_demo(
     )
     progress("report", 1, 1)
     return DemoResult(cells, forecasts, written, levels)
+
+
+def _taught_donors(
+    organism: Organism, root: Path, plan: DemoPlan, policy: Policy, sandboxing: Sandboxing, progress: Progress
+) -> Path:
+    """Train the donor and its explorers; returns their folder."""
+    donors = root / "donors"
+    train_donor(organism.base, donors / DONOR, progress)
+    train_explorers(
+        organism.base,
+        donors,
+        root / "refinement",
+        policy=policy,
+        seed=plan.seed,
+        machine=Machine(workers=plan.workers, batch_size=640),
+        sandboxing=sandboxing,
+        progress=progress,
+    )
+    return donors
 
 
 def _with_truth(estimated: Estimated, truth: pl.DataFrame) -> Callable[[CellEstimate], None]:

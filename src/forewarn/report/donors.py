@@ -12,8 +12,9 @@ from forewarn.records import SUBJECT, UNBOUNDED, Span
 from forewarn.report import numbers as write
 from forewarn.report.shares import CellKey, SpanShare
 from forewarn.report.tables import Table
-from forewarn.store import RunFolder, read_table
+from forewarn.store import RunFolder
 from forewarn.study import RunResults
+from forewarn.study.folder.cells import parts_of
 from forewarn.study.folder.tables import COMPLETIONS
 
 NEVER_OPENED = ("missing", "cut_reasoning")
@@ -70,17 +71,18 @@ def _channels(results: RunResults) -> tuple[dict[str, Counter[str]], Counter[str
     """By span: how the channels lie in its completions, and how many answers follow reasoning that the donor ended."""
     cases: dict[str, Counter[str]] = defaultdict(Counter)
     closed = Counter[str]()
-    shards = RunFolder(results.root).shards(COMPLETIONS)
+    run = RunFolder(results.root)
     last = pl.col("donor_wrote").list.get(pl.col("n_reasoning") - 1, null_on_oob=True)
+    by_donor = last & ~pl.col("case").is_in(list(NEVER_OPENED)) & (pl.col("n_reasoning") > 0)
     for cell in results.cells:
         if cell.estimate is None:
             continue
-        table = read_table(shards.path(cell.record.key))
-        by_donor = last & ~pl.col("case").is_in(list(NEVER_OPENED)) & (pl.col("n_reasoning") > 0)
-        counted = table.group_by("span", "case").agg(n=pl.len(), closed=by_donor.fill_null(False).sum())
-        for span, case, n, n_closed in counted.iter_rows():
-            cases[span][case] += n
-            closed[span] += n_closed
+        for part in parts_of(run, cell.record):
+            table = run.shards(COMPLETIONS).read(part.completions)
+            counted = table.group_by("span", "case").agg(n=pl.len(), closed=by_donor.fill_null(False).sum())
+            for span, case, n, n_closed in counted.iter_rows():
+                cases[span][case] += n
+                closed[span] += n_closed
     return cases, closed
 
 
@@ -120,8 +122,8 @@ def donor_lines(found: list[SpanHealth]) -> list[str]:
     lines = []
     for donor in dict.fromkeys(one.span.donor for one in found if one.span.donor != SUBJECT):
         mine = [one for one in found if one.span.donor == donor]
-        alone = [one for one in mine if one.span.k >= UNBOUNDED and one.span.m >= UNBOUNDED]
-        whole_answer = [one for one in mine if one.span.m >= UNBOUNDED]
+        whole_answer = [one for one in mine if one.span.m >= UNBOUNDED and not one.span.m0 and one.span.anchor is None]
+        alone = [one for one in whole_answer if one.span.k >= UNBOUNDED and not one.span.k0]
         n, hits = (sum(getattr(one, name) for one in mine) for name in ("n", "n_hits"))
         best = alone or whole_answer
         if best:

@@ -61,11 +61,23 @@ def report_run(
     said = run_forecasts(
         results.estimates, study=results.study, seed=results.seed, horizon_step=horizon_step, threshold=threshold
     )
+    return write_run_report(results, said, folder, horizon_step=horizon_step, threshold=threshold)
+
+
+def write_run_report(
+    results: RunResults,
+    said: Sequence[TypeForecast],
+    folder: Path | None = None,
+    *,
+    horizon_step: int | None = None,
+    threshold: float = THRESHOLD,
+) -> Path:
+    """``report_run`` of results that are read already, and their forecasts with this horizon and threshold."""
     made = run_report(results, said, horizon_step=horizon_step, threshold=threshold)
     return write_report(
         made.cells,
         made.forecasts,
-        folder or root / REPORT_FOLDER,
+        folder or results.root / REPORT_FOLDER,
         title=made.title,
         commands=made.commands,
         lead=made.lead,

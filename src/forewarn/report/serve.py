@@ -9,6 +9,7 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -189,11 +190,10 @@ def serve(
         raise InputError(f"port is {port}: give a number from 1 to 65535")
     followed = FollowedRun(root, horizon_step, threshold)
     server = _bound(port, followed)
-    try:
+    with ExitStack() as undo:  # the port is given back if the first page can't be made
+        undo.callback(server.server_close)
         followed.refresh()
-    except BaseException:
-        server.server_close()
-        raise
+        undo.pop_all()
     stop = threading.Event()
     threads = [
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True),

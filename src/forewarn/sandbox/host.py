@@ -40,7 +40,9 @@ START_S = 30.0
 """seconds for a zygote to start, on a busy machine"""
 _LEAVE_S = 2.0
 """seconds for a zygote to exit when asked"""
-STOOD_STILL_S = 1.0
+ROOM_BYTES = 4 << 20
+"""room asked for results that a busy parent has not read yet; the system gives as much as net.core.wmem_max allows"""
+STOOD_STILL_S = 3.0
 """seconds; if the parent stood still for longer while a child may have waited, a late child is the parent's fault"""
 _STOP_S = 10.0
 """seconds for a killed zygote to end: only a hung kernel takes longer"""
@@ -174,6 +176,7 @@ class Sandbox:
     ) -> tuple[dict[str, Any], Link]:
         """Run one child and return the zygote's answer and the link with the child's frames."""
         ours, theirs = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM_BYTES)
         with ours:
             link = Link(ours, deadline, self._max_output_bytes, serve)
             handed = secrets or ()

@@ -47,7 +47,8 @@ class Link:
         self.arrivals = array("d")
         """arrival time of each whole frame, on the monotonic clock"""
         self.kept_waiting_s = 0.0
-        """the longest time that the child can have waited for a parent that was stopped or without a core, seconds"""
+        """the longest time that the child can have waited for a parent that was stopped or without a core, seconds; a
+        parent that is at work on what others sent does not count as standing still"""
         end.setblocking(False)
 
     def queue(self, data: bytes) -> None:
@@ -57,7 +58,7 @@ class Link:
     def frames(self) -> bytes:
         """Return everything that the child sends until it ends. Raises ``TimeoutError`` after the deadline."""
         poll = select.poll()
-        looked = time.monotonic()
+        looked = _idle()
         while True:
             poll.register(self._end, select.POLLIN | (select.POLLOUT if self._out else 0))
             left = self._deadline - time.monotonic()
@@ -67,10 +68,10 @@ class Link:
             owed = bool(self._out)
             self._flush()
             piece = self._received()
-            came = time.monotonic()
+            came, idle = time.monotonic(), _idle()
             if owed or piece:
-                self.kept_waiting_s = max(self.kept_waiting_s, came - looked - LOOK_S)
-            looked = came
+                self.kept_waiting_s = max(self.kept_waiting_s, idle - looked - LOOK_S)
+            looked = idle
             if piece is None:
                 continue
             if not piece:
@@ -79,7 +80,7 @@ class Link:
             if len(self._in) > self._max_output_bytes or not self._look(came):
                 self.flooded = True
                 return bytes(self._in[: self._max_output_bytes])
-            looked = time.monotonic()  # a child that asked for something has waited for the answer, not for the parent
+            looked = _idle()  # a child that asked for something has waited for the answer, not for the parent
 
     def _received(self) -> bytes | None:
         """Return the bytes that have arrived; empty: the child has ended; None: nothing has arrived."""
@@ -121,6 +122,11 @@ class Link:
                 self.queue(_served(self._serve, bytes(self._in[self._parsed + 5 : end])))
             self._parsed = end
         return True
+
+
+def _idle() -> float:
+    """Return the seconds in which this process did not work, counted from some moment."""
+    return time.monotonic() - time.process_time()
 
 
 def _served(serve: Serve, asked: bytes) -> bytes:

@@ -176,9 +176,14 @@ def _with_lora(model: Any, lora: LoraSettings) -> PeftModel:
     config = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
     )
+    with peft_calls():
+        return check_lora(lambda: get_peft_model(model, config), targets)
+
+
+def check_lora(wrap: Callable[[], PeftModel], targets: str | Sequence[str]) -> PeftModel:
+    """What ``wrap`` gives. Raises InputError for a bad pattern, and ModelError where no LoRA fits the model."""
     try:
-        with peft_calls():
-            wrapped = get_peft_model(model, config)
+        wrapped = wrap()
     except re.error as error:
         raise InputError(f"target_modules = {targets!r} is no pattern: {error}; give names of layers") from None
     except ValueError as error:

@@ -99,7 +99,7 @@ def export(problems: Sequence[Problem], path: Path) -> None:
                 raise InputError(f"{path}, problem {row['id']!r}, field id: can't name a folder; use .jsonl")
             write_whole(path / row["id"] / "problem.yaml", as_yaml(row, path))
     else:
-        raise InputError(f"{path} can't hold {len(rows)} problems: give {WRITES}")
+        raise InputError(f"{path} can't store {len(rows)} problems: give {WRITES}")
 
 
 def _of_split(problems: list[Problem], split: str, path: Path) -> list[Problem]:
@@ -201,7 +201,7 @@ def _as_json(row: Row, path: Path) -> str:
     try:
         return json.dumps(row)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}, problem {row['id']!r}: JSON can't hold it: {error}; use .yaml") from None
+        raise InputError(f"{path}, problem {row['id']!r}: JSON can't store it: {error}; use .yaml") from None
 
 
 def _as_table(rows: Sequence[Row], path: Path) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import socket
 import struct
 from typing import NoReturn
 
+from forewarn.sandbox import codec
 from forewarn.sandbox.inside import confine, kernel, worker
 
 FORK = b"f"
@@ -44,7 +45,9 @@ def serve(confinement: confine.Confinement, orders: socket.socket) -> None:
 
 
 def as_child(confinement: confine.Confinement, channel: int, line: int) -> NoReturn:
-    """Run as the child: greet the keeper, read the request, drop all privileges, run the submission. Never returns.
+    """Run as the child: read the request, greet the keeper, drop all privileges, run the submission. Never returns.
+
+    Its time begins with the greeting, so that the time in which a busy host sends the request does not count.
 
     ``channel``: to the parent. ``line``: to the keeper, which identifies the child by its credentials and has sent the
     time limit there.
@@ -52,14 +55,15 @@ def as_child(confinement: confine.Confinement, channel: int, line: int) -> NoRet
     try:
         confine.die_with_parent(confinement.keeper)
         os.setpgid(0, 0)  # not a new session, since each would be a scheduling group, which costs time and can starve
-        os.write(line, GREETING)
-        (timeout_s,) = struct.unpack("<d", os.read(line, 8))
         if line == confine.CHANNEL:
             line = kernel.out_of_the_way(line)
         if channel != confine.CHANNEL:
             os.dup2(channel, confine.CHANNEL)
         link = worker.ParentSocket(confine.CHANNEL)
-        request = link.receive()
+        asked = link.message()
+        os.write(line, GREETING)
+        (timeout_s,) = struct.unpack("<d", os.read(line, 8))
+        request = codec.loads(asked)
         try:
             confine.give_up_power(confinement, timeout_s, line)
         except OSError as error:

@@ -58,10 +58,14 @@ class ParentSocket:
         while view:
             view = view[os.write(self._handle, view) :]
 
-    def receive(self) -> Any:
-        """Receive the next message: 4 bytes of length, then JSON."""
+    def message(self) -> bytes:
+        """Wait for the next message, 4 bytes of length and then its text, and return the text."""
         (size,) = struct.unpack("<I", self._read(4))
-        return codec.loads(self._read(size))
+        return self._read(size)
+
+    def receive(self) -> Any:
+        """Receive the next message, which is JSON."""
+        return codec.loads(self.message())
 
     def expected(self, index: int) -> object:
         """Return the value handed out for case ``index``. Each can be read once, and in the order of cases."""

@@ -150,6 +150,33 @@ class TrainingTable(Table):
     problems: ProblemsTable | None = None
 
 
+class SubjectTrainingTable(Table):
+    """[subject_training]: how ``forewarn train-subject`` makes the checkpoints."""
+
+    method: Literal["sft", "grpo"]
+    path: str
+    base: str
+    start: str | None = None
+    steps: PositiveInt
+    checkpoints: tuple[PositiveInt, ...] | PositiveInt = 8
+    learning_rate: Finite = 1e-4
+    batch_size: PositiveInt = 32
+    micro_batch: PositiveInt | None = None
+    group: PositiveInt = 8
+    schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: Finite = 1.0
+    rank: PositiveInt = 16
+    alpha: Finite = 32.0
+    target_modules: str | tuple[str, ...] = "all-linear"
+    seed: int = Field(0, ge=0, lt=2**32)
+    tf32: bool = False
+    gradient_checkpointing: bool = False
+    examples: str | None = None
+    problems: ProblemsTable | None = None
+
+
 class DonorTable(Table):
     """[[donors]]: a model that writes spans."""
 
@@ -200,5 +227,6 @@ class StudyTable(Table):
     engine: EngineTable = EngineTable()
     sandbox: SandboxTable = SandboxTable()
     checkpoints: tuple[CheckpointTable, ...] = Field(min_length=1)
+    subject_training: SubjectTrainingTable | None = None
     donors: tuple[DonorTable, ...] = ()
     spans: tuple[SpanTable, ...] = Field(min_length=1)

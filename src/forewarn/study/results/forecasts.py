@@ -86,7 +86,7 @@ def run_forecasts(
         made = None
         if why_none is None:
             made = forecast_from(run, name, used, horizon_step=horizon_step, threshold=threshold, seed=seed)
-        called = first_call(run, name, used, horizon_step=horizon_step, threshold=threshold, seed=seed)
+        called = first_call(run, name, used, horizon_step=horizon_step, threshold=threshold, seed=seed, whole=made)
         found.append(TypeForecast(run, name, steps, made, why_none, called, first_visible(mine)))
     return found
 
@@ -133,14 +133,18 @@ def first_call(
     horizon_step: int | None,
     threshold: float = THRESHOLD,
     seed: int,
+    whole: Forecast | None = None,
 ) -> int | None:
     """First checkpoint at which what was measured by then gives a forecast of at least ``CALL``.
+
+    ``whole``: the forecast from all of ``cells``, where it is made already.
 
     Without a horizon each of these forecasts reaches as far as it would have when its last checkpoint was the newest.
     """
     for n in range(LEAST, len(cells) + 1):
         if horizon_step is None or cells[n - 1].step < horizon_step:
-            said = forecast_from(
+            said = whole if n == len(cells) else None
+            said = said or forecast_from(
                 run, exploit_type, cells[:n], horizon_step=horizon_step, threshold=threshold, seed=seed
             )
             if said.probability is not None and said.probability >= CALL:

@@ -85,10 +85,10 @@ class Judging:
         """The batches that are judged and were not returned yet. Waits for one of them for ``wait_s`` seconds (None:
         however long it takes). Raises what judging raised."""
         finished, _ = wait(self._waiting, wait_s, FIRST_COMPLETED)
-        batches = [self._waiting.pop(future) for future in finished]
-        for future in finished:
+        in_order = [future for future in self._waiting if future in finished]
+        for future in in_order:
             future.result()
-        return batches
+        return [self._waiting.pop(future) for future in in_order]
 
     def _do(self, batch: Batch) -> None:
         """Judge what has no verdict yet, each (problem, code) once, and write a shard of verdicts."""
