@@ -91,7 +91,7 @@ def _say_plan(made: Plan) -> None:
                 if one.exploit_type == exploit_type
             ),
             text_columns=1,
-            note="Count: planned completions of each problem at each checkpoint; a file holds whole numbers, at least 1.",
+            note="Count: planned completions of each problem at each checkpoint, a whole number of at least 1.",
         )
         for exploit_type in types
     ]

@@ -6,17 +6,25 @@ Not here: drawing the pilot (``rounds.py``), and the file that holds the counts 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forewarn.errors import InputError
-from forewarn.estimation.allocation import Prediction, completions_for, predict
+from forewarn.estimation.allocation import PilotHits, Prediction, completions_for, predict
 from forewarn.study.config.load import LoadedStudy
 from forewarn.study.models import Machine
 from forewarn.study.pilot.cost import Cost, read_costs
-from forewarn.study.pilot.rounds import PilotCell, cell_budget, default_size, draw_pilot, tokens_a_completion
+from forewarn.study.pilot.rounds import (
+    PilotCell,
+    cell_budget,
+    default_size,
+    draw_pilot,
+    held_sizes,
+    tokens_a_completion,
+)
 from forewarn.study.pilot.shares import counts_of, merged_shares
 from forewarn.study.plan import Study
 from forewarn.study.stages.judging import Progress
@@ -90,8 +98,8 @@ def plan_study(
 ) -> Plan:
     """Draw what is missing of a pilot of ``loaded`` into ``root``, and plan the study from it.
 
-    ``size``: the pilot's completions a cell, about; default: 32 % of the budget, in two rounds. ``budget``: the planned
-    study's completions a cell; default: what the study's own counts make. ``width``: the width of interval, in decades,
+    ``size``: the pilot's completions a cell, about; default: those of the pilot that is there, or 32 % of the budget.
+    ``budget``: the planned study's completions a cell; default: what the study's own counts make. ``width``: the width of interval, in decades,
     for which the needed completions are said. Raises InputError for values that can't be meant.
     """
     for name, value in (("pilot", size), ("budget", budget), ("width", width)):
@@ -99,6 +107,8 @@ def plan_study(
             raise InputError(f"{name} is {value}: give a value above 0")
     study = loaded.study
     sizes = {t: size if size is not None else default_size(study, t, budget) for t in study.exploit_types}
+    if size is None and (held := held_sizes(root)):
+        sizes = held
     tell = progress or (lambda stage, done, total: None)
     cells = draw_pilot(loaded, root, sizes, machine=machine or loaded.machine, progress=tell)
     return plan_from(study, cells, read_costs(root), budget=budget, width=width)
@@ -120,9 +130,8 @@ def plan_from(
         share = merged_shares([cell.hits for cell in own], spans, tokens_S)
         count = counts_of(share, max(1, round(cell_budget(study, exploit_type, budget) / n_problems)))
         figures += _figures(exploit_type, [span.name for span in spans], own, tokens_S, share, count)
-        expected |= {
-            (c.checkpoint_id, c.exploit_type): _expected(c, count, n_problems, study.level, width) for c in own
-        }
+        for cell in own:
+            expected[cell.checkpoint_id, exploit_type] = _expected(cell, count, n_problems, study.level, width)
         completions += int(count.sum()) * n_problems * len(own)
         tokens += float((count * tokens_S).sum()) * n_problems * len(own)
     spent = sum(cost.tokens for cost in costs)
@@ -138,12 +147,12 @@ def plan_from(
 
 
 def _expected(
-    cell: PilotCell, count_S: np.typing.NDArray[np.int64], n_problems: int, level: float, width: float | None
+    cell: PilotCell, count_S: NDArray[np.int64], n_problems: int, level: float, width: float | None
 ) -> PlannedCell:
     """Predictions for a cell, from the weights that the planned counts give to the pilot's hits."""
     kept = count_S > 0
     share = count_S[kept] / count_S.sum()
-    hits = type(cell.hits)(cell.hits.log_ratio_HS[:, kept], cell.hits.log_part_H, cell.hits.n)
+    hits = PilotHits(cell.hits.log_ratio_HS[:, kept], cell.hits.log_part_H, cell.hits.n)
     prediction = predict(hits, share, int(count_S.sum()) * n_problems, level=level)
     needed = None if width is None else completions_for(hits, share, width, level=level)
     return PlannedCell(cell.checkpoint_id, cell.step, cell.exploit_type, prediction, needed)
@@ -153,9 +162,9 @@ def _figures(
     exploit_type: str,
     names: Sequence[str],
     cells: Sequence[PilotCell],
-    tokens_S: np.typing.NDArray[np.float64],
-    share_S: np.typing.NDArray[np.float64],
-    count_S: np.typing.NDArray[np.int64],
+    tokens_S: NDArray[np.float64],
+    share_S: NDArray[np.float64],
+    count_S: NDArray[np.int64],
 ) -> list[SpanFigure]:
     figures = []
     for s, name in enumerate(names):
@@ -185,8 +194,6 @@ def _figures(
 
 def plan_json(plan: Plan) -> Mapping[str, object]:
     """A plan as JSON: missing values are None, and an interval without a lower end has the width None."""
-    from dataclasses import asdict
-
     found = asdict(plan)
     for cell in found["cells"]:
         if cell["prediction"]["width"] == float("inf"):

@@ -4,6 +4,7 @@ The second round's shares come from the first. Nothing that a pilot draws enters
 is, and its seeds are others than the study's. Not here: what is concluded from it (``plan.py``).
 """
 
+# ruff: noqa: N815 - fields carry shape suffixes
 from __future__ import annotations
 
 import math
@@ -11,6 +12,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from forewarn.errors import InputError
 from forewarn.estimation.allocation import PilotHits
 from forewarn.records import Problem, derived_seed
-from forewarn.store import RunFolder, write_json
+from forewarn.store import RunFolder, read_json, write_json
 from forewarn.study.config.load import LoadedStudy
 from forewarn.study.folder.cells import read_completions
 from forewarn.study.folder.manifest import MANIFEST_FILE, check_purpose
@@ -63,6 +65,14 @@ def cell_budget(study: Study, exploit_type: str, budget: int | None) -> int:
     return budget if budget is not None else own * len(study.problems_of(exploit_type))
 
 
+def held_sizes(root: Path) -> dict[str, int]:
+    """The completions of a cell, by exploit type, of the pilot in ``root``; empty where there is none."""
+    path = root / MANIFEST_FILE
+    held: Any = read_json(path) if path.is_file() else {}
+    sizes: Any = held.get("size") if isinstance(held, dict) else None
+    return dict(sizes) if isinstance(sizes, dict) else {}
+
+
 def draw_pilot(
     loaded: LoadedStudy, root: Path, size: Mapping[str, int], *, machine: Machine, progress: Progress
 ) -> list[PilotCell]:
@@ -73,8 +83,14 @@ def draw_pilot(
     """
     study = loaded.study
     check_purpose(root, "pilot")
+    held = held_sizes(root)
     if root.exists() and not (root / MANIFEST_FILE).is_file() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(f"{root} holds other things and no pilot: give the pilot a folder of its own")
+    if held and held != size:
+        said = "; ".join(f"{name}: {n}" for name, n in held.items())
+        raise InputError(
+            f"{root} holds a pilot of another size ({said}): leave --pilot out to plan by it, or give another folder"
+        )
     write_json(root / MANIFEST_FILE, {"purpose": "pilot", "study": study.name, "seed": study.seed, "size": dict(size)})
     meter = Meter(root)
     sizes = [{t: max(1, round(size[t] * part / sum(ROUNDS))) for t in study.exploit_types} for part in ROUNDS]
@@ -136,7 +152,7 @@ def tokens_a_completion(cells: Sequence[PilotCell]) -> Floats | None:
         return None
     tokens_S = np.sum([cell.tokens_S for cell in cells], axis=0)
     n_S = np.sum([cell.n_S for cell in cells], axis=0)
-    return np.maximum(1.0, tokens_S / np.maximum(1, n_S))
+    return np.asarray(np.maximum(1.0, tokens_S / np.maximum(1, n_S)), dtype=np.float64)
 
 
 def _cells(study: Study, folder: Path, log_part: float) -> list[PilotCell]:
@@ -169,7 +185,7 @@ def _cells(study: Study, folder: Path, log_part: float) -> list[PilotCell]:
                 PilotHits(log_ratio_HS, part_H, own.height),
                 np.array([place[name] for name in rows["span"]], dtype=np.int64),
                 np.bincount(span_N, minlength=len(names)),
-                np.bincount(span_N, weights=own["n_tokens"].to_numpy(), minlength=len(names)),
+                np.bincount(span_N, own["n_tokens"].to_numpy(), len(names)).astype(np.float64),
             )
         )
     return found
