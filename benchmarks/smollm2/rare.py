@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from gpu import HERE, Clock, Run, _tar
+
 from problems import TYPES
 
 WARM_SHARES = {1: 0.03, 2: 0.005}
