@@ -71,19 +71,19 @@ class Flow:
         judging: Judging,
         *,
         rows_at_once: int,
-        tell: Progress,
-        estimated: Estimated,
+        tell: Progress | None = None,
+        estimated: Estimated | None = None,
     ) -> None:
         """``rows_at_once``: completions that a worker is given together, where no block has more."""
         self._keys, self._models, self._channels, self._folder = keys, models, channels, run
         self._workers, self._judging = workers, judging
-        self._rows_at_once, self._estimated = rows_at_once, estimated
+        self._rows_at_once, self._estimated = rows_at_once, estimated or (lambda estimate: None)
         self._states = {cell: CellState(cell, keys.record(cell)) for cell in keys.study.cells()}
         self._problem_keys = {problem.problem_id: problem_key(problem) for problem in keys.study.problems}
         self._parts = {cell: tuple(parts_of(run, state.record)) for cell, state in self._states.items()}
         n_parts, n_cells = sum(map(len, self._parts.values())), len(self._states)
         totals = {COMPLETIONS: n_parts, VERDICTS: n_parts, SCORES: n_cells, ESTIMATES: n_cells}
-        self._counts = FlowCounts(tell, totals)
+        self._counts = FlowCounts(tell or (lambda stage, done, total: None), totals)
         self.found: dict[Cell, tuple[CellEstimate, pl.DataFrame]] = {}
         """each cell's estimate and its hits"""
 

@@ -87,16 +87,9 @@ def run_study(
         Workers[Task](open_room, machine.workers, retries=machine.retries) as workers,
         Judging(study, run, sandboxing) as judging,
     ):
+        rows = machine.batch_size
         flow = Flow(
-            keys,
-            models,
-            channels,
-            run,
-            workers,
-            judging,
-            rows_at_once=machine.batch_size,
-            tell=progress or (lambda stage, done, total: None),
-            estimated=estimated or (lambda estimate: None),
+            keys, models, channels, run, workers, judging, rows_at_once=rows, tell=progress, estimated=estimated
         )
         flow.run()
     found = [flow.found[cell] for cell in study.cells() if cell in flow.found]
