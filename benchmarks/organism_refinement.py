@@ -22,13 +22,14 @@ import torch
 from forewarn.checkpoints.load import load_model
 from forewarn.organism.chat import FORMAT
 from forewarn.organism.demo import SPANS
-from forewarn.organism.donors import DONOR, EXPLORER, donor_settings, weighted_exploits
+from forewarn.organism.donors import DONOR, EXPLORER, donor_settings
 from forewarn.organism.problems import measured_problems
 from forewarn.organism.recipe import Recipe
 from forewarn.organism.shipped import Organism, shipped_folder
 from forewarn.records import UNBOUNDED, Policy, Span
 from forewarn.store import read_table
 from forewarn.study import CellEstimate, Machine, ModelSource, PlannedSpan, Study, read_cells, run_study
+from forewarn.study.donors.batch import weighted_exploits
 from forewarn.training.refine import refinement_examples
 from forewarn.training.sft import SETTINGS_FILE, save, sft
 
@@ -85,7 +86,7 @@ class Bench:
         """Draw the batch and train the new donor on it; how many distinct exploits it saw."""
         study = self.study("batch", [first_step], BATCH, 101)
         self.run(study)
-        found = weighted_exploits(self.out / study.name, study, self.organism.base)
+        found = weighted_exploits(self.out / study.name, study)
         if not (self._donors[SEEKER] / SETTINGS_FILE).exists():
             settings = donor_settings(3)
             examples = refinement_examples(found, 192, max_share=0.05, seed=1)

@@ -11,15 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from forewarn.checkpoints.load import load_model
 from forewarn.organism.chat import FORMAT, OrganismChat
 from forewarn.organism.problems import all_problems, measured_problems
 from forewarn.organism.recipe import TYPES
 from forewarn.records import SUBJECT, UNBOUNDED, Policy, Span, derived_seed
-from forewarn.study import Machine, ModelSource, PlannedSpan, Sandboxing, Study, read_completions, read_hits, run_study
-from forewarn.training.refine import WeightedExploit, refinement_examples
+from forewarn.study import Machine, ModelSource, PlannedSpan, Sandboxing, Study
+from forewarn.study.donors.batch import draw_exploits, fit_donor
 from forewarn.training.settings import LoraSettings, SFTSettings
 from forewarn.training.sft import SETTINGS_FILE, donor_examples, save, sft
 
@@ -99,16 +97,26 @@ def train_explorers(
         folder = donors / stage.donor
         if (folder / SETTINGS_FILE).exists():
             continue
-        study, root = _batch(base, donors, stage, policy, seed), batches / stage.donor
-        run_study(study, root, machine=machine, sandboxing=sandboxing, progress=_named(f"round {number}", progress))
-        examples = refinement_examples(
-            weighted_exploits(root, study, base), stage.examples_per_type, max_share=stage.max_share, seed=seed
-        )
-        result = sft(
-            load_model(base), examples, stage.settings, progress=_steps(f"refined donor, round {number}", progress)
+        exploits = draw_exploits(
+            _batch(base, donors, stage, policy, seed),
+            batches / stage.donor,
+            machine=machine,
+            sandboxing=sandboxing,
+            progress=_named(f"round {number}", progress),
         )
         shutil.rmtree(folder, ignore_errors=True)
-        save(result, folder, stage.settings)
+        fit_donor(
+            base,
+            exploits,
+            folder,
+            stage.settings,
+            examples_per_type=stage.examples_per_type,
+            max_share=stage.max_share,
+            seed=seed,
+            progress=progress,
+            stage=f"refined donor, round {number}",
+            note_base=False,
+        )
 
 
 def _batch(base: Path, donors: Path, stage: Round, policy: Policy, seed: int) -> Study:
@@ -123,18 +131,6 @@ def _batch(base: Path, donors: Path, stage: Round, policy: Policy, seed: int) ->
         seed=derived_seed("refinement", seed, stage.donor),
         channel_format=FORMAT,
     )
-
-
-def weighted_exploits(root: Path, study: Study, base: Path) -> list[WeightedExploit]:
-    """The exploits of a finished batch in ``root``, weighted by p/q."""
-    chat = OrganismChat.from_folder(base)
-    prompts = {p.problem_id: chat.prompt_ids(p.question) for p in study.problems}
-    ids = read_completions(root).select("completion_id", "token_ids")
-    hits = read_hits(root).join(ids, on="completion_id", how="left").sort("completion_id")
-    return [
-        WeightedExploit(row["exploit_type"], prompts[row["problem_id"]], tuple(row["token_ids"]), row["log_weight"])
-        for row in hits.filter(pl.col("log_weight").is_finite()).iter_rows(named=True)
-    ]
 
 
 def _named(prefix: str, progress: Progress) -> Progress:

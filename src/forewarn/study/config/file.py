@@ -61,11 +61,17 @@ def _instead(place: tuple[int | str, ...]) -> str:
         if isinstance(part, str) and table is not None:
             table = _table_in(table.model_fields[part].annotation)
     wrong = str(place[-1])
-    near = difflib.get_close_matches(wrong, [] if table is None else table.model_fields, n=1)
+    keys = [] if table is None else [_name(table, field) for field in table.model_fields]
+    near = difflib.get_close_matches(wrong, keys, n=1)
     if near:
         return f": did you mean {_key((*place[:-1], near[0]))}?"
     elsewhere = [at for at in _places(StudyTable) if at[-1] == wrong]
     return f": did you mean it in {_header(elsewhere[0][:-1])}?" if elsewhere else ""
+
+
+def _name(table: type[Table], field: str) -> str:
+    """A field's key in the file: "from" is no name in Python."""
+    return table.model_fields[field].alias or field
 
 
 def _table_in(annotation: Any) -> type[Table] | None:
@@ -78,7 +84,8 @@ def _table_in(annotation: Any) -> type[Table] | None:
 def _places(table: type[Table], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Where every key of a table and of the tables inside it stands."""
     found = []
-    for name, held in table.model_fields.items():
+    for field, held in table.model_fields.items():
+        name = _name(table, field)
         found.append((*above, name))
         inner = _table_in(held.annotation)
         found += [] if inner is None else _places(inner, (*above, name))
@@ -89,7 +96,7 @@ def _header(table: Sequence[str]) -> str:
     """A table's header in the file; entries of several have two brackets."""
     if not table:
         return "the file's first lines, before any [table]"
-    several = table in (("checkpoints",), ("donors",), ("spans",))
+    several = tuple(table) in (("checkpoints",), ("donors",), ("spans",), ("donors", "refinement", "spans"))
     name = ".".join(table)
     return f"[[{name}]]" if several else f"[{name}]"
 

@@ -43,7 +43,11 @@ class LoadedStudy:
 
 def load_study(path: Path) -> LoadedStudy:
     """Read a study's TOML file. Raises InputError or ModelError, naming the file and the key at fault."""
-    tables, text = read_study_file(path)
+    return study_of_tables(*read_study_file(path), path)
+
+
+def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
+    """The study that a file's tables describe; they may be changed before. ``path``: the file, which errors name."""
     home = path.resolve().parent
     checkpoints = _checkpoints(tables, path, home)
     donors = []
@@ -162,9 +166,13 @@ def donor_source(table: DonorTable, home: Path) -> ModelSource:
     """A donor's model, or its adapter with the base. Raises InputError where there is nothing yet."""
     if table.name == SUBJECT:
         raise InputError(f"name = {table.name!r} is what the subject's own spans are called: give another")
-    where = os.path.normpath(home / table.path) if table.training else placed(table.path, home)
+    made = table.training is not None or table.refinement is not None
+    where = os.path.normpath(home / table.path) if made else placed(table.path, home)
     if not Path(where).is_dir() and not is_hub_name(where):
-        remedy = "run `forewarn train-donor` on this file first" if table.training else "give a model or adapter folder"
+        remedy = "give a model or adapter folder"
+        if made:
+            verb = "train-donor" if table.training else f"refine-donor --donor {table.name}"
+            remedy = f"run `forewarn {verb}` on this file first"
         raise InputError(f"path = {table.path!r} is not there: {remedy}")
     folder = local_folder(where)
     base = None if table.base is None else placed(table.base, home)

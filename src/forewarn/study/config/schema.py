@@ -177,15 +177,6 @@ class SubjectTrainingTable(Table):
     problems: ProblemsTable | None = None
 
 
-class DonorTable(Table):
-    """[[donors]]: a model that writes spans."""
-
-    name: str = Field(min_length=1)
-    path: str
-    base: str | None = None
-    training: TrainingTable | None = None
-
-
 class RandomTable(Table):
     """[spans.random]: windows at random places; see ``spans.RandomWindows``."""
 
@@ -212,6 +203,28 @@ class SpanTable(Table):
     scale: float = Field(1.0, gt=0, le=1)
     temperature: Annotated[Finite, AfterValidator(_warm)] | None = None
     types: tuple[str, ...] = ()
+
+
+class RefinementTable(TrainingTable):
+    """[donors.refinement]: how ``forewarn refine-donor`` makes the donor; what it shares with [donors.training] is how
+    it is trained."""
+
+    from_: tuple[str, ...] = Field((), alias="from")
+    spans: tuple[SpanTable, ...] = ()
+    completions: PositiveInt = 24
+    examples: PositiveInt = 128
+    max_share: float = Field(0.1, gt=0, le=1)
+    checkpoint: str | None = None
+
+
+class DonorTable(Table):
+    """[[donors]]: a model that writes spans."""
+
+    name: str = Field(min_length=1)
+    path: str
+    base: str | None = None
+    training: TrainingTable | None = None
+    refinement: RefinementTable | None = None
 
 
 class StudyTable(Table):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from forewarn.errors import IncompleteError, StoreError
+from forewarn.errors import IncompleteError, InputError, StoreError
 from forewarn.records import KEY_LENGTH
 from forewarn.spans import span_entry, span_of
 from forewarn.store import RunFolder, old_keys, read_json, write_json
@@ -21,6 +21,42 @@ from forewarn.study.plan import PlannedSpan
 MANIFEST_FILE, MISSING_FILE = "manifest.json", "missing.json"
 _NAMED = 3
 """cells that a sentence names"""
+
+Purpose = Literal["measurement", "pilot", "refinement"]
+"""what a run folder's completions are for; those of a pilot and of a refinement batch never enter an estimate"""
+KEPT_OUT = {
+    "pilot": "is a pilot, drawn to plan a study",
+    "refinement": "is a refinement batch, to which a donor was fitted",
+}
+
+
+def purpose_of(root: Path) -> Purpose:
+    """What the completions of a run folder are for; folders of earlier versions, and those without a manifest, are
+    taken for measurements."""
+    path = root / MANIFEST_FILE
+    held: Any = read_json(path) if path.is_file() else {}
+    found: Any = held.get("purpose") if isinstance(held, dict) else None
+    return found if found in KEPT_OUT else "measurement"
+
+
+def check_measures(root: Path) -> None:
+    """Raise InputError where a folder's completions must not enter an estimate: something was chosen by them."""
+    if what := KEPT_OUT.get(purpose_of(root)):
+        raise InputError(
+            f"{root} {what}, and its completions never enter an estimate: run the study itself and give that run folder"
+        )
+
+
+def check_purpose(root: Path, purpose: Purpose) -> None:
+    """Raise InputError where a run for one purpose is given the folder of another."""
+    held = purpose_of(root)
+    if held == purpose:
+        return
+    if held != "measurement":
+        check_measures(root)
+    # refinement batches of earlier versions bear no mark; another study's folder is refused by its identity
+    if purpose == "pilot" and (root / MANIFEST_FILE).is_file():
+        raise InputError(f"{root} holds a study's measurements: give the pilot a folder of its own")
 
 
 def plan_entries(

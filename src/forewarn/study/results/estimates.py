@@ -17,9 +17,9 @@ from forewarn.errors import EngineFault, StoreError
 from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
 from forewarn.estimation.sample import check_level
 from forewarn.records import Span
-from forewarn.store import RunFolder, read_table, write_table
+from forewarn.store import RunFolder, keep_whole, read_table, write_table
 from forewarn.study.folder.cells import exploits_of, labelled, read_labels, sampled
-from forewarn.study.folder.manifest import Missing, incomplete, read_missing, read_plan
+from forewarn.study.folder.manifest import Missing, check_measures, incomplete, read_missing, read_plan
 from forewarn.study.folder.tables import (
     DONOR_PREFIX,
     ESTIMATES_FILE,
@@ -36,7 +36,9 @@ Floats = NDArray[np.float64]
 
 
 def read_estimates(root: Path) -> pl.DataFrame:
-    """One row a cell (checkpoint x exploit type). StoreError where the study has not been estimated."""
+    """One row a cell (checkpoint x exploit type). Raises StoreError where the study has not been estimated, and
+    InputError for a pilot or a refinement batch."""
+    check_measures(root)
     return read_table(root / ESTIMATES_FILE)
 
 
@@ -59,11 +61,13 @@ def estimate_run(
     out (``folder/manifest.py``) and its shards are still not there.
 
     ``level``: None is the study's own, and then ``estimates.parquet`` and ``hits.parquet`` are written; another level
-    writes nothing. Raises InputError for a level outside (0, 1), and StoreError where the folder is no study, lacks a
-    shard, or holds exploits without scores (a checker was mended: run the study again to score them).
+    writes nothing. Raises InputError for a level outside (0, 1), a pilot or a refinement batch, and StoreError where
+    the folder is no study, lacks a shard, or holds exploits without scores (a checker was mended: run the study again
+    to score them).
     """
     if level is not None:
         check_level(level)
+    check_measures(root)
     planned, cells, problem_keys = read_plan(root)
     run = RunFolder(root)
     labels = read_labels(run)
@@ -94,9 +98,11 @@ def estimate_run(
 
 
 def write_estimates(root: Path, found: Sequence[tuple[CellEstimate, pl.DataFrame]]) -> None:
-    """Keep the estimates of cells and their hits, in place of those before."""
-    write_table(root / HITS_FILE, pl.concat([pl.DataFrame(schema=HIT_ROWS), *(hits for _, hits in found)]))
-    write_table(root / ESTIMATES_FILE, estimates_table([estimate for estimate, _ in found]))
+    """Keep the estimates of cells and their hits, in place of those before, unless they are the same."""
+    write_table(
+        root / HITS_FILE, pl.concat([pl.DataFrame(schema=HIT_ROWS), *(hits for _, hits in found)]), write=keep_whole
+    )
+    write_table(root / ESTIMATES_FILE, estimates_table([estimate for estimate, _ in found]), write=keep_whole)
 
 
 def _scores(run: RunFolder, cell: CellRecord, hit_ids: tuple[str, ...]) -> pl.DataFrame | None:

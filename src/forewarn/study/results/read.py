@@ -16,7 +16,7 @@ import polars as pl
 from forewarn.errors import StoreError
 from forewarn.store import RunFolder, read_json
 from forewarn.study.folder.cells import Labels, exploits_of, labelled, read_verdicts, sampled
-from forewarn.study.folder.manifest import MANIFEST_FILE, read_missing, read_plan
+from forewarn.study.folder.manifest import MANIFEST_FILE, check_measures, read_missing, read_plan
 from forewarn.study.folder.tables import COMPLETIONS, HIT_ROWS, SCORES, VERDICTS, CellEstimate
 from forewarn.study.keys import CellRecord, scores_key
 from forewarn.study.results.estimates import cell_estimate
@@ -67,7 +67,9 @@ class RunResults:
 
 
 def read_results(root: Path) -> RunResults:
-    """Read a run folder at any time after ``run_study`` began. Raises StoreError where the folder is not a study's."""
+    """Read a run folder at any time after ``run_study`` began. Raises StoreError where the folder is not a study's, and
+    InputError for a pilot or a refinement batch."""
+    check_measures(root)
     level, records, problem_keys = read_plan(root)
     name, seed = _named(root)
     verdicts, labels = read_verdicts(root), Labels()

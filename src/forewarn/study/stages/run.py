@@ -17,11 +17,13 @@ import polars as pl
 from forewarn import __version__
 from forewarn.formats import Channels, check_template
 from forewarn.formats.code import READING
-from forewarn.store import RunFolder, write_json, write_whole
+from forewarn.store import RunFolder, keep_whole, write_json
 from forewarn.study.checks import Models, check_context, check_engine
 from forewarn.study.folder.cells import read_completions
 from forewarn.study.folder.manifest import (
     MANIFEST_FILE,
+    Purpose,
+    check_purpose,
     check_same_checkpoints,
     incomplete,
     plan_entries,
@@ -51,16 +53,22 @@ def run_study(
     progress: Progress | None = None,
     estimated: Estimated | None = None,
     text: bytes | None = None,
+    purpose: Purpose = "measurement",
 ) -> list[CellEstimate]:
     """Do what is missing of ``study`` in the run folder ``root`` and return every cell's estimate.
 
     ``estimated`` is told each cell's estimate as soon as it is there. ``text``: the study's file, kept as
-    ``study.toml``. Raises InputError (a prompt that doesn't fit into a context, a policy that the engine can't score),
-    ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be written, is
-    full, or holds another study), EngineFault (an engine or every isolation level broke), IncompleteError (workers died
-    over a cell until it was left out; it carries the estimates of the others, and the same call tries again).
+    ``study.toml``. ``purpose``: the manifest's mark of a pilot or a refinement batch, whose folder gives no estimate,
+    forecast or report.
+
+    Raises InputError (a prompt that doesn't fit into a context, a policy that the engine can't score, the folder of a
+    pilot), ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be
+    written, is full, or holds another study), EngineFault (an engine or every isolation level broke), IncompleteError
+    (workers died over a cell until it was left out; it carries the estimates of the others, and the same call tries
+    again).
     """
     machine, sandboxing = machine or Machine(), sandboxing or Sandboxing()
+    check_purpose(root, purpose)
     # everything that can be refused is, before anything is written
     check_engine(study, machine.spec.kind)
     channels = study_channels(study)
@@ -71,8 +79,8 @@ def run_study(
     check_same_checkpoints(root, keys.receipts)
     run.claim(keys.identity())
     if text is not None:
-        write_whole(root / STUDY_FILE, text)
-    _write_manifest(run, study, keys, models, channels)
+        keep_whole(root / STUDY_FILE, text)
+    _write_manifest(run, study, keys, models, channels, purpose)
     write_vocabulary(root, channels)
     open_room = OpenStudyRoom(study, root, machine)
     with (
@@ -106,11 +114,14 @@ def study_problem_keys(study: Study) -> dict[str, str]:
     return {problem.problem_id: problem_key(problem) for problem in study.problems}
 
 
-def _write_manifest(run: RunFolder, study: Study, keys: Keys, models: Models, channels: Channels) -> None:
+def _write_manifest(
+    run: RunFolder, study: Study, keys: Keys, models: Models, channels: Channels, purpose: Purpose
+) -> None:
     template = check_template(channels)
     cells = [keys.record(cell) for cell in study.cells()]
     manifest = plan_entries(study.level, study.spans, cells, study_problem_keys(study)) | {
         "study": study.name,
+        "purpose": purpose,
         "seed": study.seed,
         "checkpoints": {c.model_id: c.step for c in study.checkpoints},
         "model_receipts": {name: {"key": held.key, **asdict(held)} for name, held in models.receipts.items()},

@@ -1,0 +1,223 @@
+"""``forewarn refine-donor``: a donor of a study's file, fitted to exploits of the subject with their reasoning.
+
+They come from a batch that the file's other donors draw, or from a run's training rollouts. Not here: drawing and
+fitting (``batch.py``), reading rollouts (``rollouts.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from forewarn.checkpoints.ends import model_ends
+from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.hub import local_folder
+from forewarn.checkpoints.load import check_device, load_tokenizer
+from forewarn.errors import InputError
+from forewarn.estimation.allocation import planned_counts
+from forewarn.formats import CodeRule, bind
+from forewarn.records import UNBOUNDED, derived_seed
+from forewarn.store import read_json, write_json
+from forewarn.study.config.file import read_study_file
+from forewarn.study.config.load import LoadedStudy, chosen_format, chosen_problems, placed, study_of_tables
+from forewarn.study.config.schema import DonorTable, RefinementTable, SpanTable, StudyTable
+from forewarn.study.donors.batch import draw_exploits, fit_donor
+from forewarn.study.donors.folder import check_place, check_same, set_aside, settings_of
+from forewarn.study.donors.rollouts import rollout_exploits
+from forewarn.study.stages.judging import Progress
+from forewarn.training.refine import WeightedExploit, found_by_group
+from forewarn.training.sft import SETTINGS_FILE
+
+REFINEMENT_FILE = "forewarn_refinement.json"
+"""in a refined donor's folder: what it was fitted to"""
+OWN_PART = 0.1
+"""brute force's part of a batch whose spans the file doesn't give"""
+
+
+@dataclass(frozen=True, slots=True)
+class RefinedDonor:
+    """A refined donor as it was left."""
+
+    name: str
+    folder: Path
+    found: Mapping[str, int]
+    """exploits that it was fitted to, by type; types of which there was none have 0"""
+    n_examples: int
+    losses: tuple[float, ...]
+    """of each step, nats a target token; empty where the donor was there already"""
+
+
+def refine_donor(
+    path: Path,
+    *,
+    donor: str,
+    rollouts: Path | None = None,
+    run_folder: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> RefinedDonor:
+    """Make the donor that a study's file describes in [donors.refinement]; one that is there whole is left alone.
+
+    The batch is drawn into ``run_folder`` (default: ``runs/NAME-refinement-DONOR``) and resumed there. With
+    ``rollouts``, a JSONL or Parquet file, the exploits among these take its place. Raises InputError where the file has
+    no such donor, where its table can't be followed, and where the donor's folder holds something else.
+    """
+    tables, text = read_study_file(path)
+    home = path.resolve().parent
+    chosen, table = _chosen(tables, donor, path)
+    where, folder = f"{path}: donor {donor!r}", Path(placed(chosen.path, home))
+    if chosen.base is None:
+        raise InputError(f"{where} has no base: give the model that it is trained from")
+    try:
+        check_device(tables.engine.device)
+    except InputError as error:
+        raise InputError(f"{path}: engine: {error}") from None
+    check_place(where, folder, home, placed(chosen.base, home))
+    asked = _asked(table, rollouts)
+    if (folder / SETTINGS_FILE).exists():
+        check_same(where, folder, settings_of(table))
+        return RefinedDonor(donor, folder, _found_before(where, folder, asked), 0, ())
+    tell = progress or (lambda stage, done, total: None)
+    torch.set_num_threads(tables.engine.threads)
+    base = local_folder(placed(chosen.base, home))
+    problems = chosen_problems(table.problems or tables.problems, home)
+    with set_aside(folder) as unfinished:
+        if rollouts is None:
+            exploits = _batch(tables, text, path, chosen, table, run_folder, tell)
+        else:
+            channels = bind(
+                chosen_format(tables, [ModelSource(donor, str(base))]),
+                load_tokenizer(base),
+                system=tables.format.system,
+                ends=model_ends([str(base)]),
+                code_rule=CodeRule(tables.answer.block, tables.answer.stop),
+            )
+            exploits = rollout_exploits(rollouts, problems, channels)
+        found = dict.fromkeys(sorted({p.exploit_type for p in problems}), 0) | dict(found_by_group(exploits))
+        result = fit_donor(
+            base,
+            exploits,
+            unfinished,
+            settings_of(table),
+            examples_per_type=table.examples,
+            max_share=table.max_share,
+            seed=table.seed,
+            device=tables.engine.device,
+            progress=tell,
+            stage=f"donor {donor}",
+        )
+        write_json(unfinished / REFINEMENT_FILE, {"asked": asked, "found": found})
+    n_examples = table.examples * sum(n > 0 for n in found.values())
+    return RefinedDonor(donor, folder, found, n_examples, result.losses)
+
+
+def batch_study(tables: StudyTable, text: bytes, path: Path, donor: DonorTable, table: RefinementTable) -> LoadedStudy:
+    """The study that a donor's refinement batch is: one checkpoint, the donors that it is drawn with, its own seed."""
+    names = table.from_ or tuple(dict.fromkeys(s.donor for s in table.spans if s.donor is not None))
+    where = f"{path}: donor {donor.name!r}: refinement"
+    known = {entry.name: entry for entry in tables.donors if entry.name != donor.name}
+    if unknown := [name for name in names if name not in known and name != "subject"]:
+        raise InputError(
+            f"{where}.from names {unknown[0]!r}: the batch is drawn with other donors of the file, which has "
+            f"{', '.join(known) or 'none'}"
+        )
+    if not names and not table.spans:
+        raise InputError(f"{where}.from is missing: name the donors that the batch is drawn with, or give spans")
+    if table.spans and "completions" in table.model_fields_set:
+        raise InputError(f"{where}.completions = {table.completions} beside spans: each span has a count, leave it out")
+    changed = tables.model_copy(
+        update={
+            "name": f"{tables.name}-refinement-{donor.name}",
+            "seed": derived_seed("refinement", tables.seed, donor.name),
+            "donors": tuple(known[name] for name in names if name in known),
+            "spans": table.spans or _whole_channels(names, table.completions),
+            "problems": table.problems or tables.problems,
+        }
+    )
+    try:
+        loaded = study_of_tables(changed, text, path)
+    except InputError as error:
+        raise InputError(f"refinement of {donor.name!r}: {error}") from None
+    there = loaded.study.checkpoints
+    wanted = [c for c in there if table.checkpoint in (None, c.model_id)]
+    if not wanted:
+        known_names = ", ".join(c.model_id for c in there)
+        raise InputError(f"{where}.checkpoint = {table.checkpoint!r} is none of the study's, which are {known_names}")
+    return replace(loaded, study=replace(loaded.study, checkpoints=(wanted[0],)))
+
+
+def _batch(
+    tables: StudyTable,
+    text: bytes,
+    path: Path,
+    donor: DonorTable,
+    table: RefinementTable,
+    run_folder: Path | None,
+    tell: Progress,
+) -> list[WeightedExploit]:
+    loaded = batch_study(tables, text, path, donor, table)
+    root = run_folder or Path("runs") / re.sub(r"[^\w.-]+", "-", loaded.study.name)
+    return draw_exploits(
+        loaded.study,
+        root,
+        machine=loaded.machine,
+        sandboxing=loaded.sandboxing,
+        progress=lambda stage, done, total: tell(f"batch for {donor.name}: {stage}", done, total),
+    )
+
+
+def _whole_channels(donors: tuple[str, ...], completions: int) -> tuple[SpanTable, ...]:
+    """Brute force; and each donor on the whole answer, and on reasoning and answer."""
+    lengths = [(k, name) for name in donors for k in (0, UNBOUNDED)]
+    rest = (1 - OWN_PART) / len(lengths)
+    own, *others = planned_counts(np.array([OWN_PART, *(rest for _ in lengths)]), completions).tolist()
+    written = [
+        SpanTable(count=n, k=k, m=UNBOUNDED, donor=name, scale=1.0)
+        for n, (k, name) in zip(others, lengths, strict=True)
+    ]
+    return (SpanTable(count=own, scale=1.0), *written)
+
+
+def _chosen(tables: StudyTable, name: str, path: Path) -> tuple[DonorTable, RefinementTable]:
+    for table in tables.donors:
+        if table.name == name and table.refinement is not None:
+            if table.training is not None:
+                raise InputError(f"{path}: donor {name!r} has both training and refinement: give it one of them")
+            return table, table.refinement
+    names = ", ".join(d.name for d in tables.donors if d.refinement is not None) or "none"
+    raise InputError(f"{path} has no donor {name!r} with a [donors.refinement] table; it has {names}")
+
+
+def _asked(table: RefinementTable, rollouts: Path | None) -> dict[str, Any]:
+    """What a donor is fitted to, as far as it isn't settings of its training."""
+    own = table.model_dump(mode="json", include={"examples", "max_share"})
+    if rollouts is None:
+        batch = {"from_", "spans", "completions", "checkpoint", "problems"}
+        return own | {"rollouts": None} | table.model_dump(mode="json", by_alias=True, include=batch)
+    try:
+        return own | {"rollouts": hashlib.sha256(rollouts.read_bytes()).hexdigest()}
+    except OSError as error:
+        raise InputError(f"can't read {rollouts}: {error.strerror or error}; give a file of rollouts") from None
+
+
+def _found_before(where: str, folder: Path, asked: Mapping[str, Any]) -> Mapping[str, int]:
+    """What the donor in ``folder`` was fitted to. Raises InputError where that is not what is asked for now."""
+    path = folder / REFINEMENT_FILE
+    held: Any = read_json(path) if path.is_file() else None
+    if not (isinstance(held, dict) and isinstance(held.get("asked"), dict) and isinstance(held.get("found"), dict)):
+        raise InputError(f"{where}: {folder} holds a donor that was trained and not refined: give a new path")
+    before = held["asked"]
+    keys = [key for key in asked | before if before.get(key) != asked.get(key)]
+    differing = [f"{key} {before.get(key)!r} (now {asked.get(key)!r})" for key in keys]
+    if differing:
+        raise InputError(
+            f"{where}: the one in {folder} was refined with {', '.join(differing)}: "
+            "give a new path to refine another, or put the settings back"
+        )
+    return dict(held["found"])
