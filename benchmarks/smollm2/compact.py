@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from forewarn.checkpoints.find import TRAINER_STATE
+from forewarn.checkpoints.layouts.base import TRAINER_STATE
 from forewarn.store import write_json
 
 BASE = "SmolLM2-135M-Instruct"

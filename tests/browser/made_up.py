@@ -19,16 +19,17 @@ import numpy as np
 import polars as pl
 
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.records import UNBOUNDED, Span, content_key, derived_seed
+from forewarn.records import UNBOUNDED, Policy, Score, Span, Verdict, content_key, derived_seed
 from forewarn.store import RunFolder, write_json, write_table
 from forewarn.study.folder.manifest import MANIFEST_FILE, plan_entries
-from forewarn.study.folder.tables import COMPLETION_ROWS, SCORE_ROWS, SUBMISSION_ROWS, VERDICT_ROWS
+from forewarn.study.folder.tables import COMPLETION_ROWS, SUBMISSION_ROWS, scores_table, verdicts_table
 from forewarn.study.folder.vocabulary import VOCABULARY_FILE
 from forewarn.study.keys import CellRecord, scores_key
 from forewarn.study.plan import PlannedSpan
 
 STEPS = (1, 2, 4, 7, 11, 18, 28, 44, 68, 105, 160, 245, 370, 560, 840)
 PROBLEMS = 2
+POLICY = Policy()
 SPANS = (
     PlannedSpan(Span(), 30),
     PlannedSpan(Span(0, 2, "donor"), 15),
@@ -111,8 +112,9 @@ def _cell(
                     lead = [-0.4] * row["n_reasoning"]
                     tail = [-0.1] * (len(row["token_ids"]) - row["n_reasoning"] - N_CODE)
                     for model, values in ((record.checkpoint_id, subject_VT[drawn]), ("donor:donor", donor_VT[drawn])):
-                        scores.append((row["completion_id"], model, [*lead, *map(float, values), *tail]))
-    return rows, pl.DataFrame(scores, schema=SCORE_ROWS, orient="row"), labels
+                        log_probs = (*lead, *map(float, values), *tail)
+                        scores.append(Score(row["completion_id"], model, POLICY, log_probs))
+    return rows, scores_table(scores), labels
 
 
 def _completion(
@@ -173,14 +175,14 @@ def _write_cell(run: RunFolder, record: CellRecord, law: Law, problem_keys: dict
         submissions.append((row["completion_id"], code, code_key))
         if code_key is not None:
             key = problem_keys[row["problem_id"]]
-            evidence = ["vulnerable: accepted", "patched: refused", "secure: refused"] if label == "exploit" else []
-            verdicts[key, code_key] = (
-                key, row["problem_id"], code_key, label, label == "exploit", False, False, "strict",
-                f"made up: {label}", evidence,
+            evidence = ("vulnerable: accepted", "patched: refused", "secure: refused") if label == "exploit" else ()
+            verdicts[key, code_key] = Verdict(
+                row["problem_id"], code_key, label, label == "exploit", False, False, "strict", f"made up: {label}",
+                evidence,
             )  # fmt: skip
     assert record.submissions is not None
     run.shards("submissions").write(record.submissions, pl.DataFrame(submissions, schema=SUBMISSION_ROWS, orient="row"))
-    run.shards("verdicts").write(record.key, pl.DataFrame(list(verdicts.values()), schema=VERDICT_ROWS, orient="row"))
+    run.shards("verdicts").write(record.key, verdicts_table([(key, verdict) for (key, _), verdict in verdicts.items()]))
     hits = [row["completion_id"] for row, label in zip(rows, labels, strict=True) if label == "exploit"]
     if hits:
         run.shards("scores").write(scores_key(record.key, hits), scores)

@@ -74,6 +74,36 @@ def test_tables_hold_what_arrays_hold(tmp_path: Path) -> None:
         assert same(path), path.name
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_tables_say_which_program_a_hit_is_and_who_wrote_it(suffix: str, tmp_path: Path) -> None:
+    """Of hits alone: the other rows may be empty."""
+    held = arrays()
+    hit = held["is_exploit_N"]
+    program = np.where(hit, [f"p{i % 4}" for i in range(N)], None)
+    whole = np.where(hit, held["span_N"] == 1, None)
+    told = table().with_columns(
+        program=pl.Series(program.tolist(), dtype=pl.String),
+        donor_wrote_answer=pl.Series(whole.tolist(), dtype=pl.Boolean),
+        inconsistent=pl.Series(np.arange(N) == int(np.flatnonzero(~hit)[0])),
+    )
+    path = tmp_path / f"told.{suffix}"
+    told.write_csv(path) if suffix == "csv" else told.write_parquet(path)
+    found = mixture_estimate(**load_arrays(path))
+    extra = {"program_N": program, "donor_wrote_answer_N": whole == True}  # noqa: E712 - None is no True
+    wanted = mixture_estimate(**held, **extra, inconsistent_N=told["inconsistent"].to_numpy())
+    assert found == wanted
+    assert found.n_inconsistent == 1
+    assert found.effective_programs is not None
+    assert 1 < found.effective_programs < 4.001
+    assert found.donor_written is not None
+    assert 0 < found.donor_written < 1
+    missing = told.with_columns(program=pl.lit(None, dtype=pl.String))
+    missing.write_parquet(tmp_path / "missing.parquet")
+    row = int(np.flatnonzero(hit)[0]) + 1
+    with pytest.raises(InputError, match=f"column program of .* is empty in row {row},"):
+        load_arrays(tmp_path / "missing.parquet")
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_cell_may_be_empty_where_nothing_is_read(suffix: str, tmp_path: Path) -> None:
     unread = table().with_columns(

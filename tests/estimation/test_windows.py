@@ -155,6 +155,16 @@ def test_hundreds_of_nats_and_thousands_of_tokens_stay_finite() -> None:
     assert 890 + log_one < row[1] < 1_000
 
 
+def test_windows_far_larger_than_a_completion_cost_no_more() -> None:
+    """A burst that never ends in the channel, begun at one of a hundred million places."""
+    step = np.array([0.5, -1.0, 2.0])
+    span = Span(0, 0, "d", random=RandomWindows("answer", 1e8, 2, 10**8, "fixed"))
+    row = span_log_ratios([np.zeros(3) - 3], {"d": [step - 3]}, [0], [Span(), span])[0]
+    tails = [step[i:].sum() for i in range(3)]
+    expected = np.log1p(sum(2e-8 * np.expm1(tail) for tail in tails))
+    assert row[1] == pytest.approx(expected, rel=1e-6)
+
+
 def test_who_wrote_tells_engine_faults_of_random_windows() -> None:
     span = Span(0, 0, "d", random=RandomWindows("answer", 2.0, 1, 4))
     subject, donor = [np.array([-1.0, -1.0])], {"d": [np.array([-1.0, -np.inf])]}

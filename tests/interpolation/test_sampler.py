@@ -203,3 +203,10 @@ def test_an_anchor_that_no_token_can_spell_is_refused(world: TinyWorld) -> None:
     bare = replace(world.channels, pieces=Pieces(world.channels.tokenizer, range(len(TOKENS))))
     with pytest.raises(InputError, match="the anchor 'line' can never occur: no token of the tokenizer holds"):
         draw(world, bare, [Span(0, 2, "donor", anchor="line")], 1)
+
+
+def test_windows_far_larger_than_a_completion_are_drawn(world: TinyWorld) -> None:
+    huge = Span(0, 0, "donor", random=RandomWindows("all", 1e8, 1, 10**9, "fixed"))
+    assert not any(any(c.donor_wrote) for c in draw(world, world.channels, [huge], 30))
+    at_once = Span(0, 0, "donor", random=RandomWindows("all", 1e8, 10**9, 10**9, "fixed"))
+    assert all(all(c.donor_wrote) for c in draw(world, world.channels, [at_once], 30))

@@ -82,6 +82,20 @@ def test_remedies_follow_the_reason() -> None:
     assert "max_total_tokens" in (remedy(cell(none, **{"no answer": 150, "failed": 50}), {}) or "")
 
 
+def test_a_nearer_span_is_one_that_a_study_takes() -> None:
+    for span, words in (
+        (Span(0, 1, "donor"), "train a donor that is nearer"),
+        (Span(1, 8, "donor"), "such as k0m4:donor"),
+        (Span(4, 0, "donor"), "such as k2m0:donor"),
+        (Span(UNBOUNDED, 0, "donor"), "such as k8m0:donor"),
+        (Span(8, 0, "donor", k0=4), f"such as {Span(6, 0, 'donor', k0=4).name}"),
+        (Span(), "add brute-force completions"),
+    ):
+        one = cell(replace(ESTIMATE, resolved=False, khat=0.9, max_share=0.3))
+        mine = replace(one, record=replace(one.record, spans=(PlannedSpan(span, 10),)))
+        assert words in (remedy(mine, {span.name: share(1.0)}) or "")
+
+
 def said(probability: float | None, low: float = 90.0) -> TypeForecast:
     if probability is None:
         why = "there is 1 checkpoint after step 0: a forecast needs 2 or more"

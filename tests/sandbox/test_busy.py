@@ -155,7 +155,9 @@ def test_a_keeper_that_is_stopped_for_a_while_fails_nobody() -> None:
 
 STOPPED_JUDGE = """
 import os, signal, threading, time
-from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
+from forewarn.sandbox import host
+from forewarn.sandbox.host import Sandbox, SandboxFault
+host.ROOM_BYTES = 1  # less than the result takes, whatever the system gives
 sandbox = Sandbox("hardened", 512)
 source = "import time\\ndef solve():\\n    time.sleep(0.5)\\n    return 'x' * 6_000_000"
 def execute(timeout_s):

@@ -117,7 +117,7 @@ def _random_column(rows: Sequence[_Scored], span: Span) -> Floats:
     found = [places_of(span, row.n_reasoning, len(row.subject), row.anchors) for row in rows]
     width = max((end - first for first, end, _ in found), default=0)
     column = np.zeros(len(rows))
-    size = max(1, _BLOCK // max(width, 1))
+    size = max(1, _BLOCK // max(width, 1, min(span.random.bursts, width) * int(min(span.random.mean, width))))
     for start in range(0, len(rows), size):
         block = range(start, min(start + size, len(rows)))
         step_NI, place_NI = np.zeros((len(block), width)), np.full((len(block), width), -1, dtype=np.int64)

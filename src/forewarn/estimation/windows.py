@@ -83,40 +83,41 @@ def places_of(span: Span, n_reasoning: int, n_token: int, anchors: Anchors) -> t
     return first, end, place
 
 
-def hazards(random: RandomWindows, place_N: Ints) -> Floats:
-    """N x R: the probability that a burst begins here, with 1, 2 ... bursts left that have not begun.
+def hazards(random: RandomWindows, place_N: Ints, left_R: Ints) -> Floats:
+    """N x R: the probability that a burst begins at a place, with so many bursts left that have not begun.
 
-    Of ``starts`` places that are left every set of the bursts' size is as likely; what a burst passes over while it
-    writes is lost to the next, which keeps to the places that are left.
+    Of the places that are left every set of the bursts' number is as likely; what a burst passes over while it writes
+    is lost to the next, which keeps to the places that are left.
     """
-    left_N1 = np.maximum(random.starts - place_N, 1)[:, None]
-    hazard = np.minimum(1.0, np.arange(1, random.bursts + 1)[None, :] / left_N1)
     open_N1 = ((place_N >= 0) & (place_N < random.starts))[:, None]
-    return np.where(open_N1, hazard, 0.0)
+    hazard_NR = np.minimum(1.0, left_R[None, :] / np.maximum(random.starts - place_N, 1)[:, None])
+    return np.where(open_N1, hazard_NR, 0.0)
 
 
 def log_ratio_of_random_windows(step_NI: Floats, place_NI: Ints, random: RandomWindows) -> Floats:
-    """log q(y) - log p(y) of random windows (nats), one a completion, summed over every draw of the windows.
+    """log q(y) - log p(y) of random windows (nats), one per completion, summed over every draw of the windows.
 
     ``step_NI``: log d - log p of each token of the channel, 0 behind its end; ``place_NI``: from ``places_of``. The
-    state before each token is the bursts not begun and, while the donor writes, the tokens it has still to write. What
-    would have been drawn behind the last token sums to 1, so that a burst cut short by the end of the channel, or a
-    place never reached, needs no case of its own. O(I) for each completion.
+    state before each token is how many bursts have begun and, while the donor writes, the tokens it has still to write.
+    What would have been drawn behind the last token sums to 1, so that a burst cut short by the end of the channel, or
+    a place never reached, needs no case of its own. O(I) for each completion.
     """
     n, n_token = step_NI.shape
-    bursts = random.bursts
-    n_state = int(random.mean) if random.length == "fixed" else 1
-    subject_NR = np.full((n, bursts + 1), -np.inf)
-    subject_NR[:, bursts] = 0.0
-    donor_NRJ = np.full((n, bursts, n_state), -np.inf)
+    most = min(random.bursts, n_token)  # more can't begin
+    left_R = random.bursts - np.arange(most)
+    # a burst that is longer than the channel never ends in it
+    n_state = min(int(random.mean), max(n_token, 1)) if random.length == "fixed" else 1
+    subject_NR = np.full((n, most + 1), -np.inf)  # by bursts begun
+    subject_NR[:, 0] = 0.0
+    donor_NRJ = np.full((n, most, n_state), -np.inf)
     with np.errstate(divide="ignore"):  # log 0 is a move that never happens
         log_stop, log_go = np.log(1 / random.mean), np.log1p(-1 / random.mean)
         for i in range(n_token):
             if (place_NI[:, i] >= 0).any():
-                hazard_NR = hazards(random, place_NI[:, i])
-                begun = subject_NR[:, 1:] + np.log(hazard_NR)
+                hazard_NR = hazards(random, place_NI[:, i], left_R)
+                begun = subject_NR[:, :-1] + np.log(hazard_NR)
                 donor_NRJ[:, :, -1] = np.logaddexp(donor_NRJ[:, :, -1], begun)
-                subject_NR[:, 1:] += np.log1p(-hazard_NR)
+                subject_NR[:, :-1] += np.log1p(-hazard_NR)
             donor_NRJ += step_NI[:, i, None, None]
             if random.length == "fixed":
                 ended = donor_NRJ[:, :, 0].copy()
@@ -125,6 +126,6 @@ def log_ratio_of_random_windows(step_NI: Floats, place_NI: Ints, random: RandomW
             else:
                 ended = donor_NRJ[:, :, 0] + log_stop
                 donor_NRJ += log_go
-            subject_NR[:, :-1] = np.logaddexp(subject_NR[:, :-1], ended)
+            subject_NR[:, 1:] = np.logaddexp(subject_NR[:, 1:], ended)
     total = np.logaddexp.reduce(subject_NR, axis=1)
-    return np.asarray(np.logaddexp(total, np.logaddexp.reduce(donor_NRJ.reshape(n, -1), axis=1)))
+    return np.asarray(np.logaddexp(total, np.logaddexp.reduce(donor_NRJ.reshape(n, -1), axis=1, initial=-np.inf)))

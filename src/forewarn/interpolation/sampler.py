@@ -152,7 +152,7 @@ def sample_spans(
 
 def _draft(order: Order, index: int, channels: Channels, policy: Policy, seed: int) -> _Draft:
     own = derived_seed("windows", seed, order.problem_id, order.span.name, index) if order.span.random else 0
-    hand = Hand.of(order.span, channels, order.entry_point, own)
+    hand = Hand.of(order.span, channels, order.entry_point, most=policy.max_total_tokens, seed=own)
     return _Draft(order, index, policy.max_total_tokens, hand)
 
 

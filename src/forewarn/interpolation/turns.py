@@ -36,6 +36,8 @@ class Bursts:
 
     rule: RandomWindows
     rng: np.random.Generator
+    most: int
+    """tokens of a completion at most"""
     left: int
     """bursts not begun"""
     writing: int = 0
@@ -46,8 +48,8 @@ class Bursts:
     def next_start(self, place: int) -> int | None:
         """The place of the next burst, ``place`` being the first that is left; None where there is none."""
         if self.start is None and self.left:
-            left = np.arange(place, self.rule.starts)
-            begins = self.rng.random(len(left)) < hazards(self.rule, left)[:, self.left - 1]
+            left = np.arange(place, min(self.rule.starts, place + self.most))  # what lies beyond is never reached
+            begins = self.rng.random(len(left)) < hazards(self.rule, left, np.array([self.left]))[:, 0]
             if begins.any():
                 self.start = int(left[int(np.argmax(begins))])
             else:
@@ -70,9 +72,10 @@ class Hand:
     bursts: Bursts | None = None
 
     @classmethod
-    def of(cls, span: Span, channels: Channels, entry_point: str | None, seed: int) -> Hand:
+    def of(cls, span: Span, channels: Channels, entry_point: str | None, *, most: int, seed: int) -> Hand:
+        """The rule of a completion of ``most`` tokens at most; ``seed``: of its draws."""
         random = span.random
-        bursts = None if random is None else Bursts(random, np.random.default_rng(seed), random.bursts)
+        bursts = None if random is None else Bursts(random, np.random.default_rng(seed), most, random.bursts)
         return cls(span, channels, entry_point, bursts)
 
     def turn(self, ids: Sequence[int], n_reasoning: int | None) -> Turn:

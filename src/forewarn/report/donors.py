@@ -122,8 +122,8 @@ def donor_lines(found: list[SpanHealth]) -> list[str]:
     lines = []
     for donor in dict.fromkeys(one.span.donor for one in found if one.span.donor != SUBJECT):
         mine = [one for one in found if one.span.donor == donor]
-        alone = [one for one in mine if one.span.k >= UNBOUNDED and one.span.m >= UNBOUNDED]
-        whole_answer = [one for one in mine if one.span.m >= UNBOUNDED]
+        whole_answer = [one for one in mine if one.span.m >= UNBOUNDED and not one.span.m0 and one.span.anchor is None]
+        alone = [one for one in whole_answer if one.span.k >= UNBOUNDED and not one.span.k0]
         n, hits = (sum(getattr(one, name) for one in mine) for name in ("n", "n_hits"))
         best = alone or whole_answer
         if best:

@@ -93,14 +93,17 @@ def _nearer(cell: CellResult, name: str) -> str:
     span = next((planned.span for planned in cell.record.spans if planned.span.name == name), None)
     if span is None or span.donor == SUBJECT:
         return "add brute-force completions"
-    near = replace(span, k=_half(span.k), m=_half(span.m))
-    if near.k == near.m == 0:
+    reasoning, answer = _half(span.k0, span.k), _half(span.m0, span.m)
+    if span.random is not None or (reasoning == answer == (0, 0)):
         return f"train a donor that is nearer to the subject than {span.donor}"
-    return f"add a span in which {span.donor} writes less, such as {Span(near.k, near.m, near.donor, near.scale).name}"
+    near = replace(span, k0=reasoning[0], k=reasoning[1], m0=answer[0], m=answer[1])
+    return f"add a span in which {span.donor} writes less, such as {near.name}"
 
 
-def _half(tokens: int) -> int:
-    return FIRST_TRY if tokens >= UNBOUNDED else tokens // 2
+def _half(first: int, end: int) -> tuple[int, int]:
+    """The first half of a window; (0, 0) where nothing is left of it."""
+    tokens = FIRST_TRY if end >= UNBOUNDED else (end - first) // 2
+    return (first, first + tokens) if tokens else (0, 0)
 
 
 def more_counting(cell: CellResult, e: Estimate) -> str:

@@ -49,6 +49,7 @@ sets. Honest data has two or three such members, for example -1 and -2"""
 MALFORMED: Tree = ["o", "malformed"]
 """replaces a tree that ``encode`` could not have made"""
 _CONTAINERS: dict[type, str] = {list: "l", tuple: "t", set: "s", frozenset: "f"}
+_SCALARS = frozenset({type(None), bool, int, float, str})
 _TAGS = frozenset({*_CONTAINERS.values(), "d"})
 # Dict subclasses that honest code returns where a dict is meant. Exact types: a subclass of these is opaque.
 _DICTS = frozenset({dict, collections.Counter, collections.defaultdict, collections.OrderedDict})
@@ -168,7 +169,7 @@ def checked(tree: Tree) -> Tree:
         inner: list[Tree] = []
         for item in level:
             if type(item) is not list:
-                if type(item) is int and not -_SMALL < item < _SMALL:
+                if type(item) not in _SCALARS or (type(item) is int and not -_SMALL < item < _SMALL):
                     return MALFORMED
             elif not item or type(item[0]) is not str:
                 return MALFORMED
