@@ -15,7 +15,8 @@ from forewarn.report.grids import accuracy_panels, reach_html
 from forewarn.report.page import Names, Section
 from forewarn.report.panels import rate_panels
 from forewarn.report.series import SERIES, known_series
-from forewarn.report.tables import Table, accuracy_table, cell_table, certificate_table
+from forewarn.report.table import Table
+from forewarn.report.tables import accuracy_table, cell_table, certificate_table
 from forewarn.text import printable
 
 HOW_TO_READ = (

@@ -17,7 +17,7 @@ from forewarn.errors import EngineFault, StoreError
 from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
 from forewarn.estimation.sample import check_level
 from forewarn.records import Span
-from forewarn.store import RunFolder, read_table, write_table
+from forewarn.store import RunFolder, keep_whole, read_table, write_table
 from forewarn.study.folder.cells import exploits_of, labelled, read_labels, sampled
 from forewarn.study.folder.manifest import Missing, check_measures, incomplete, read_missing, read_plan
 from forewarn.study.folder.tables import (
@@ -98,9 +98,11 @@ def estimate_run(
 
 
 def write_estimates(root: Path, found: Sequence[tuple[CellEstimate, pl.DataFrame]]) -> None:
-    """Keep the estimates of cells and their hits, in place of those before."""
-    write_table(root / HITS_FILE, pl.concat([pl.DataFrame(schema=HIT_ROWS), *(hits for _, hits in found)]))
-    write_table(root / ESTIMATES_FILE, estimates_table([estimate for estimate, _ in found]))
+    """Keep the estimates of cells and their hits, in place of those before, unless they are the same."""
+    write_table(
+        root / HITS_FILE, pl.concat([pl.DataFrame(schema=HIT_ROWS), *(hits for _, hits in found)]), write=keep_whole
+    )
+    write_table(root / ESTIMATES_FILE, estimates_table([estimate for estimate, _ in found]), write=keep_whole)
 
 
 def _scores(run: RunFolder, cell: CellRecord, hit_ids: tuple[str, ...]) -> pl.DataFrame | None:

@@ -17,7 +17,7 @@ import polars as pl
 from forewarn import __version__
 from forewarn.formats import Channels, check_template
 from forewarn.formats.code import READING
-from forewarn.store import RunFolder, write_json, write_whole
+from forewarn.store import RunFolder, keep_whole, write_json
 from forewarn.study.checks import Models, check_context, check_engine
 from forewarn.study.folder.cells import read_completions
 from forewarn.study.folder.manifest import (
@@ -76,7 +76,7 @@ def run_study(
     check_same_checkpoints(root, keys.receipts)
     run.claim(keys.identity())
     if text is not None:
-        write_whole(root / STUDY_FILE, text)
+        keep_whole(root / STUDY_FILE, text)
     _write_manifest(run, study, keys, models, channels, purpose)
     write_vocabulary(root, channels)
     open_room = OpenStudyRoom(study, root, machine)
