@@ -281,7 +281,7 @@ def keys_of(table: type[Table]) -> set[str]:
     """Every key of a table and of the tables inside it."""
     found: set[str] = set()
     for name, field in table.model_fields.items():
-        found.add(name)
+        found.add(field.alias or name)
         inner = [field.annotation]
         while inner:
             kind = inner.pop()

@@ -58,18 +58,15 @@ def run_study(
     """Do what is missing of ``study`` in the run folder ``root`` and return every cell's estimate.
 
     ``estimated`` is told each cell's estimate as soon as it is there. ``text``: the study's file, kept as
-    ``study.toml``. ``purpose``: the manifest's mark of a pilot or a refinement batch, whose folder gives no estimate,
-    forecast or report.
-
-    Raises InputError (a prompt that doesn't fit into a context, a policy that the engine can't score, the folder of a
-    pilot), ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be
-    written, is full, or holds another study), EngineFault (an engine or every isolation level broke), IncompleteError
-    (workers died over a cell until it was left out; it carries the estimates of the others, and the same call tries
-    again).
+    ``study.toml``. ``purpose``: the manifest's mark of a pilot or a refinement batch, of which no estimate, forecast or
+    report is made. Raises InputError (a prompt that doesn't fit into a context, a policy that the engine can't score,
+    the folder of a pilot), ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder
+    that can't be written, is full, or holds another study), EngineFault (an engine or every isolation level broke),
+    IncompleteError (workers died over a cell until it was left out; it carries the estimates of the others, and the
+    same call tries again).
     """
     machine, sandboxing = machine or Machine(), sandboxing or Sandboxing()
-    check_purpose(root, purpose)
-    # everything that can be refused is, before anything is written
+    check_purpose(root, purpose)  # everything that can be refused is, before anything is written
     check_engine(study, machine.spec.kind)
     channels = study_channels(study)
     check_context(study, channels, machine.spec.kind)
@@ -92,6 +89,11 @@ def run_study(
             keys, models, channels, run, workers, judging, rows_at_once=rows, tell=progress, estimated=estimated
         )
         flow.run()
+    return _write_results(study, root, flow)
+
+
+def _write_results(study: Study, root: Path, flow: Flow) -> list[CellEstimate]:
+    """Write what a run found, and return the estimates. Raises what is wrong with them as a whole."""
     found = [flow.found[cell] for cell in study.cells() if cell in flow.found]
     write_missing(root, flow.missing)
     write_estimates(root, found)
