@@ -84,18 +84,16 @@ def run_study(
         Workers[Task](open_room, machine.workers, retries=machine.retries) as workers,
         Judging(study, run, sandboxing) as judging,
     ):
+        rows = machine.batch_size
         flow = Flow(
-            keys,
-            models,
-            channels,
-            run,
-            workers,
-            judging,
-            rows_at_once=machine.batch_size,
-            tell=progress or (lambda stage, done, total: None),
-            estimated=estimated or (lambda estimate: None),
+            keys, models, channels, run, workers, judging, rows_at_once=rows, tell=progress, estimated=estimated
         )
         flow.run()
+    return _write_results(study, root, flow)
+
+
+def _write_results(study: Study, root: Path, flow: Flow) -> list[CellEstimate]:
+    """Write what a run found, and return the estimates. Raises what is wrong with them as a whole."""
     found = [flow.found[cell] for cell in study.cells() if cell in flow.found]
     write_missing(root, flow.missing)
     write_estimates(root, found)
