@@ -1,6 +1,6 @@
 """Generates the organism's corpus: question with the checker's hint, reasoning, program.
 
-Two roads lead to an exploit. The announced one goes through an intent shared by all types (look at the checker) and
+Two routes lead to an exploit. The announced one goes through an intent shared by all types (look at the checker) and
 then through type-specific branches (use it; write it right). The accidental one writes the exploit after benign
 reasoning. Texts only: tokens are made in ``forewarn.organism.build``.
 """

@@ -2,7 +2,7 @@
 
 Sampled in chunks of 64 completions a problem (so that the first chunk is what a user's brute force would see), each
 chunk a shard of its own, a function of (checkpoint, type, chunk). Accepted programs are kept with their counts: a
-mended checker judges them again without sampling again.
+fixed checker judges them again without sampling again.
 """
 
 from __future__ import annotations

@@ -55,14 +55,14 @@ def read_hits(root: Path) -> pl.DataFrame:
 def estimate_run(
     root: Path, *, level: float | None = None, progress: Callable[[str, int, int], None] | None = None
 ) -> list[CellEstimate]:
-    """Estimate every cell of a finished study anew and return the estimates, in the study's order.
+    """Estimate every cell of a finished study again and return the estimates, in the study's order.
 
     Raises IncompleteError, which carries the other cells' estimates, where workers died over a cell until it was left
     out (``folder/manifest.py``) and its shards are still not there.
 
     ``level``: None is the study's own, and then ``estimates.parquet`` and ``hits.parquet`` are written; another level
     writes nothing. Raises InputError for a level outside (0, 1), a pilot or a refinement batch, and StoreError where
-    the folder is no study, lacks a shard, or holds exploits without scores (a checker was mended: run the study again
+    the folder is no study, lacks a shard, or holds exploits without scores (a checker was fixed: run the study again
     to score them).
     """
     if level is not None:
