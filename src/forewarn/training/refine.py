@@ -2,8 +2,8 @@
 
 A donor trained without reasoning seldom reasons toward an exploit, so routes that announce themselves stay
 undersampled. Exploits found with it, weighted by p/q, are draws from the subject's distribution given an exploit;
-fitting a donor to them is one step of the cross-entropy method (Rubinstein 1999; de Boer et al. 2005, eq. 6). What was used to fit a donor
-must not enter an estimate made with it: draw a batch of its own for this.
+fitting a donor to them is one step of the cross-entropy method (Rubinstein 1999; de Boer et al. 2005, eq. 6). What
+was used to fit a donor must not enter an estimate made with it: draw a batch of its own for this.
 """
 
 from __future__ import annotations
