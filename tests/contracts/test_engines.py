@@ -161,7 +161,7 @@ def test_records_of_engines_are_told_apart() -> None:
     for wrong in ("plain", "vllm-server", "ftp://host"):
         with pytest.raises(InputError, match=f"engine is '{wrong}': give {engines_named()}"):
             EngineSpec(wrong)
-    with pytest.raises(InputError, match="it names no host"):
+    with pytest.raises(InputError, match="it has no host"):
         EngineSpec("http://")
 
 
