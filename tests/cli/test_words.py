@@ -40,7 +40,7 @@ from forewarn.report import terminal_tables, write_report
 from forewarn.report.import_tables import all_tables
 from forewarn.report.render import as_markdown, as_rich
 from forewarn.report.render_page import as_html
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 from tests.exploits.samples import problem as sample
 from tests.problems.djinn_samples import EXITING
 from tests.report.example import example_cells, example_forecasts

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    from forewarn.report.tables import Table
+    from forewarn.report.table import Table
 
 
 _INDENT = "  "
