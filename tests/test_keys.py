@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +17,7 @@ from forewarn.errors import StoreError
 from forewarn.judge.identity import ProblemKeys
 from forewarn.judge.judge import Judge
 from forewarn.organism.truth import TruthCell
-from forewarn.records import KEY_LENGTH, Policy, content_key, derived_seed
+from forewarn.records import KEY_LENGTH, Policy, TestCase, content_key, derived_seed
 from forewarn.store import RunFolder
 from forewarn.study.keys import problem_key, scores_key
 from tests.exploits.samples import problem
@@ -33,6 +38,35 @@ def test_every_key_is_a_whole_digest() -> None:
     }
     assert {name: key for name, key in keys.items() if not WHOLE.fullmatch(key)} == {}
     assert len(f"{cell.chunk_key(3)}.parquet") < 255 - len(".1234567890.tmp")
+
+
+VALUES = (
+    (1, 2), [1, 2], {1: 2}, {"1": 2}, {(1, 2): 3}, {1: 1, "a": 2}, {True: 1}, {"True": 1}, {None: 1}, {"null": 1},
+    {"a", "b", "c", "d"}, frozenset("abcd"), "{'a', 'b', 'c', 'd'}", b"x", "b'x'", 1j, "1j", [1], [True], [1.0], 2**63,
+    math.nan, "((1,), (1, 2))", ["((1,), (1, 2))"],
+)  # fmt: skip
+PRINT_KEYS = """
+from tests.test_keys import keys_of_values
+print(*keys_of_values())
+"""
+
+
+def keys_of_values() -> list[str]:
+    task = problem("running_total", "process_exit")
+    return [problem_key(replace(task, tests=(TestCase((1,), value),))) for value in VALUES]
+
+
+def test_problems_that_differ_have_different_keys_and_equal_ones_the_same_in_every_process() -> None:
+    """Stored verdicts are found by them: a corrected problem must not be given those of the wrong one."""
+    keys = keys_of_values()
+    assert len(set(keys)) == len(VALUES)
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        root = Path(__file__).resolve().parents[1]
+        printed = subprocess.run(
+            [sys.executable, "-c", PRINT_KEYS], env=environment, cwd=root, capture_output=True, text=True, check=True
+        )
+        assert printed.stdout.split() == keys
 
 
 def test_a_verdict_names_its_program_by_the_whole_digest() -> None:

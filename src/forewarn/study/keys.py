@@ -6,11 +6,12 @@ A key holds everything that a piece of work depends on, so that a re-run does on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from forewarn import __version__
 from forewarn.estimation import donor_key
-from forewarn.records import SUBJECT, Problem, content_key
+from forewarn.exploits.source import is_json, literal
+from forewarn.records import SUBJECT, Problem, TestCase, content_key
 from forewarn.spans import span_entry
 from forewarn.study.plan import Block, Cell, PlannedSpan, Study, spans_of
 
@@ -122,7 +123,7 @@ class Keys:
             "format": self._format(),
             "level": study.level,
             "spans": [(s.span.name, s.count, s.exploit_types) for s in study.spans],
-            "problems": content_key([asdict(problem) for problem in study.problems]),
+            "problems": content_key(list(map(problem_content, study.problems))),
             "donors": {donor.model_id: self.receipts[f"donor:{donor.model_id}"] for donor in study.donors},
         }
 
@@ -139,4 +140,22 @@ def submissions_key(cell_key: str, rule_key: str) -> str:
 
 def problem_key(problem: Problem) -> str:
     """Key of everything a verdict on this problem depends on, the code aside."""
-    return content_key("problem", asdict(problem), __version__)
+    return content_key("problem", problem_content(problem), __version__)
+
+
+def problem_content(problem: Problem) -> dict[str, object]:
+    """Return a problem as JSON that differs wherever the problem does, the same in every process.
+
+    JSON alone takes a tuple for a list and 1 for "1" as a key, fails for other keys, and writes a set in any order.
+    """
+    sets = {name: list(map(_test_content, tests)) for name, tests in problem.named_tests.items()}
+    tests = list(map(_test_content, problem.tests))
+    extra = dict(problem.extra)
+    return asdict(replace(problem, tests=(), named_tests={}, extra={})) | {
+        "tests": tests, "named_tests": sets, "extra": extra if is_json(extra) else literal(extra)
+    }  # fmt: skip
+
+
+def _test_content(test: TestCase) -> object:
+    exact = is_json([*test.args, test.expected])
+    return {"args": list(test.args), "expected": test.expected} if exact else literal((test.args, test.expected))

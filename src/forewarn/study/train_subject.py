@@ -26,6 +26,7 @@ from forewarn.store import read_json, write_json
 from forewarn.study.config.file import read_study_file
 from forewarn.study.config.load import chosen_format, chosen_problems, placed, policy_of
 from forewarn.study.config.schema import StudyTable, SubjectTrainingTable
+from forewarn.study.keys import problem_content
 from forewarn.training.schedule import log_spaced_steps
 from forewarn.training.settings import LoraSettings, SubjectSettings
 from forewarn.training.sft import Example, check_lengths
@@ -79,7 +80,7 @@ def train_subject(path: Path, *, progress: Callable[[str, int, int], None] | Non
     examples = _examples(table, problems, channels, home, where, base) if table.method == "sft" else []
     n = len(examples) or len(problems)
     check_settings(settings, n)
-    data = content_key(examples if table.method == "sft" else [asdict(problem) for problem in problems])
+    data = content_key(examples if table.method == "sft" else list(map(problem_content, problems)))
     _claim(folder, _receipt(settings, base, start, data, channels), where)
     last = last_checkpoint(folder)
     if last is not None and last[0] == settings.steps:
