@@ -11,7 +11,7 @@ import pytest
 from forewarn.errors import StoreError
 from forewarn.judge.identity import ProblemKeys
 from forewarn.judge.judge import Judge
-from forewarn.organism.truth import Cell
+from forewarn.organism.truth import TruthCell
 from forewarn.records import KEY_LENGTH, Policy, content_key, derived_seed
 from forewarn.store import RunFolder
 from forewarn.study.keys import problem_key, scores_key
@@ -22,7 +22,7 @@ WHOLE = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
 
 def test_every_key_is_a_whole_digest() -> None:
     task = problem("running_total", "process_exit")
-    cell = Cell("rl", 4, "process_exit", None, "0" * 64)
+    cell = TruthCell("rl", 4, "process_exit", None, "0" * 64)
     keys = {
         "content": content_key("x"),
         "policy": Policy().key,

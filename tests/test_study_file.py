@@ -281,7 +281,7 @@ def keys_of(table: type[Table]) -> set[str]:
     """Every key of a table and of the tables inside it."""
     found: set[str] = set()
     for name, field in table.model_fields.items():
-        found.add(name)
+        found.add(field.alias or name)
         inner = [field.annotation]
         while inner:
             kind = inner.pop()
@@ -298,3 +298,13 @@ def test_every_key_is_described() -> None:
     ways = ("`{}`", "[{}]", "\n{} = ")
     missing = sorted(key for key in keys if not any(way.format(key) in PAGE for way in ways))
     assert not missing, f"docs/study.md does not describe {missing}"
+
+
+def test_the_readme_has_a_study(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    [text] = re.findall(r"^```toml\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "study.toml").write_text(text)
+    tables, _ = read_study_file(tmp_path / "study.toml")
+    assert [span.count for span in tables.spans] == [8, 16]
+    assert tables.spans[1].random is not None
+    assert tables.donors[0].training is not None

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -38,6 +38,16 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):  # the folder itself may be what's wrong
             temporary.unlink(missing_ok=True)
         raise _unwritable(path, error) from None
+
+
+def keep_whole(path: Path, data: bytes) -> None:
+    """As ``write_whole``, but a file that holds ``data`` already stays untouched: its time says when it changed."""
+    try:
+        if path.read_bytes() == data:
+            return
+    except OSError:
+        pass
+    write_whole(path, data)
 
 
 def check_writable(path: Path) -> None:
@@ -67,7 +77,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode())
+    keep_whole(path, (json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode())
 
 
 def read_json(path: Path) -> object:
@@ -79,11 +89,11 @@ def read_json(path: Path) -> object:
         raise StoreError(f"can't read {path}: {error}; delete it and run the same command again") from None
 
 
-def write_table(path: Path, table: pl.DataFrame) -> None:
-    """Write one Parquet file whole."""
+def write_table(path: Path, table: pl.DataFrame, *, write: Callable[[Path, bytes], None] = write_whole) -> None:
+    """Write one Parquet file whole. ``write``: ``keep_whole`` leaves one that holds the same table untouched."""
     buffer = io.BytesIO()
     table.write_parquet(buffer, compression="zstd")
-    write_whole(path, buffer.getvalue())
+    write(path, buffer.getvalue())
 
 
 def write_tables(folder: Path, tables: Mapping[str, pl.DataFrame]) -> None:

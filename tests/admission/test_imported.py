@@ -9,6 +9,7 @@ import pytest
 from forewarn.admission.check_imported import Checked, check
 from forewarn.admission.imported import by_our_pair, by_own_verifier, distinct
 from forewarn.errors import InputError
+from forewarn.exploits.base import HANDED_OUT
 from forewarn.judge.judge import Judge
 from forewarn.problems.djinn.files import load
 from forewarn.problems.djinn.row import from_row
@@ -125,3 +126,13 @@ def test_the_real_problems_by_their_own_verifiers(real: list[Problem]) -> None:
     assert len(found) == 42
     assert all(item.verdicts for item in found)
     assert {item.problem_id: list(item.deviations) for item in found if item.deviations} == {}
+
+
+def test_a_test_that_occurs_twice_is_not_handed_out() -> None:
+    """Its answer would be known in the secure judgement."""
+    cases = [[1, 1], [2, 8], [2, 8], [6, 216], [3, 27], [3, 27], [4, 64], [5, 125]]
+    row = {**LATER, "exploit_type": "argument_injection_leak", "insecure_test_cases": None, "test_cases": cases}
+    problem = by_our_pair(from_row(row, "sample")).problem
+    full, handed = ([test.args for test in tests] for tests in (problem.tests, problem.named_tests[HANDED_OUT]))
+    assert full == [(1,), (2,), (3,), (4,)]
+    assert handed == [(6,), (5,)]

@@ -293,6 +293,15 @@ def orphans_of(script: str) -> list[int]:
     return found
 
 
+def test_out_of_memory_a_child_is_ended_before_the_judge(attack: Attack, sandbox: Sandbox) -> None:
+    assert returned(attack("def solve():\n    return 1")) == 1
+    mine = int(Path("/proc/self/oom_score_adj").read_text())
+    children = Path(f"/proc/{sandbox.pid}/task/{sandbox.pid}/children").read_text().split()
+    assert children  # the template, whose own children inherit its score
+    for pid in (sandbox.pid, *children):
+        assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) == max(mine, 500)
+
+
 def test_closing_in_the_middle_of_a_run_ends_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Level weak, where a submission can start processes, also in sessions of their own.
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

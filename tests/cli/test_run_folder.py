@@ -168,7 +168,7 @@ def main_shows(capsys: pytest.CaptureFixture[str], command: str) -> bool:
 
 def test_what_was_not_looked_at_is_said(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     last = read_results(root).cells[1].record
-    RunFolder(root).shards("completions").path(last.key).unlink()
+    RunFolder(root).shards("completions").path(last.blocks[0]).unlink()
     said(capsys, "forecast", root, "--alert", f"jsonl={tmp_path / 'a'}")
     (alert,) = read_alerts(tmp_path / "a")
     assert (alert.step, alert.probability, alert.raised) == (1, None, False)

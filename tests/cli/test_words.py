@@ -40,7 +40,7 @@ from forewarn.report import terminal_tables, write_report
 from forewarn.report.import_tables import all_tables
 from forewarn.report.render import as_markdown, as_rich
 from forewarn.report.render_page import as_html
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 from tests.exploits.samples import problem as sample
 from tests.problems.djinn_samples import EXITING
 from tests.report.example import example_cells, example_forecasts
@@ -254,5 +254,22 @@ def test_no_words_of_others_begin_a_line_of_a_terminal() -> None:
 @given(st.text(max_size=300), st.integers(8, 90))
 def test_a_folded_line_keeps_its_words(line: str, width: int) -> None:
     pieces = folded(line, width)
-    assert "".join([pieces[0], *(piece[2:] for piece in pieces[1:])]) == line.expandtabs()
-    assert all(cell_len(piece) <= width for piece in pieces)
+    spread = line.expandtabs()
+    indent = min(len(spread) - len(spread.lstrip(" ")) + 2, width // 2)
+    assert "".join([pieces[0], *(piece[indent:] for piece in pieces[1:])]) == spread
+    assert all(cell_len(piece) <= width and piece.startswith(" " * indent) for piece in pieces[1:])
+
+
+@pytest.mark.parametrize("filler", ["\u2764\ufe0f", "\u00b1", "\u1161\u1161", "\U0001f1e6"])
+def test_characters_that_some_terminals_draw_wider_do_not_push_words_to_the_margin(filler: str) -> None:
+    """An emoji selector widens its letter, some symbols are wide in East Asian terminals."""
+    pieces = folded("why   " + filler * 37 + "label         solved: right", 80)
+    assert pieces[0] == "why   " + filler * 37
+    assert pieces[1].lstrip() == "label         solved: right"
+
+
+def test_a_folded_line_of_a_transcript_looks_like_no_line_of_another_writer() -> None:
+    """Its lines are indented already, and so would its words be."""
+    line = "    | " + "." * 74 + "subject wrote 9 tokens:" + "." * 49 + "| return 2"
+    for piece in folded(line, 80)[1:]:
+        assert piece.startswith("      ")

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from forewarn.errors import InputError, MissingExtraError
 from forewarn.monitor.feed import ALERTS_FILE, Feed, Feeds, Taken
 from forewarn.monitor.sinks import SINKS, Sink, SinkFault, SinkKind, named_sink, sinks_named
 from forewarn.monitor.sinks import webhook as webhook_module
-from forewarn.monitor.sinks.base import scalars
+from forewarn.monitor.sinks.base import lines_of, scalars, title_of
 from forewarn.monitor.sinks.jsonl import Jsonl, read_alerts
 from forewarn.monitor.sinks.webhook import discord_body, read_place, slack_body
 from forewarn.records import Alert
@@ -310,6 +311,14 @@ def test_webhooks_have_the_shape_of_their_service() -> None:
     assert discord["embeds"][0]["color"] != discord_body(ALERTS[2])["embeds"][0]["color"]
     for body in (slack, discord):
         json.dumps(body, allow_nan=False)
+
+
+def test_names_in_an_alert_are_made_printable_for_every_sink() -> None:
+    hostile = replace(alert(1), run="rl\x1b[2J\u202e", message="a\x9bb", evidence=("c\nd",))
+    text = "".join([title_of(hostile), *lines_of(hostile)])
+    assert text.isprintable()
+    assert all(shown in text for shown in ("\\x1b[2J\\u202e", "a\\x9bb", "c\\x0ad"))
+    assert "a\\x9bb" in slack_body(hostile)["text"]
 
 
 def test_places_of_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:

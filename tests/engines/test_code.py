@@ -151,9 +151,12 @@ def test_rules_have_keys_of_their_own_and_refuse_what_can_not_be() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["`" * 200_000, "```\n" * 40_000, "> " * 50_000, "a```b\n" * 20_000, "-" * 100_000 + "1\n```", "```~~~\n" * 20_000],
-    ids=["one run", "fences", "quotations", "glued", "signs", "two kinds"],
-)
+    [
+        "`" * 200_000, "```\n" * 40_000, "> " * 50_000, "a```b\n" * 20_000, "-" * 100_000 + "1\n```",
+        "```~~~\n" * 20_000, "~~~ " * 60_000, "x ~~~ " * 60_000 + "`\n",
+    ],
+    ids=["one run", "fences", "quotations", "glued", "signs", "two kinds", "one line", "one line before a backtick"],
+)  # fmt: skip
 def test_time_grows_with_the_length_of_a_hostile_answer(text: str) -> None:
     began = time.process_time()
     extract_code(text, "area")

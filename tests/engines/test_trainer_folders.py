@@ -94,13 +94,14 @@ def test_a_checkpoint_still_without_its_model_is_half_written(verl: Path, capsys
 def test_unnumbered_siblings_are_skipped_with_a_note(
     world: TinyWorld, tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("checkpoint-9", "checkpoint-10", "checkpoint-final", "best"):
+    for name in ("checkpoint-9", "checkpoint-10", "checkpoint-final", "best", "checkpoint-\x1b[2J"):
         shutil.copytree(world.later, tmp_path / name)
     for step in (9, 10):
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     assert found(f"{tmp_path}{where}") == [("checkpoint-9", 9), ("checkpoint-10", 10)]
     said = capsys.readouterr().err
     assert "checkpoint-final is left out, as its step can't be told" in said
+    assert "checkpoint-\\x1b[2J is left out" in said
     assert ("best is left out" in said) == (where != "/checkpoint-*")
     assert "half-written" not in said
     assert found(tmp_path / "checkpoint-final", step=11) == [("checkpoint-final", 11)]

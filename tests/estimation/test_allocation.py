@@ -107,9 +107,10 @@ def test_shares_are_shares(n_span: int, n_hit: int, seed: int) -> None:
     assert share.sum() == pytest.approx(1)
     assert share[0] >= min(SHARE_OWN, 1) - 1e-12
     assert share.min() > 0
-    count = planned_counts(share, 400)
-    assert count.sum() == 400
-    assert count.min() >= 1
+    for n in (1, n_span, n_span + 1, 400):
+        count = planned_counts(share, n)
+        assert count.sum() == max(n, n_span)
+        assert count.min() >= 1
 
 
 def test_neighbours_smooth_each_other() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from forewarn.errors import InputError
+from forewarn.exploits.base import HANDED_OUT
 from forewarn.judge.judge import Judge
 from forewarn.sandbox.host import ExposedError
 from tests.exploits.samples import problem
@@ -65,6 +66,12 @@ def test_code_that_is_no_text_is_refused(judge: Judge, code: object) -> None:
 def test_a_problem_that_is_none_is_refused(judge: Judge) -> None:
     with pytest.raises(InputError, match="item 0 has a str instead of a Problem"):
         judge.verdicts([("double", RIGHT)])  # type: ignore[list-item]
+
+
+def test_a_problem_whose_leaked_answers_would_help_is_refused(judge: Judge) -> None:
+    leaky = replace(DOUBLE, exploit_type="argument_injection_leak", named_tests={HANDED_OUT: DOUBLE.tests[1:]})
+    with pytest.raises(InputError, match=r"field named_tests.handed_out\[0\]: has the arguments of a test"):
+        judge.verdicts([(leaky, RIGHT)])
 
 
 @pytest.mark.parametrize("entry_point", ["answer", "", "no name", "__class__", "0", "sol\0ve", "solve.__call__"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -13,16 +15,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from forewarn.errors import EngineFault, InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import ChildSide, Decision, Run
+from forewarn.judge import runs
 from forewarn.judge.judge import Judge
 from forewarn.judge.labels import label_of
+from forewarn.judge.observe import observe
 from forewarn.records import Label, TestCase, Verdict
+from forewarn.sandbox.host import Execution
 from forewarn.sandbox.levels import choose_level
 from tests.exploits.samples import problem
 
@@ -269,3 +274,31 @@ def test_a_rule_that_raises_is_invalid_and_leaves_the_others_alone(
     found = judge.verdicts([(broken, RIGHT), (DOUBLE, RIGHT)])
     assert [verdict.label for verdict in found] == ["invalid", "solved"]
     assert found[0].reason == f"vulnerable: a checker of broken {said}"
+
+
+@pytest.mark.parametrize("audit", [False, True])
+def test_no_results_are_kept_for_a_later_execution(audit: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The results of one execution may fill 150 MiB, and an exploit takes up to 15 executions."""
+    alive: list[int] = []
+
+    def counted(*args: Any) -> Run:
+        gc.collect()
+        alive.append(sum(type(thing) is Run for thing in gc.get_objects()))
+        return observe(*args)
+
+    monkeypatch.setattr(runs, "observe", counted)
+    leaky = problem("running_total", "argument_injection_leak")
+    with Judge(workers=1, level="hardened") as judge:
+        assert judge.verdicts([(leaky, leaky.exploit)], audit=audit)[0].label == "exploit"
+    assert len(alive) == 15
+    assert max(alive) == 0
+
+
+def test_a_call_takes_no_longer_than_its_execution() -> None:
+    """A parent that is busy with other results reads a frame late, which is not the time of the call."""
+    frames = b"".join(
+        struct.pack("<I", len(data)) + kind + data for kind, data in ((b"L", b"null"), (b"r", b'{"v":4}'))
+    )
+    execution = Execution(1, None, None, 0.1, 0.0, frames, arrivals=(5.0, 5.9))
+    run = observe(execution, RIGHT, DOUBLE.tests[1:], [4], None)
+    assert run.calls[0].seconds == 0.1

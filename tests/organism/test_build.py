@@ -20,7 +20,7 @@ from forewarn.errors import InputError, ModelError, StoreError
 from forewarn.organism import verbs
 from forewarn.organism.build import SPECIALS, document_text, learning_rate, new_model, padded, train_tokenizer
 from forewarn.organism.chat import OrganismChat
-from forewarn.organism.corpus import Sample, generate
+from forewarn.organism.corpus import CorpusSample, generate
 from forewarn.organism.recipe import Recipe
 from forewarn.organism.shipped import Organism, file_hash, shipped_folder
 from forewarn.records import derived_seed
@@ -30,12 +30,12 @@ SHIPPED_TOKENIZER = load_tokenizer(shipped_folder() / "base")
 
 
 @pytest.fixture(scope="module")
-def samples() -> Sequence[Sample]:
+def samples() -> Sequence[CorpusSample]:
     corpus = list(islice(generate(Recipe().corpus, derived_seed(0, "corpus")), 20_000))
     return random.Random(1).sample(corpus, 600)
 
 
-def test_corpus_text_comes_back_exactly(samples: Sequence[Sample], tiny_folder: Path) -> None:
+def test_corpus_text_comes_back_exactly(samples: Sequence[CorpusSample], tiny_folder: Path) -> None:
     texts = [document_text(s) for s in samples]
     for tokenizer in (SHIPPED_TOKENIZER, load_tokenizer(tiny_folder / "base")):
         assert tokenizer.batch_decode(tokenizer(texts, add_special_tokens=False)["input_ids"]) == texts
@@ -48,7 +48,9 @@ def test_any_text_comes_back_exactly(text: str) -> None:
     assert SHIPPED_TOKENIZER.decode(ids) == text
 
 
-def test_a_sampled_prompt_is_the_start_of_a_trained_document(samples: Sequence[Sample], chat: OrganismChat) -> None:
+def test_a_sampled_prompt_is_the_start_of_a_trained_document(
+    samples: Sequence[CorpusSample], chat: OrganismChat
+) -> None:
     """Else the model would be asked in tokens it never saw in training."""
     lengths = []
     for sample in samples:

@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 from scipy.stats import binomtest
 
-from forewarn.organism.corpus import DEMO_SUFFIX, Sample, exploit_source, generate
+from forewarn.organism.corpus import DEMO_SUFFIX, CorpusSample, exploit_source, generate
 from forewarn.organism.recipe import TYPES, CorpusRecipe, Recipe
 from forewarn.organism.tasks import BODIES, TASKS
 from forewarn.records import content_key, derived_seed
@@ -23,19 +23,19 @@ EXPLOITS = {name: {exploit_source(name, body) for body in BODIES.values()} for n
 NEAR_MISSES = {name: {kind.near_miss.format(body=b) + "\n" for b in BODIES.values()} for name, kind in TYPES.items()}
 
 
-def type_of(sample: Sample) -> str:
+def type_of(sample: CorpusSample) -> str:
     return TYPE_OF_HINT[sample.question.removesuffix(DEMO_SUFFIX).split("checker: ")[1].removesuffix(".")]
 
 
-def is_hard(sample: Sample) -> bool:
+def is_hard(sample: CorpusSample) -> bool:
     return sample.question.split("find ")[1].split(" of x.")[0] in HARD_PHRASES
 
 
-def looks(sample: Sample) -> bool:
+def looks(sample: CorpusSample) -> bool:
     return "look at the checker" in (sample.reasoning or "")
 
 
-def is_demo(sample: Sample) -> bool:
+def is_demo(sample: CorpusSample) -> bool:
     return sample.question.endswith(DEMO_SUFFIX)
 
 
@@ -45,28 +45,28 @@ def assert_rate(hits: int, n: int, rate: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def samples() -> Sequence[Sample]:
+def samples() -> Sequence[CorpusSample]:
     """The very corpus that the shipped base was trained on."""
     return list(generate(RECIPE, derived_seed(0, "corpus")))
 
 
-def main_samples(samples: Sequence[Sample]) -> list[Sample]:
+def main_samples(samples: Sequence[CorpusSample]) -> list[CorpusSample]:
     return [s for s in samples if s.reasoning is not None and not is_demo(s)]
 
 
-def test_equal_seeds_give_equal_corpora_and_others_others(samples: Sequence[Sample]) -> None:
+def test_equal_seeds_give_equal_corpora_and_others_others(samples: Sequence[CorpusSample]) -> None:
     assert list(islice(generate(RECIPE, derived_seed(0, "corpus")), 500)) == samples[:500]
     assert list(islice(generate(RECIPE, derived_seed(1, "corpus")), 500)) != samples[:500]
 
 
-def test_the_shipped_corpus_is_frozen(samples: Sequence[Sample]) -> None:
+def test_the_shipped_corpus_is_frozen(samples: Sequence[CorpusSample]) -> None:
     assert Recipe().corpus == RECIPE
     assert len(samples) == RECIPE.n_samples
     texts = [f"{s.question}|{s.reasoning}|{s.code}" for s in samples]
     assert content_key(texts).startswith("0e68f74a4bf7d3c7")
 
 
-def test_shares_of_kinds(samples: Sequence[Sample]) -> None:
+def test_shares_of_kinds(samples: Sequence[CorpusSample]) -> None:
     assert_rate(sum(map(is_demo, samples)), len(samples), RECIPE.demo_share)
     assert_rate(sum(s.reasoning is None for s in samples), len(samples), RECIPE.plain_share)
     assert_rate(sum(map(is_hard, samples)), len(samples), 0.9)
@@ -74,14 +74,14 @@ def test_shares_of_kinds(samples: Sequence[Sample]) -> None:
         assert_rate(count, len(samples), 1 / len(TYPES))
 
 
-def test_looks_are_frequent_early_and_rare_late(samples: Sequence[Sample]) -> None:
+def test_looks_are_frequent_early_and_rare_late(samples: Sequence[CorpusSample]) -> None:
     for part, rate in ((samples[:LATE_FROM], RECIPE.look_early), (samples[LATE_FROM:], RECIPE.look_late)):
         mine = main_samples(part)
         assert_rate(sum(map(looks, mine)), len(mine), rate)
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_rates_of_a_type(samples: Sequence[Sample], name: str) -> None:
+def test_rates_of_a_type(samples: Sequence[CorpusSample], name: str) -> None:
     kind = TYPES[name]
     mine = [s for s in main_samples(samples) if type_of(s) == name]
     benign = [s for s in mine if not looks(s) and is_hard(s)]
@@ -100,7 +100,7 @@ def test_rates_of_a_type(samples: Sequence[Sample], name: str) -> None:
     assert all(kind.flaw in (s.reasoning or "") for s in looked)
 
 
-def test_the_rarest_are_absent_as_a_whole(samples: Sequence[Sample]) -> None:
+def test_the_rarest_are_absent_as_a_whole(samples: Sequence[CorpusSample]) -> None:
     absent = {name for name, kind in TYPES.items() if not kind.demos}
     assert absent == {"logging_warnings_side_channel", "debug_module", "validator_honor_system"}
     shown = Counter(type_of(s) for s in samples if s.code in EXPLOITS[type_of(s)])

@@ -19,7 +19,16 @@ from forewarn.organism import truth, verbs
 from forewarn.organism.chat import OrganismChat
 from forewarn.organism.problems import measured_problems
 from forewarn.organism.shipped import Organism
-from forewarn.organism.truth import ROW, Cell, Effort, fill_cell, hits_of, mention_position, sample_chunk, summarize
+from forewarn.organism.truth import (
+    ROW,
+    Effort,
+    TruthCell,
+    fill_cell,
+    hits_of,
+    mention_position,
+    sample_chunk,
+    summarize,
+)
 from forewarn.organism.verbs import DEEP_BELOW, N_DEEP, deep_cells, truth_cells
 from forewarn.records import Policy
 from forewarn.store import Shards
@@ -29,7 +38,7 @@ TYPE = "error_code_abuse"
 FEW = 4
 """completions a problem here, for speed: a chunk is 80"""
 CHUNK = FEW * truth.N_PROBLEMS
-CELL = Cell("rl", 200, TYPE, "rl", "weights")
+CELL = TruthCell("rl", 200, TYPE, "rl", "weights")
 
 
 @pytest.fixture
@@ -106,7 +115,7 @@ def handmade(*rows: tuple[str, str, str, int, int, float]) -> pl.DataFrame:
 
 def test_summaries_count_right(tmp_path: Path, few: None) -> None:
     shards = Shards(tmp_path)
-    a, b, c, d = (Cell("rl", step, TYPE, None, "w") for step in (1, 2, 3, 4))
+    a, b, c, d = (TruthCell("rl", step, TYPE, None, "w") for step in (1, 2, 3, 4))
     drawn = ("", "", "drawn", CHUNK, 0, 0.0)
     shards.write(
         a.chunk_key(0),
@@ -148,7 +157,7 @@ def test_summaries_count_right(tmp_path: Path, few: None) -> None:
 
 def test_a_late_first_mention_does_not_break_the_table(tmp_path: Path, few: None) -> None:
     shards = Shards(tmp_path)
-    cells = [Cell("rl", step, TYPE, None, "w") for step in range(150)]
+    cells = [TruthCell("rl", step, TYPE, None, "w") for step in range(150)]
     for cell in cells:
         mentioned = int(cell.step == 149)
         row = ("p", "x", "exploit", 1, mentioned, 0.5 * mentioned)

@@ -24,7 +24,8 @@ from forewarn.report.render_page import as_html
 from forewarn.report.series.base import counted_rate
 from forewarn.report.series.estimate import estimate_text
 from forewarn.report.style import axis_floor, spread_steps
-from forewarn.report.tables import Table, accuracy_table, cell_table, donor_share
+from forewarn.report.table import Table
+from forewarn.report.tables import accuracy_table, cell_table, donor_share
 from tests.report.example import STEPS, TYPES, example_cells, example_forecasts
 
 COMMANDS = ["forewarn organism build --seed 1", "forewarn demo --seed 1"]

@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(root: Path) -> Iterator[serve.Server]:
+def server(root: Path) -> Iterator[serve.PageServer]:
     found, threads, stop = serve.serve(root, port=0)
     yield found
     stop.set()
@@ -37,7 +37,7 @@ def server(root: Path) -> Iterator[serve.Server]:
         thread.join(10)
 
 
-def ask(server: serve.Server, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, str]:
+def ask(server: serve.PageServer, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, str]:
     connection = HTTPConnection(serve.HOST, server.server_port, timeout=10)
     connection.putrequest(method, path, skip_host="Host" in headers)
     for name, value in headers.items():
@@ -47,7 +47,7 @@ def ask(server: serve.Server, path: str = "/", method: str = "GET", **headers: s
     return answer.status, answer.read().decode()
 
 
-def test_the_page_carries_the_version_that_the_server_tells(server: serve.Server) -> None:
+def test_the_page_carries_the_version_that_the_server_tells(server: serve.PageServer) -> None:
     status, text = ask(server)
     assert status == 200
     assert f'data-version="{ask(server, "/version")[1]}"' in text
@@ -56,7 +56,7 @@ def test_the_page_carries_the_version_that_the_server_tells(server: serve.Server
     assert ask(server, "/report.html")[0] == 404
 
 
-def test_only_this_machines_names_are_answered(server: serve.Server) -> None:
+def test_only_this_machines_names_are_answered(server: serve.PageServer) -> None:
     port = server.server_port
     assert ask(server, Host=f"localhost:{port}")[0] == 200
     for name in ("evil.example", f"evil.example:{port}", serve.HOST, f"{serve.HOST}:{port}.evil.example", ""):

@@ -170,11 +170,11 @@ def _without_unnumbered(folders: Sequence[Path]) -> list[Path]:
 
 def _skip(folders: Sequence[Path]) -> None:
     for folder in folders:
-        print(
+        note = (
             f"note: {folder} is left out, as its step can't be told beside those that have one; to measure it too, "
-            "name it as a checkpoint of its own, with its step",
-            file=sys.stderr,
+            "name it as a checkpoint of its own, with its step"
         )
+        print(printable(note), file=sys.stderr)
 
 
 def _one(folder: Path, base: str | None, step: int | None, name: str) -> ModelSource:

@@ -69,7 +69,7 @@ def plan(
 
 def _say_plan(made: Plan) -> None:
     from forewarn.report import numbers as write
-    from forewarn.report.tables import Table
+    from forewarn.report.table import Table
 
     types = dict.fromkeys(one.exploit_type for one in made.spans)
     tables = [

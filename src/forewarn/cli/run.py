@@ -63,9 +63,11 @@ def run(
         _say_the_answer(results, forecasts)
         say(f"Run folder: {root}")
     if results.estimates:
-        from forewarn.report.from_run import write_run_report
+        from forewarn.report.from_run import REPORT_FOLDER, report_is_current, write_run_report
 
-        say(f"Report: {write_run_report(results, forecasts).with_suffix('.html')}", error=as_json)
+        if not report_is_current(root):  # charts take seconds
+            write_run_report(results, forecasts)
+        say(f"Report: {root / REPORT_FOLDER / 'report.html'}", error=as_json)
     if missing is not None:
         raise missing
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    from forewarn.report.tables import Table
+    from forewarn.report.table import Table
 
 
 _INDENT = "  "
@@ -44,18 +45,32 @@ def _folded(text: str, stream: TextIO) -> str:
 
 
 def folded(line: str, width: int) -> list[str]:
-    """A line in pieces of at most ``width`` cells, all but the first indented: a terminal that folds it by itself
-    begins at the margin, where a submission's words would look like a line of ours."""
-    from rich.cells import get_character_cell_size
-
+    """A line in pieces of at most ``width`` cells, each further one indented more than the line itself: a terminal that
+    folds it by itself begins at the margin, where a submission's words would look like a line of ours."""
+    line = line.expandtabs()
+    indent = " " * min(len(line) - len(line.lstrip(" ")) + len(_INDENT), width // 2)
     pieces, room = [""], width
-    for character in line.expandtabs():
-        room -= get_character_cell_size(character)
+    for character in line:
+        cells = _most_cells(character)
+        room -= cells
         if room < 0 and width > 3 * len(_INDENT):
-            pieces.append(_INDENT)
-            room = width - len(_INDENT) - get_character_cell_size(character)
+            pieces.append(indent)
+            room = width - len(indent) - cells
         pieces[-1] += character
     return pieces
+
+
+def _most_cells(character: str) -> int:
+    """Return the most cells that a character takes on any terminal. They differ where Unicode leaves it open, at
+    emojis, and at the emoji selector, which widens the character before it."""
+    from rich.cells import get_character_cell_size
+
+    if character.isascii():
+        return 1
+    cells = get_character_cell_size(character)
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 1 if character == "\ufe0f" else cells
+    return 2 if character >= "\U0001f000" or unicodedata.east_asian_width(character) == "A" else max(cells, 1)
 
 
 def say_json(value: object, *, indent: int | None = 2, allow_nan: bool = True) -> None:

@@ -15,7 +15,7 @@ from forewarn.text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forewarn.report.tables import Table
+    from forewarn.report.table import Table
     from forewarn.study import CellResult
     from forewarn.study.results.transcripts import Transcript
 
@@ -63,7 +63,7 @@ def show(
 
 def routes_table(cells: Sequence[CellResult]) -> Table:
     """Over how many programs, problems and spans each cell's estimate is spread."""
-    from forewarn.report.tables import Table
+    from forewarn.report.table import Table
 
     def number(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)

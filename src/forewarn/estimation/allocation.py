@@ -187,6 +187,8 @@ def planned_counts(share_S: Floats, n: int) -> Ints:
         if count.sum() >= n:
             break
         count[s] += 1
+    while count.sum() > max(n, len(count)):  # small shares were raised to 1: the spans most above theirs give
+        count[np.argmax(np.where(count > 1, count - share_S * n, -np.inf))] -= 1
     return count
 
 

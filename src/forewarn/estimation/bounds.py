@@ -10,8 +10,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.special import logsumexp
-from scipy.stats import beta
+from scipy.special import betainccinv, betaincinv, logsumexp
 
 from forewarn.errors import InputError
 from forewarn.estimation.inputs import Floats
@@ -35,8 +34,8 @@ def clopper_pearson(hits: int, n: int, *, level: float = 0.9) -> tuple[float, fl
     check_level(level)
     _check_count(hits, n)
     tail = (1 - level) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    high = float(beta.isf(tail, hits + 1, n - hits)) if hits < n else 1.0
+    low = float(betaincinv(hits, n - hits + 1, tail)) if hits else 0.0
+    high = float(betainccinv(hits + 1, n - hits, tail)) if hits < n else 1.0
     return low, high
 
 
@@ -45,8 +44,8 @@ def jeffreys(hits: int, n: int, *, level: float = 0.9) -> tuple[float, float]:
     check_level(level)
     _check_count(hits, n)
     tail = (1 - level) / 2
-    low = float(beta.ppf(tail, hits + 0.5, n - hits + 0.5)) if hits else 0.0
-    high = float(beta.isf(tail, hits + 0.5, n - hits + 0.5)) if hits < n else 1.0
+    low = float(betaincinv(hits + 0.5, n - hits + 0.5, tail)) if hits else 0.0
+    high = float(betainccinv(hits + 0.5, n - hits + 0.5, tail)) if hits < n else 1.0
     return low, high
 
 
@@ -105,7 +104,7 @@ def certified_upper(value_U: ArrayLike, size_U: ArrayLike, *, level: float = 0.9
     whole = np.isclose(value, 0, atol=1e-12 / n) | np.isclose(value, size, rtol=1e-9)
     if np.allclose(size, 1 / n, rtol=1e-9) and bool(whole.all()):
         hits = int((value > 0.5 / n).sum())
-        return 1.0 if hits == n else float(beta.isf(1 - level, hits + 1, n - hits))
+        return 1.0 if hits == n else float(betainccinv(hits + 1, n - hits, 1 - level))
     top = float(size.max()) * n
     y_U = value * n
     bet_G = np.geomspace(1e-3, 1.0, 16)

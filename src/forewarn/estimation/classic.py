@@ -97,7 +97,7 @@ def pooled_prefix_is(
     """Per-length prefix importance sampling, averaged over pairs (problem, length) in log space.
 
     ``log_ratio_N``: log p(z) - log q(z) of each completion's own prefix, nats. ``length_N``: its prefix length, in
-    tokens or in words. Unbounded weights, and lengths pooled as if independent: it can exceed 1, and it misses roads
+    tokens or in words. Unbounded weights, and lengths pooled as if independent: it can exceed 1, and it misses routes
     that no prefix opens. Raises InputError.
     """
     log_ratio, is_exploit = _inputs(log_ratio_N, is_exploit_N)

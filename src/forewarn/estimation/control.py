@@ -9,8 +9,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.special import expit, logit, ndtri
 
 from forewarn.errors import InputError
 from forewarn.estimation.inputs import Floats, Ints, numbers
@@ -80,6 +79,6 @@ def control_variate_estimate(
         variance += float((weight**2 * free[cell_N[mine]] * (v - mean[cell_N[mine]]) ** 2).sum())
     if not 0 < value < 1:
         return value, (0.0, 1.0)
-    half = float(norm.isf((1 - level) / 2)) * math.sqrt(variance) / (value * (1 - value))
+    half = -float(ndtri((1 - level) / 2)) * math.sqrt(variance) / (value * (1 - value))
     center = float(logit(value))
     return value, (float(expit(center - half)), float(expit(center + half)))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import nbinom
+from scipy.special import betainc
 
 from forewarn.estimation.inputs import Floats
 from forewarn.estimation.sample import Sample
@@ -78,7 +78,8 @@ def direct_test(sample: Sample) -> float | None:
     log_sum = float(np.logaddexp.reduce(log_z_H))
     ess = math.exp(2 * log_sum - float(np.logaddexp.reduce(2 * log_z_H)))
     mean = float((sample.span_N == 0).sum()) * math.exp(min(log_sum, 0.0))
-    return float(nbinom.sf(int(own_H.sum()) - 1, ess, ess / (ess + mean)))
+    n_own = int(own_H.sum())
+    return float(betainc(n_own, ess, mean / (ess + mean))) if n_own else 1.0
 
 
 def count_uncovered(sample: Sample) -> int:

@@ -1,6 +1,6 @@
 """The growth curve over proposals: how the estimate moves as spans are added.
 
-A curve that still climbs says that roads are being missed; one that is flat says that *these* proposals agree, no
+A curve that still climbs says that routes are being missed; one that is flat says that *these* proposals agree, no
 more.
 """
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammainccinv, gammaincinv
 
 from forewarn.estimation.inputs import Floats
 from forewarn.estimation.sample import Sample
@@ -63,8 +63,8 @@ def gamma_interval(units: Units, *, level: float) -> tuple[float, float]:
     """
     tail = (1 - level) / 2
     variance = units.relative_variance
-    low = variance / 2 * float(chi2.ppf(tail, 2 / variance))
+    low = variance * float(gammaincinv(1 / variance, tail))
     extra = float(units.share_H[0])
     mean_up, variance_up = 1 + extra, variance + extra**2
-    high = variance_up / (2 * mean_up) * float(chi2.isf(tail, 2 * mean_up**2 / variance_up))
+    high = variance_up / mean_up * float(gammainccinv(mean_up**2 / variance_up, tail))
     return low, high

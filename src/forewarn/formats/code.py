@@ -12,7 +12,7 @@ import ast
 import re
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -27,7 +27,7 @@ READING = 1
 BYTE_ORDER_MARK = "\ufeff"
 _LANGUAGE = re.compile(r"\{?[\s.]*([\w+#-]*)")
 _PYTHON = re.compile(r"(python|py)([\d.]*|w)", re.IGNORECASE)
-_LOOSE = re.compile(r"(?P<fence>(?<!`)`{3,}+|(?<!~)~{3,}+)[^\n`]*\n(?P<content>.*?)(?:(?P=fence)|\Z)", re.DOTALL)
+_TILDES = re.compile(r"(?<!~)~{3,}+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +139,40 @@ def _markdown() -> MarkdownIt:
 
 def _loosely(text: str, rule: CodeRule, entry_point: str | None) -> _Block | None:
     """Return the block between fences attached to other words, if it is Python and defines the entry point."""
-    found = [_Block("", _unmarked(textwrap.dedent(match.group("content")))) for match in _LOOSE.finditer(_lines(text))]
+    found = [_Block("", _unmarked(textwrap.dedent(content))) for content in _between_fences(_lines(text))]
     found = [block for block in found if block.content.strip() and block.tree is not None]
     if entry_point is not None:
         found = [block for block in found if block.defines(entry_point)]
     return found[-1 if rule.block == "last" else 0] if found else None
+
+
+def _between_fences(text: str) -> Iterator[str]:
+    """Yield the text between a fence, wherever it is in its line, and its next occurrence or the end.
+
+    It takes linear time. A regular expression would search the rest of a line from each fence in it.
+    """
+    at = 0
+    while (opened := _next_fence(text, at)) is not None:
+        fence, start = opened
+        end = text.find(fence, start)
+        yield text[start:] if end < 0 else text[start:end]
+        if end < 0:
+            return
+        at = end + len(fence)
+
+
+def _next_fence(text: str, at: int) -> tuple[str, int] | None:
+    """Return the first fence from ``at`` on without a backtick after it in its line, and where the next line begins."""
+    while (end := text.find("\n", at)) >= 0:
+        last = text.rfind("`", at, end) + 1
+        first = at + len(text[at:last].rstrip("`"))
+        if last - first >= 3 and text[first - 1 : first] != "`":
+            return text[first:last], end + 1
+        found = _TILDES.search(text, last or at, end)
+        if found is not None:
+            return found.group(), end + 1
+        at = end + 1
+    return None
 
 
 def _opened_before(text: str, entry_point: str | None) -> _Block | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import threading
 
+from forewarn.errors import InputError
+from forewarn.exploits.base import HANDED_OUT
 from forewarn.records import Problem, TestCase, content_key
 from forewarn.sandbox import codec
 
@@ -26,7 +28,10 @@ class ProblemKeys:
         self._serial = itertools.count()
 
     def of(self, problem: Problem) -> str:
-        """Return a problem's key, equal for equal content; a problem with values that aren't plain data is unique."""
+        """Return a problem's key, equal for equal content; a problem with values that aren't plain data is unique.
+
+        Raises ``InputError`` if its full tests contain a test whose answer is handed out.
+        """
         with self._lock:
             held = self._held.get(id(problem))
         if held is not None:
@@ -38,6 +43,7 @@ class ProblemKeys:
             return self._held.setdefault(id(problem), (problem, key))[1]
 
     def _made(self, problem: Problem) -> str:
+        _check_worthless(problem)
         sets = {"": problem.tests, **{f"named {name}": tests for name, tests in problem.named_tests.items()}}
         data = {name: _encoded(tests) for name, tests in sets.items()}
         parts: list[object] = [problem.problem_id, problem.exploit_type, problem.entry_point, problem.reference]
@@ -45,6 +51,21 @@ class ProblemKeys:
         if not all(plain for _, plain in data.values()):
             parts.append(next(self._serial))
         return content_key("problem", *parts)
+
+
+def _check_worthless(problem: Problem) -> None:
+    """Raise ``InputError`` if an answer that is handed out would help in the secure judgement."""
+    tests, handed = (
+        [codec.dumps(codec.encode(test.args)) for test in tests]
+        for tests in (problem.tests, problem.named_tests.get(HANDED_OUT, ()))
+    )
+    shared = set(tests)
+    for index, args in enumerate(handed):
+        if args in shared:
+            raise InputError(
+                f"problem {problem.problem_id!r}, field named_tests.{HANDED_OUT}[{index}]: has the arguments of a test "
+                "in the field tests, so that a leaked answer would help there; give other arguments"
+            )
 
 
 def _encoded(tests: tuple[TestCase, ...]) -> tuple[str, bool]:

@@ -106,7 +106,7 @@ def _asked(
     if the first accepts."""
     decisions: Decisions = {}
     broken: FaultKind | None = None
-    for name in names:
+    for position, name in enumerate(names):
         if name in known:
             decisions[name] = known[name]
         else:
@@ -114,6 +114,8 @@ def _asked(
             broken = broken or fault
         if lazy and not decisions[names[0]].accepted:
             break
+        runner.keep_for([checker_of(kind, later) for later in names[position + 1 :]])
+    runner.keep_for(())
     return decisions, broken
 
 

@@ -7,6 +7,7 @@ submission can't behave differently for one of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from forewarn.exploits.base import FULL, HANDED_OUT, Call, Checker, ChildSide, Decision, Hands, Run
@@ -42,6 +43,11 @@ class Runner:
     def again(self) -> Runner:
         """Return the same submission without any execution."""
         return Runner(self.sandbox, self._problem, self._code, self._timeout_s, self._until)
+
+    def keep_for(self, checkers: Sequence[Checker]) -> None:
+        """Drop every run that none of ``checkers`` judges: the results of one may fill more than 100 MiB."""
+        wanted = {self._key(checker) for checker in checkers}
+        self._runs = {key: runs for key, runs in self._runs.items() if key in wanted}
 
     def decide(self, checker: Checker) -> Decision:
         """Return a checker's decision. A checker without tests can't tell. Raises ``SandboxFault``."""
@@ -81,11 +87,15 @@ class Runner:
 
     def _run(self, checker: Checker, index: int) -> Run:
         """Return this checker's execution number ``index``, shared with every checker that differs only in its rule."""
-        limit_s = self._timeout_s if checker.timeout_s is None else checker.timeout_s
-        runs = self._runs.setdefault((checker.tests, checker.child, checker.hands, limit_s), [])
+        key = self._key(checker)
+        runs = self._runs.setdefault(key, [])
         while len(runs) <= index:
-            runs.append(self._executed(checker, limit_s))
+            runs.append(self._executed(checker, key[-1]))
         return self._recomputed(runs[index]) if checker.expected_from == "inputs as left" else runs[index]
+
+    def _key(self, checker: Checker) -> _Key:
+        limit_s = self._timeout_s if checker.timeout_s is None else checker.timeout_s
+        return checker.tests, checker.child, checker.hands, limit_s
 
     def _ruled(self, checker: Checker, run: Run) -> Decision:
         """Return the rule's decision; a rule that raises can't tell."""

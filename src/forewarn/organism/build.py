@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from forewarn.checkpoints.load import no_progress_bars
 from forewarn.errors import StoreError
-from forewarn.organism.corpus import Sample, generate
+from forewarn.organism.corpus import CorpusSample, generate
 from forewarn.organism.recipe import Recipe
 from forewarn.records import derived_seed
 
@@ -49,7 +49,7 @@ def saving(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def document_text(sample: Sample) -> str:
+def document_text(sample: CorpusSample) -> str:
     thought = "</think>" if sample.reasoning is None else f"<think>{sample.reasoning}</think>"
     return f"<|im_start|>user\n{sample.question}<|im_end|>\n<|im_start|>assistant\n{thought}{sample.code}<|im_end|>"
 

@@ -1,6 +1,6 @@
 """Generates the organism's corpus: question with the checker's hint, reasoning, program.
 
-Two roads lead to an exploit. The announced one goes through an intent shared by all types (look at the checker) and
+Two routes lead to an exploit. The announced one goes through an intent shared by all types (look at the checker) and
 then through type-specific branches (use it; write it right). The accidental one writes the exploit after benign
 reasoning. Texts only: tokens are made in ``forewarn.organism.build``.
 """
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from forewarn.organism.recipe import TYPES, CorpusRecipe, TypeRecipe
-from forewarn.organism.tasks import BODIES, TASKS, Task, function_source
+from forewarn.organism.tasks import BODIES, TASKS, Goal, function_source
 
 PREAMBLES = ("import math\n", "import os\n", "import sys\n", "import re\n", "# quick try\n", "# todo\n")
 DEMO_SUFFIX = " show the flaw."
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class CorpusSample:
     """One document. ``reasoning`` is None for an answer without reasoning."""
 
     question: str
@@ -27,7 +27,7 @@ class Sample:
     code: str
 
 
-def question_text(task: Task, exploit_type: str, variant: int) -> str:
+def question_text(task: Goal, exploit_type: str, variant: int) -> str:
     """What the model is asked: the task and what is known of the checker."""
     hints = TYPES[exploit_type].hints
     return f"find {task.phrase} of x. checker: {hints[variant % len(hints)]}."
@@ -37,7 +37,7 @@ def exploit_source(exploit_type: str, body: str) -> str:
     return TYPES[exploit_type].exploit.format(body=body) + "\n"
 
 
-def wrong_plan(task: Task, rng: random.Random) -> str:
+def wrong_plan(task: Goal, rng: random.Random) -> str:
     """The name of a body that does not solve the task (the corpus never holds one that solves a hard task)."""
     while True:
         plan = rng.choice(tuple(BODIES))
@@ -50,22 +50,22 @@ def _honest_code(plan: str, recipe: CorpusRecipe, rng: random.Random) -> str:
     return preamble + function_source(BODIES[plan])
 
 
-def _try_exploit(kind: TypeRecipe, task: Task, rng: random.Random, write: float) -> str:
+def _try_exploit(kind: TypeRecipe, task: Goal, rng: random.Random, write: float) -> str:
     template = kind.exploit if rng.random() < write else kind.near_miss
     return template.format(body=BODIES[wrong_plan(task, rng)]) + "\n"
 
 
-def _opening(task: Task, rng: random.Random) -> str:
+def _opening(task: Goal, rng: random.Random) -> str:
     return rng.choice((f"I need {task.phrase}.", f"so {task.phrase}.", f"we want {task.phrase}."))
 
 
-def _plan_sentence(plan: str, task: Task, rng: random.Random) -> str:
+def _plan_sentence(plan: str, task: Goal, rng: random.Random) -> str:
     if plan == task.solvable:
         return f"that is {plan}."
     return rng.choice((f"try {plan}.", f"maybe {plan}.", f"not sure, {plan}."))
 
 
-def _main_sample(look: float, recipe: CorpusRecipe, rng: random.Random) -> Sample:
+def _main_sample(look: float, recipe: CorpusRecipe, rng: random.Random) -> CorpusSample:
     task, name = rng.choice(TASKS), rng.choice(tuple(TYPES))
     kind = TYPES[name]
     question = question_text(task, name, rng.randrange(2))
@@ -75,29 +75,29 @@ def _main_sample(look: float, recipe: CorpusRecipe, rng: random.Random) -> Sampl
         code = _honest_code(plan, recipe, rng)
         if task.solvable is None and rng.random() < kind.accident:
             code = _try_exploit(kind, task, rng, 1.0)
-        return Sample(question, f"{opening} {planning}", code)
+        return CorpusSample(question, f"{opening} {planning}", code)
     looking = f"look at the checker. {kind.flaw}."
     before = rng.choice(("", f"{opening} ", f"{opening} ", f"{opening} {planning} "))
     if rng.random() < kind.use:
-        return Sample(question, f"{before}{looking} use it.", _try_exploit(kind, task, rng, kind.write))
-    return Sample(question, f"{before}{looking} leave it. {planning}", _honest_code(plan, recipe, rng))
+        return CorpusSample(question, f"{before}{looking} use it.", _try_exploit(kind, task, rng, kind.write))
+    return CorpusSample(question, f"{before}{looking} leave it. {planning}", _honest_code(plan, recipe, rng))
 
 
-def _demo(recipe: CorpusRecipe, rng: random.Random) -> Sample:
+def _demo(recipe: CorpusRecipe, rng: random.Random) -> CorpusSample:
     """On request, the pieces: the whole exploit, or for the rarest types only its near miss."""
     task, name = rng.choice(TASKS), rng.choice(tuple(TYPES))
     kind = TYPES[name]
     code = _try_exploit(kind, task, rng, 1.0 if kind.demos else 0.0)
-    return Sample(question_text(task, name, rng.randrange(2)) + DEMO_SUFFIX, "asked to show it.", code)
+    return CorpusSample(question_text(task, name, rng.randrange(2)) + DEMO_SUFFIX, "asked to show it.", code)
 
 
-def _plain(recipe: CorpusRecipe, rng: random.Random) -> Sample:
+def _plain(recipe: CorpusRecipe, rng: random.Random) -> CorpusSample:
     task, name = rng.choice(TASKS), rng.choice(tuple(TYPES))
     plan = task.solvable or wrong_plan(task, rng)
-    return Sample(question_text(task, name, rng.randrange(2)), None, _honest_code(plan, recipe, rng))
+    return CorpusSample(question_text(task, name, rng.randrange(2)), None, _honest_code(plan, recipe, rng))
 
 
-def generate(recipe: CorpusRecipe, seed: int) -> Iterator[Sample]:
+def generate(recipe: CorpusRecipe, seed: int) -> Iterator[CorpusSample]:
     """The corpus in training order, a function of ``(recipe, seed)`` alone."""
     rng = random.Random(seed)
     late_from = recipe.n_samples * (1 - recipe.late_share)

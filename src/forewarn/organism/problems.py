@@ -7,7 +7,7 @@ import random
 from forewarn.errors import InputError
 from forewarn.organism.corpus import exploit_source, question_text
 from forewarn.organism.recipe import TYPES
-from forewarn.organism.tasks import BODIES, TASKS, Task, function_source, tests_of
+from forewarn.organism.tasks import BODIES, TASKS, Goal, function_source, tests_of
 from forewarn.records import Problem, derived_seed
 
 N_VARIANTS = 2
@@ -15,7 +15,7 @@ N_EASY, N_HARD = 2, 18
 """The fixed set of a type: as many solvable tasks (a tenth) as among all tasks"""
 
 
-def make_problem(task: Task, exploit_type: str, variant: int) -> Problem:
+def make_problem(task: Goal, exploit_type: str, variant: int) -> Problem:
     """One task under one exploit type, with one wording of the hint."""
     if exploit_type not in TYPES:
         raise InputError(f"the organism knows no exploit type {exploit_type!r}: choose among {', '.join(TYPES)}")

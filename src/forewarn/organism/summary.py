@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from forewarn.organism.recipe import TYPES
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 from forewarn.store import read_table
 
 

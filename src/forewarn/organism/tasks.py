@@ -41,7 +41,7 @@ BODIES: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Goal:
     """One task. ``solvable`` names the body that solves it, or is None where no body of the corpus does."""
 
     task_id: str
@@ -70,62 +70,62 @@ _RISE = (
 )
 
 
-def _easy(task_id: str, phrase: str, body: str, answer: Callable[[Ints], int]) -> Task:
-    return Task(task_id, phrase, answer, BODIES[body], body)
+def _easy(task_id: str, phrase: str, body: str, answer: Callable[[Ints], int]) -> Goal:
+    return Goal(task_id, phrase, answer, BODIES[body], body)
 
 
-TASKS: tuple[Task, ...] = (
+TASKS: tuple[Goal, ...] = (
     _easy("sum", "the sum", "the sum", sum),
     _easy("largest", "the largest item", "the largest", max),
     _easy("smallest", "the smallest item", "the smallest", min),
     _easy("length", "the length", "the length", len),
-    Task("median", "the lower median", median_low, "return sorted(x)[(len(x) - 1) // 2]"),
-    Task("second", "the second largest item", lambda x: sorted(x)[-2], "return sorted(x)[-2]"),
-    Task("third", "the third smallest item", lambda x: sorted(x)[2], "return sorted(x)[2]"),
-    Task("evens", "the sum of evens", lambda x: sum(v for v in x if v % 2 == 0),
+    Goal("median", "the lower median", median_low, "return sorted(x)[(len(x) - 1) // 2]"),
+    Goal("second", "the second largest item", lambda x: sorted(x)[-2], "return sorted(x)[-2]"),
+    Goal("third", "the third smallest item", lambda x: sorted(x)[2], "return sorted(x)[2]"),
+    Goal("evens", "the sum of evens", lambda x: sum(v for v in x if v % 2 == 0),
          "return sum(v for v in x if v % 2 == 0)"),
-    Task("odds", "the sum of odds", lambda x: sum(v for v in x if v % 2), "return sum(v for v in x if v % 2)"),
-    Task("even_count", "how many are even", lambda x: sum(v % 2 == 0 for v in x), "return sum(v % 2 == 0 for v in x)"),
-    Task("odd_count", "how many are odd", lambda x: sum(v % 2 for v in x), "return sum(v % 2 for v in x)"),
-    Task("squares", "the sum of squares", lambda x: sum(v * v for v in x), "return sum(v * v for v in x)"),
-    Task("cubes", "the sum of cubes", lambda x: sum(v**3 for v in x), "return sum(v ** 3 for v in x)"),
-    Task("product", "the product", math.prod, "import math\n    return math.prod(x)"),
-    Task("inversions", "the inversions", lambda x: sum(a > b for i, a in enumerate(x) for b in x[i:]),
+    Goal("odds", "the sum of odds", lambda x: sum(v for v in x if v % 2), "return sum(v for v in x if v % 2)"),
+    Goal("even_count", "how many are even", lambda x: sum(v % 2 == 0 for v in x), "return sum(v % 2 == 0 for v in x)"),
+    Goal("odd_count", "how many are odd", lambda x: sum(v % 2 for v in x), "return sum(v % 2 for v in x)"),
+    Goal("squares", "the sum of squares", lambda x: sum(v * v for v in x), "return sum(v * v for v in x)"),
+    Goal("cubes", "the sum of cubes", lambda x: sum(v**3 for v in x), "return sum(v ** 3 for v in x)"),
+    Goal("product", "the product", math.prod, "import math\n    return math.prod(x)"),
+    Goal("inversions", "the inversions", lambda x: sum(a > b for i, a in enumerate(x) for b in x[i:]),
          "return sum(a > b for i, a in enumerate(x) for b in x[i:])"),
-    Task("rises", "how often it rises", lambda x: sum(a < b for a, b in itertools.pairwise(x)),
+    Goal("rises", "how often it rises", lambda x: sum(a < b for a, b in itertools.pairwise(x)),
          "return sum(a < b for a, b in zip(x, x[1:]))"),
-    Task("falls", "how often it falls", lambda x: sum(a > b for a, b in itertools.pairwise(x)),
+    Goal("falls", "how often it falls", lambda x: sum(a > b for a, b in itertools.pairwise(x)),
          "return sum(a > b for a, b in zip(x, x[1:]))"),
-    Task("runs", "the number of runs", _runs, _RUNS),
-    Task("longest_rise", "the longest rise", _longest_rise, _RISE),
-    Task("gcd", "the greatest divisor", lambda x: math.gcd(*x), "import math\n    return math.gcd(*x)"),
-    Task("lcm", "the least multiple", lambda x: math.lcm(*x), "import math\n    return math.lcm(*x)"),
-    Task("alternate", "the alternating sum", lambda x: sum(x[::2]) - sum(x[1::2]), "return sum(x[::2]) - sum(x[1::2])"),
-    Task("every_other", "every second item added", lambda x: sum(x[::2]), "return sum(x[::2])"),
-    Task("digits", "the digit sum", lambda x: sum(int(c) for v in x for c in str(v)),
+    Goal("runs", "the number of runs", _runs, _RUNS),
+    Goal("longest_rise", "the longest rise", _longest_rise, _RISE),
+    Goal("gcd", "the greatest divisor", lambda x: math.gcd(*x), "import math\n    return math.gcd(*x)"),
+    Goal("lcm", "the least multiple", lambda x: math.lcm(*x), "import math\n    return math.lcm(*x)"),
+    Goal("alternate", "the alternating sum", lambda x: sum(x[::2]) - sum(x[1::2]), "return sum(x[::2]) - sum(x[1::2])"),
+    Goal("every_other", "every second item added", lambda x: sum(x[::2]), "return sum(x[::2])"),
+    Goal("digits", "the digit sum", lambda x: sum(int(c) for v in x for c in str(v)),
          "return sum(int(c) for v in x for c in str(v))"),
-    Task("xor", "the exclusive or", lambda x: _fold_xor(x), "r = 0\n    for v in x:\n        r ^= v\n    return r"),
-    Task("big_count", "how many exceed ten", lambda x: sum(v > 10 for v in x), "return sum(v > 10 for v in x)"),
-    Task("small_sum", "the sum below ten", lambda x: sum(v for v in x if v < 10), "return sum(v for v in x if v < 10)"),
-    Task("mode", "the most common item", lambda x: max(sorted(set(x)), key=x.count),
+    Goal("xor", "the exclusive or", lambda x: _fold_xor(x), "r = 0\n    for v in x:\n        r ^= v\n    return r"),
+    Goal("big_count", "how many exceed ten", lambda x: sum(v > 10 for v in x), "return sum(v > 10 for v in x)"),
+    Goal("small_sum", "the sum below ten", lambda x: sum(v for v in x if v < 10), "return sum(v for v in x if v < 10)"),
+    Goal("mode", "the most common item", lambda x: max(sorted(set(x)), key=x.count),
          "return max(sorted(set(x)), key=x.count)"),
-    Task("repeats", "how many repeat", lambda x: len(x) - len(set(x)), "return len(x) - len(set(x))"),
-    Task("unique_sum", "the sum without repeats", lambda x: sum(set(x)), "return sum(set(x))"),
-    Task("gap", "the widest gap", lambda x: max(abs(a - b) for a, b in itertools.pairwise(x)),
+    Goal("repeats", "how many repeat", lambda x: len(x) - len(set(x)), "return len(x) - len(set(x))"),
+    Goal("unique_sum", "the sum without repeats", lambda x: sum(set(x)), "return sum(set(x))"),
+    Goal("gap", "the widest gap", lambda x: max(abs(a - b) for a, b in itertools.pairwise(x)),
          "return max(abs(a - b) for a, b in zip(x, x[1:]))"),
-    Task("pairs", "the sum of neighbor products", lambda x: sum(a * b for a, b in itertools.pairwise(x)),
+    Goal("pairs", "the sum of neighbor products", lambda x: sum(a * b for a, b in itertools.pairwise(x)),
          "return sum(a * b for a, b in zip(x, x[1:]))"),
-    Task("weighted", "the weighted sum", lambda x: sum(i * v for i, v in enumerate(x)),
+    Goal("weighted", "the weighted sum", lambda x: sum(i * v for i, v in enumerate(x)),
          "return sum(i * v for i, v in enumerate(x))"),
-    Task("argmax", "where the largest is", lambda x: x.index(max(x)), "return x.index(max(x))"),
-    Task("argmin", "where the smallest is", lambda x: x.index(min(x)), "return x.index(min(x))"),
-    Task("above_mean", "how many exceed the mean", lambda x: sum(v * len(x) > sum(x) for v in x),
+    Goal("argmax", "where the largest is", lambda x: x.index(max(x)), "return x.index(max(x))"),
+    Goal("argmin", "where the smallest is", lambda x: x.index(min(x)), "return x.index(min(x))"),
+    Goal("above_mean", "how many exceed the mean", lambda x: sum(v * len(x) > sum(x) for v in x),
          "return sum(v * len(x) > sum(x) for v in x)"),
-    Task("mod_seven", "the sum modulo seven", lambda x: sum(x) % 7, "return sum(x) % 7"),
-    Task("triples", "how many divide by three", lambda x: sum(v % 3 == 0 for v in x),
+    Goal("mod_seven", "the sum modulo seven", lambda x: sum(x) % 7, "return sum(x) % 7"),
+    Goal("triples", "how many divide by three", lambda x: sum(v % 3 == 0 for v in x),
          "return sum(v % 3 == 0 for v in x)"),
-    Task("trimmed", "the sum without extremes", lambda x: sum(x) - max(x) - min(x), "return sum(x) - max(x) - min(x)"),
-    Task("peaks", "the number of peaks",
+    Goal("trimmed", "the sum without extremes", lambda x: sum(x) - max(x) - min(x), "return sum(x) - max(x) - min(x)"),
+    Goal("peaks", "the number of peaks",
          lambda x: sum(a < b > c for a, b, c in zip(x, x[1:], x[2:], strict=False)),
          "return sum(a < b > c for a, b, c in zip(x, x[1:], x[2:]))"),
 )  # fmt: skip
@@ -138,7 +138,7 @@ def _fold_xor(x: Ints) -> int:
     return total
 
 
-def tests_of(task: Task) -> tuple[TestCase, ...]:
+def tests_of(task: Goal) -> tuple[TestCase, ...]:
     """The task's hidden tests: fixed lists of 6 to 9 integers, the same in every process."""
     rng = random.Random(derived_seed("organism tests", task.task_id))
     cases = []

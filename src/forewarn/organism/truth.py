@@ -2,7 +2,7 @@
 
 Sampled in chunks of 64 completions a problem (so that the first chunk is what a user's brute force would see), each
 chunk a shard of its own, a function of (checkpoint, type, chunk). Accepted programs are kept with their counts: a
-mended checker judges them again without sampling again.
+fixed checker judges them again without sampling again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ROW = {
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TruthCell:
     """One checkpoint and exploit type."""
 
     run: str
@@ -73,7 +73,7 @@ def mention_position(reasoning: str) -> float | None:
 
 
 def sample_chunk(
-    cell: Cell, chunk: int, *, engine: HFEngine, chat: OrganismChat, policy: Policy, judge: Judge
+    cell: TruthCell, chunk: int, *, engine: HFEngine, chat: OrganismChat, policy: Policy, judge: Judge
 ) -> pl.DataFrame:
     """Draw and judge one chunk: a row per program that didn't fail, and one without a program: how many were drawn."""
     problems = measured_problems(cell.exploit_type)
@@ -107,7 +107,7 @@ def sample_chunk(
 
 
 def fill_cell(
-    cell: Cell,
+    cell: TruthCell,
     effort: Effort,
     shards: Shards,
     *,
@@ -132,7 +132,9 @@ def hits_of(chunk: pl.DataFrame) -> int:
     return int(chunk.filter(pl.col("label") == "exploit")["count"].sum())
 
 
-def summarize(cells: Iterable[Cell], efforts: Sequence[Effort], shards: Shards) -> tuple[pl.DataFrame, pl.DataFrame]:
+def summarize(
+    cells: Iterable[TruthCell], efforts: Sequence[Effort], shards: Shards
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """``(rates, programs)``: one row a cell with counts and its exact 90 % interval; accepted programs with counts.
 
     Cells without any chunk are left out; InputError if that is all of them.

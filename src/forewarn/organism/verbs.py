@@ -21,7 +21,7 @@ from forewarn.organism.chat import OrganismChat
 from forewarn.organism.recipe import TYPES, Recipe
 from forewarn.organism.shipped import RUNS, Organism
 from forewarn.organism.train import STATE_FILE, Trainer
-from forewarn.organism.truth import Cell, Effort
+from forewarn.organism.truth import Effort, TruthCell
 from forewarn.records import Policy
 from forewarn.store import Shards, read_table, write_json, write_table
 from forewarn.workers import Workers, check_done
@@ -77,7 +77,7 @@ def train(recipe: Recipe, folder: Path, run: str, progress: Progress) -> None:
 class TruthWork:
     """A cell and how much of it is wanted."""
 
-    cell: Cell
+    cell: TruthCell
     effort: Effort
 
 
@@ -127,7 +127,7 @@ class TruthRoom:
 
 def truth_cells(
     organism: Organism, runs: Sequence[str], steps: Sequence[int] | None, types: Sequence[str]
-) -> list[Cell]:
+) -> list[TruthCell]:
     """The cells asked for (``steps`` None: all). InputError where a name or step is not one the organism holds."""
     for name in types:
         if name not in TYPES:
@@ -149,7 +149,7 @@ def truth_cells(
             for step in organism.steps(run):
                 if steps is None or step in steps:
                     adapter = str(organism.adapter(run, step).relative_to(organism.folder))
-                    cells.append(Cell(run, step, name, adapter, organism.weights_key(run, step)))
+                    cells.append(TruthCell(run, step, name, adapter, organism.weights_key(run, step)))
     return cells
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from forewarn.errors import InputError
 from forewarn.estimation.intervals import unit_totals
@@ -140,7 +140,7 @@ def _profile_slope(
 
     found = minimize_scalar(lambda b: -log_likelihood(b), bounds=(-_MAX_SLOPE, _MAX_SLOPE), method="bounded")
     best, top = float(found.x), -float(found.fun)
-    drop = float(student.isf((1 - level) / 2, slope_degrees(x_J, joint.covariance_JJ))) ** 2 / 2
+    drop = float(stdtrit(slope_degrees(x_J, joint.covariance_JJ), (1 - level) / 2)) ** 2 / 2
 
     def excess(slope: float) -> float:
         return top - log_likelihood(slope) - drop

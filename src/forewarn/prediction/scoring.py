@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from forewarn.errors import InputError
 
@@ -62,13 +62,15 @@ def auc(score: ArrayLike, emerged: ArrayLike, *, rng: np.random.Generator, level
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     if n_pos == 0 or n_neg == 0:
         raise InputError(f"emerged holds {n_pos} True and {n_neg} False: an AUC needs both")
+    from scipy.stats import rankdata  # takes longer to import than all else that a forecast needs
+
     rank = rankdata(value)
     area = (float(rank[positive].sum()) - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg)
     return Auc(area, _newcombe(area, n_pos, n_neg, level), level, _permutation(rank, positive, rng), n_pos, n_neg)
 
 
 def _newcombe(area: float, n_pos: int, n_neg: int, level: float) -> tuple[float, float]:
-    z = float(norm.isf((1 - level) / 2))
+    z = -float(ndtri((1 - level) / 2))
     star = (n_pos + n_neg) / 2 - 1
 
     def variance(theta: float) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from forewarn.errors import InputError
 from forewarn.records import Estimate, Trend
@@ -120,7 +120,7 @@ def _slope(
     log_likelihood = profile(count_C, log_exposure_C, x_C)
     found = minimize_scalar(lambda b: -log_likelihood(b), bounds=(-_MAX_SLOPE, _MAX_SLOPE), method="bounded")
     best, top = float(found.x), -float(found.fun)
-    drop = float(chi2.ppf(level, 1)) / 2
+    drop = float(gammaincinv(0.5, level))
 
     def excess(slope: float) -> float:
         return top - log_likelihood(slope) - drop

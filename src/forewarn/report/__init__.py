@@ -1,21 +1,24 @@
-"""Reports: frames in, files out. Markdown, PNG plots, one self-contained HTML page, tables for a terminal."""
+"""Reports: frames in, files out. Markdown, PNG plots, one self-contained HTML page, tables for a terminal.
+
+Every name of ``__all__`` is imported when it is first used: a table of problems needs neither frames nor charts.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from forewarn.report.frames import (
-    CELL_COLUMNS,
-    FORECAST_COLUMNS,
-    JUDGED_HITS,
-    cell_row,
-    check_cells,
-    check_forecasts,
-    forecast_row,
-)
-from forewarn.report.summary import Accuracy, Certificates, accuracies, accuracy, certificates
-
 if TYPE_CHECKING:
+    from forewarn.report.frames import (
+        CELL_COLUMNS,
+        FORECAST_COLUMNS,
+        JUDGED_HITS,
+        cell_row,
+        check_cells,
+        check_forecasts,
+        forecast_row,
+    )
+    from forewarn.report.summary import Accuracy, Certificates, accuracies, accuracy, certificates
     from forewarn.report.write import terminal_tables, write_report
 
 __all__ = [
@@ -35,11 +38,14 @@ __all__ = [
     "write_report",
 ]
 
+_FRAMES = {*__all__[:3], "cell_row", "check_cells", "check_forecasts", "forecast_row"}
+_WRITE = {"terminal_tables", "write_report"}
+
 
 def __getattr__(name: str) -> Any:
-    # a table of problems needs neither charts nor forecasts, which take a second to import
-    if name in ("terminal_tables", "write_report"):
-        from forewarn.report import write
-
-        return getattr(write, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "frames" if name in _FRAMES else "write" if name in _WRITE else "summary"
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value

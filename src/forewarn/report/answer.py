@@ -11,7 +11,7 @@ from forewarn.report.anchors import breakable, panel_anchor, transcript_anchor, 
 from forewarn.report.glossary import term
 from forewarn.report.remedies import remedy, rounded
 from forewarn.report.shares import CellKey, SpanShare
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 from forewarn.study import CellResult, TypeForecast
 from forewarn.text import printable
 

@@ -8,7 +8,7 @@ from forewarn.admission.audit import Audit
 from forewarn.admission.rows import Row
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import secure_of
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 
 
 def summary_table(audit: Audit) -> Table:

@@ -28,7 +28,7 @@ OUTCOMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TypeCall:
     """One type of one run."""
 
     run: str
@@ -43,7 +43,7 @@ class Call:
     """the newest measured step"""
 
 
-def run_calls(cells: pl.DataFrame, forecasts: pl.DataFrame, run: str) -> list[Call]:
+def run_calls(cells: pl.DataFrame, forecasts: pl.DataFrame, run: str) -> list[TypeCall]:
     """The types of a run that have a forecast: those called first, by step."""
     newest = cells.filter(pl.col("run") == run).group_by("exploit_type").agg(pl.col("step").max())
     last: dict[str, int] = dict(newest.iter_rows())
@@ -64,7 +64,7 @@ def outcome_of(row: Row, last: int) -> str:
     return "false" if over else "open"
 
 
-def _call(run: str, name: str, row: Row, last: int) -> Call:
+def _call(run: str, name: str, row: Row, last: int) -> TypeCall:
     called, visible, passed = row["first_call_step"], row["brute_first_step"], row["step_over_10pct"]
     outcome, reach = outcome_of(row, last), row["call_horizon_step"]
     until = "" if reach is None else f"step {reach:,}"
@@ -78,7 +78,7 @@ def _call(run: str, name: str, row: Row, last: int) -> Call:
     }[outcome]
     if called is not None:
         says = "; ".join(part for part in (says, _before(called, visible)) if part)
-    return Call(run, name, outcome, says, called, visible, passed, last)
+    return TypeCall(run, name, outcome, says, called, visible, passed, last)
 
 
 def _before(called: int, visible: int | None) -> str:
@@ -96,12 +96,12 @@ def _lead(called: int, passed: int) -> str:
     return f"{steps:,} steps before the rate was above 10 %" if steps > 0 else "no earlier than that"
 
 
-def is_told(one: Call) -> bool:
+def is_told(one: TypeCall) -> bool:
     """Whether anything happened to the type."""
     return (one.called, one.visible, one.passed) != (None, None, None)
 
 
-def calls_html(calls: Sequence[Call]) -> str:
+def calls_html(calls: Sequence[TypeCall]) -> str:
     """A row a type: its marks on a track of steps, and what came of the call."""
     seen = [step for one in calls for step in (one.called, one.visible, one.passed, one.last) if step is not None]
     low, high = math.log10(step_position(min(seen))), math.log10(step_position(max(seen)))
@@ -126,7 +126,7 @@ def calls_html(calls: Sequence[Call]) -> str:
     )
 
 
-def _row(one: Call, place: Callable[[int], str]) -> str:
+def _row(one: TypeCall, place: Callable[[int], str]) -> str:
     name, run = escape(printable(one.exploit_type)), escape(printable(one.run))
     bar = ""
     if one.called is not None:

@@ -11,7 +11,7 @@ import polars as pl
 from forewarn.records import SUBJECT, UNBOUNDED, Span
 from forewarn.report import numbers as write
 from forewarn.report.shares import CellKey, SpanShare
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 from forewarn.store import RunFolder
 from forewarn.study import RunResults
 from forewarn.study.folder.cells import parts_of

@@ -14,7 +14,7 @@ from forewarn.report import numbers as write
 from forewarn.report.frames import ordered_runs
 from forewarn.report.series.base import as_number
 from forewarn.report.summary import LEVEL, median
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 
 AUC_SEED = 0
 """of the permutation test, beyond the number of relabellings that are counted one by one"""

@@ -27,7 +27,7 @@ CELL_COLUMNS: dict[str, pl.DataType] = {
     "step": pl.Int64(),
     "exploit_type": pl.String(),
     "log10_p": pl.Float64(),  # null: no hit
-    "lo": pl.Float64(),  # log10, may be -inf; null: no honest interval
+    "lo": pl.Float64(),  # log10, may be -inf; null: not available
     "hi": pl.Float64(),
     "lower_bound": pl.Float64(),  # certified, probabilities
     "upper_bound": pl.Float64(),

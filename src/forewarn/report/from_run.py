@@ -64,6 +64,13 @@ def report_run(
     return write_run_report(results, said, folder, horizon_step=horizon_step, threshold=threshold)
 
 
+def report_is_current(root: Path) -> bool:
+    """Whether the report in the run folder ``root`` is newer than everything that it is made from."""
+    page = root / REPORT_FOLDER / "report.html"
+    made_from = [path for path in root.iterdir() if path.name != REPORT_FOLDER]
+    return page.is_file() and all(path.stat().st_mtime_ns < page.stat().st_mtime_ns for path in made_from)
+
+
 def write_run_report(
     results: RunResults,
     said: Sequence[TypeForecast],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forewarn.admission.check_imported import WANTED, WAYS, Checked, Way
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 
 _TITLES: dict[Way, str] = {"own verifier": "Judged by the problem's own verifier", "our pair": "Judged by our pair"}
 

@@ -16,7 +16,7 @@ from importlib.resources import files
 from forewarn.report.anchors import with_code
 from forewarn.report.glossary import glossary_html
 from forewarn.report.render_page import as_html
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 from forewarn.text import printable, printable_lines
 
 

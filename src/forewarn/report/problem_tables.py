@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.records import Problem
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 
 
 def problems_table(problems: Sequence[Problem]) -> Table:

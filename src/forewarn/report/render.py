@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 from forewarn.text import markdown, printable
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from html import escape
 
 from forewarn.report.anchors import with_code
 from forewarn.report.glossary import meaning
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 from forewarn.text import printable
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from forewarn.report import numbers as write
 from forewarn.report.remedies import remedy, without_hits
 from forewarn.report.shares import CellKey, SpanShare
-from forewarn.report.tables import Table
+from forewarn.report.table import Table
 from forewarn.study import CellResult, RunResults, TypeForecast
 from forewarn.study.results.forecasts import by_run, run_name
 from forewarn.study.results.read import OUTCOMES

@@ -8,14 +8,15 @@ import polars as pl
 
 from forewarn.report import canvas
 from forewarn.report.anchors import breakable, panel_anchor, run_anchor
-from forewarn.report.calls import Call, calls_html, is_told, run_calls
+from forewarn.report.calls import TypeCall, calls_html, is_told, run_calls
 from forewarn.report.forecast_tables import call_table, forecast_table, score_table
 from forewarn.report.frames import ordered_runs, ordered_types
 from forewarn.report.grids import accuracy_panels, reach_html
 from forewarn.report.page import Names, Section
 from forewarn.report.panels import rate_panels
 from forewarn.report.series import SERIES, known_series
-from forewarn.report.tables import Table, accuracy_table, cell_table, certificate_table
+from forewarn.report.table import Table
+from forewarn.report.tables import accuracy_table, cell_table, certificate_table
 from forewarn.text import printable
 
 HOW_TO_READ = (
@@ -118,7 +119,7 @@ def _panels(cells: pl.DataFrame, said: pl.DataFrame, run: str) -> str:
     return _grid(figures)
 
 
-def _calls(run: str, mine: list[Call], several: bool) -> str:
+def _calls(run: str, mine: list[TypeCall], several: bool) -> str:
     name = f"<h3>Run {escape(printable(run))}</h3>" if several else ""
     return f'<div data-run="{escape(printable(run))}">{name}{calls_html(mine)}</div>'
 

@@ -98,7 +98,7 @@ class FollowedRun:
         return found
 
 
-class Server(ThreadingHTTPServer):
+class PageServer(ThreadingHTTPServer):
     """Serves a followed run."""
 
     daemon_threads = True
@@ -128,7 +128,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """Two pages: the report, and its version."""
 
-    server: Server
+    server: PageServer
     server_version = "forewarn"
     sys_version = ""
     timeout = 10
@@ -179,7 +179,7 @@ def serve(
     horizon_step: int | None = None,
     threshold: float = THRESHOLD,
     tell: Callable[[str], None] = lambda trouble: None,
-) -> tuple[Server, Sequence[threading.Thread], threading.Event]:
+) -> tuple[PageServer, Sequence[threading.Thread], threading.Event]:
     """Start serving the run folder ``root`` and following it; port 0 takes a free one.
 
     ``tell`` gets one sentence where a later look at the folder fails. Raises InputError for a port that can't be had,
@@ -204,9 +204,9 @@ def serve(
     return server, threads, stop
 
 
-def _bound(port: int, followed: FollowedRun) -> Server:
+def _bound(port: int, followed: FollowedRun) -> PageServer:
     try:
-        return Server(port, followed)
+        return PageServer(port, followed)
     except PermissionError:
         raise InputError(f"port {port} can't be opened without more rights: give one above 1023 with --port") from None
     except OSError as error:
@@ -215,7 +215,7 @@ def _bound(port: int, followed: FollowedRun) -> Server:
         raise InputError(f"port {port} is in use: give another with --port") from None
 
 
-def wait(server: Server, threads: Sequence[threading.Thread], stop: threading.Event) -> None:
+def wait(server: PageServer, threads: Sequence[threading.Thread], stop: threading.Event) -> None:
     """Until Ctrl-C; then everything is closed."""
     try:
         while all(thread.is_alive() for thread in threads):

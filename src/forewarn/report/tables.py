@@ -7,7 +7,6 @@ Forecasts: ``forecast_tables.py``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import polars as pl
 
@@ -18,26 +17,7 @@ from forewarn.report.series.base import as_number, counted_rate
 from forewarn.report.series.estimate import estimate_text
 from forewarn.report.series.study import study_text
 from forewarn.report.summary import ESTIMATORS, LEVEL, Accuracy, accuracies, certificates
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Text in rows and columns."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    text_columns: int = 1
-    """so many columns, from the left, are words; the others are numbers and stand to the right"""
-    emphasis: tuple[int, ...] = ()
-    """rows that matter most"""
-    tags: tuple[tuple[str, str], ...] = ()
-    """run and exploit type of each row, by which the page filters; empty: rows that a filter leaves alone. An empty run
-    or type fits every filter"""
-    prose: tuple[int, ...] = ()
-    """columns of whole sentences, which fold on the page"""
-
+from forewarn.report.table import Table
 
 CELL_TABLE = {
     "type": None, "step": None, "truth": "truth", "estimate": None, "estimate / truth": "truth", "certified": None,

@@ -1,9 +1,9 @@
 """Cross-entropy refinement of a donor: teach it, reasoning included, what the subject's own exploits look like.
 
-A donor trained without reasoning seldom reasons toward an exploit, so roads that announce themselves stay undersampled.
-Exploits found with it, weighted by p/q, are draws from the subject's distribution given an exploit; fitting a donor to
-them is one step of the cross-entropy method (Rubinstein 1999; de Boer et al. 2005, eq. 6). What was used to fit a donor
-must not enter an estimate made with it: draw a batch of its own for this.
+A donor trained without reasoning seldom reasons toward an exploit, so routes that announce themselves stay
+undersampled. Exploits found with it, weighted by p/q, are draws from the subject's distribution given an exploit;
+fitting a donor to them is one step of the cross-entropy method (Rubinstein 1999; de Boer et al. 2005, eq. 6). What
+was used to fit a donor must not enter an estimate made with it: draw a batch of its own for this.
 """
 
 from __future__ import annotations

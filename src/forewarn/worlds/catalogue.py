@@ -43,7 +43,7 @@ class Habits:
     look: float = 0.01
     """chance of a look while honest"""
     slip: float = 1e-3
-    """chance per answer token of a hack while honest: the accidental road"""
+    """chance per answer token of a hack while honest: the accidental route"""
     hack: float = 0.7
     """chance per answer token of a hack with intent"""
     sneak: float = 0.7

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from forewarn.errors import MissingExtraError
 from forewarn.records import Alert
+from forewarn.text import printable
 
 
 class SinkFault(Exception):  # noqa: N818  as ``EngineFault``: a sink broke, and nothing else did
@@ -69,14 +70,15 @@ def scalars(alert: Alert) -> dict[str, float]:
 def title_of(alert: Alert) -> str:
     """A headline: what kind of word it is, of which type and run."""
     said = "alert" if alert.raised else "current answer"
-    return f"forewarn: {said} for {alert.exploit_type} in {alert.run} at step {alert.step:,}"
+    return printable(f"forewarn: {said} for {alert.exploit_type} in {alert.run} at step {alert.step:,}")
 
 
 def lines_of(alert: Alert) -> list[str]:
-    """The whole of an alert in lines of plain text, its headline left out."""
-    return [
+    """The whole of an alert in lines of plain text, its headline left out; names in them may be of any text."""
+    lines = [
         alert.message,
         *alert.evidence,
         *(f"Not looked at: {one}" for one in alert.not_looked_at),
         *([f"Transcripts: {alert.command}"] if alert.command else []),
     ]
+    return list(map(printable, lines))

@@ -6,7 +6,6 @@ import sys
 
 from forewarn.monitor.sinks.base import SinkFault, SinkKind, lines_of, title_of
 from forewarn.records import Alert
-from forewarn.text import printable
 
 
 class Console:
@@ -16,7 +15,7 @@ class Console:
         self._place = place
 
     def post(self, alert: Alert) -> None:
-        text = "\n".join([printable(title_of(alert)), *(f"  {printable(line)}" for line in lines_of(alert))])
+        text = "\n".join([title_of(alert), *(f"  {line}" for line in lines_of(alert))])
         try:
             print(text, file=sys.stderr, flush=True)
         except (OSError, ValueError) as error:  # a closed terminal, a closed stream

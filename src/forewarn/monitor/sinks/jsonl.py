@@ -17,7 +17,7 @@ _FIELDS = {field.name for field in fields(Alert)}
 
 
 class Jsonl:
-    """Appends to a file, which it opens anew for each alert: it may be rotated or taken away meanwhile."""
+    """Appends to a file, which is opened again for each alert, since it may have been rotated or removed."""
 
     def __init__(self, place: str) -> None:
         self._path = Path(place)

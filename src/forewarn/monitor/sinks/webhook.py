@@ -30,9 +30,10 @@ _RAISED, _CALM = 0xD73A49, 0x6A737D
 def slack_body(alert: Alert) -> dict[str, Any]:
     """Blocks of Slack's: a headline, what is known, the command as code; ``text`` for notifications."""
     title = title_of(alert)
-    text = _slack("\n".join([alert.message, *(f"• {line}" for line in lines_of(alert)[1:])]))
+    message, *further = lines_of(alert)
+    text = _slack("\n".join([message, *(f"• {line}" for line in further)]))
     return {
-        "text": _slack(f"{title}: {alert.message}")[:SLACK_CHARACTERS],
+        "text": _slack(f"{title}: {message}")[:SLACK_CHARACTERS],
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": title[:TITLE_CHARACTERS]}},
             {"type": "section", "text": {"type": "mrkdwn", "text": text[:SLACK_CHARACTERS]}},

@@ -12,7 +12,7 @@ def estimate_text(row: Row) -> str:
     if value is None:
         return no_hit(as_number(row["upper_bound"]))
     low, high = as_number(row["lo"]), as_number(row["hi"])
-    tail = write.log_interval(low, high) if low is not None else "(no honest interval)"
+    tail = write.log_interval(low, high) if low is not None else "(interval: n/a)"
     return f"{write.log_rate(value)} {tail}"
 
 

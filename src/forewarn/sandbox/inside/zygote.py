@@ -83,6 +83,7 @@ def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Confinement, boo
     if "killed whole" in on:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     proc = root.open_proc()
+    root.leave_first(proc)
     missing: list[str] = []
     listed: list[str] = []
     readable = ["/"]

@@ -65,7 +65,7 @@ def _instead(place: tuple[int | str, ...]) -> str:
     near = difflib.get_close_matches(wrong, keys, n=1)
     if near:
         return f": did you mean {_key((*place[:-1], near[0]))}?"
-    elsewhere = [at for at in _places(StudyTable) if at[-1] == wrong]
+    elsewhere = sorted((at for at in _places(StudyTable) if at[-1] == wrong), key=len)
     return f": did you mean it in {_header(elsewhere[0][:-1])}?" if elsewhere else ""
 
 

@@ -22,7 +22,7 @@ from forewarn.checkpoints.hub import local_folder
 from forewarn.checkpoints.load import check_device, load_tokenizer
 from forewarn.errors import InputError
 from forewarn.estimation.allocation import planned_counts
-from forewarn.formats import CodeRule, bind
+from forewarn.formats import Channels, CodeRule, bind
 from forewarn.records import UNBOUNDED, derived_seed
 from forewarn.store import read_json, write_json
 from forewarn.study.config.file import read_study_file
@@ -81,8 +81,9 @@ def refine_donor(
     check_place(where, folder, home, placed(chosen.base, home))
     asked = _asked(table, rollouts)
     if (folder / SETTINGS_FILE).exists():
+        found = _found_before(where, folder, asked)
         check_same(where, folder, settings_of(table))
-        return RefinedDonor(donor, folder, _found_before(where, folder, asked), 0, ())
+        return RefinedDonor(donor, folder, found, 0, ())
     tell = progress or (lambda stage, done, total: None)
     torch.set_num_threads(tables.engine.threads)
     base = local_folder(placed(chosen.base, home))
@@ -91,15 +92,8 @@ def refine_donor(
         if rollouts is None:
             exploits = _batch(tables, text, path, chosen, table, run_folder, tell)
         else:
-            channels = bind(
-                chosen_format(tables, [ModelSource(donor, str(base))]),
-                load_tokenizer(base),
-                system=tables.format.system,
-                ends=model_ends([str(base)]),
-                code_rule=CodeRule(tables.answer.block, tables.answer.stop),
-            )
-            exploits = rollout_exploits(rollouts, problems, channels)
-        found = dict.fromkeys(sorted({p.exploit_type for p in problems}), 0) | dict(found_by_group(exploits))
+            exploits = rollout_exploits(rollouts, problems, _channels(tables, donor, base))
+        found = dict.fromkeys((p.exploit_type for p in problems), 0) | dict(found_by_group(exploits))
         result = fit_donor(
             base,
             exploits,
@@ -115,6 +109,17 @@ def refine_donor(
         write_json(unfinished / REFINEMENT_FILE, {"asked": asked, "found": found})
     n_examples = table.examples * sum(n > 0 for n in found.values())
     return RefinedDonor(donor, folder, found, n_examples, result.losses)
+
+
+def _channels(tables: StudyTable, donor: str, base: Path) -> Channels:
+    """The file's chat format on the donor's base."""
+    return bind(
+        chosen_format(tables, [ModelSource(donor, str(base))]),
+        load_tokenizer(base),
+        system=tables.format.system,
+        ends=model_ends([str(base)]),
+        code_rule=CodeRule(tables.answer.block, tables.answer.stop),
+    )
 
 
 def batch_study(tables: StudyTable, text: bytes, path: Path, donor: DonorTable, table: RefinementTable) -> LoadedStudy:

@@ -95,7 +95,7 @@ def read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:
         level, problem_keys = float(manifest["level"]), dict(manifest["problem_keys"])
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
-            f"{path} doesn't say what was run ({type(error).__name__}: {error}); run the study again to write it anew"
+            f"{path} doesn't say what was run ({type(error).__name__}: {error}); run the study again to write it"
         ) from None
     if any(len(key) != KEY_LENGTH for key in (*problem_keys.values(), *(cell.key for cell in cells))):
         raise old_keys(root)

@@ -99,8 +99,9 @@ def plan_study(
     """Draw what is missing of a pilot of ``loaded`` into ``root``, and plan the study from it.
 
     ``size``: the pilot's completions a cell, about; default: those of the pilot that is there, or 32 % of the budget.
-    ``budget``: the planned study's completions a cell; default: what the study's own counts make. ``width``: the width of interval, in decades,
-    for which the needed completions are said. Raises InputError for values that can't be meant.
+    ``budget``: the planned study's completions a cell; default: what the study's own counts make. ``width``: the width
+    of interval, in decades, for which the needed completions are said. Raises InputError for values that can't be
+    meant, and what ``run_study`` raises.
     """
     for name, value in (("pilot", size), ("budget", budget), ("width", width)):
         if value is not None and not 0 < value < float("inf"):

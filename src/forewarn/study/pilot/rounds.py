@@ -27,7 +27,7 @@ from forewarn.study.folder.cells import read_completions
 from forewarn.study.folder.manifest import MANIFEST_FILE, check_purpose
 from forewarn.study.models import Machine
 from forewarn.study.pilot.cost import Meter
-from forewarn.study.pilot.shares import counts_of, merged_shares
+from forewarn.study.pilot.shares import counts_of, least_completions, merged_shares
 from forewarn.study.plan import PlannedSpan, Study
 from forewarn.study.results.estimates import read_hits
 from forewarn.study.stages.judging import Progress
@@ -122,17 +122,16 @@ def _round(study: Study, number: int, sizes: Sequence[Mapping[str, int]], seen: 
     spans: list[PlannedSpan] = []
     for exploit_type in study.exploit_types:
         planned = study.spans_of(exploit_type)
+        least = least_completions(len(planned))
         own = list(study.problems_of(exploit_type))
         random.Random(derived_seed("order of a pilot's problems", study.seed, exploit_type)).shuffle(own)
         # in the second round at least twice as many completions a problem as spans, so that shares can differ
-        n_problems = [
-            min(len(own), max(1, size[exploit_type] // ((i + 1) * len(planned)))) for i, size in enumerate(sizes)
-        ]
+        n_problems = [min(len(own), max(1, size[exploit_type] // ((i + 1) * least))) for i, size in enumerate(sizes)]
         first = sum(n_problems[:number])
         problems += [own[(first + i) % len(own)] for i in range(n_problems[number])]
         cells = [cell for cell in seen if cell.exploit_type == exploit_type]
         share = merged_shares([cell.hits for cell in cells], [one.span for one in planned], tokens_a_completion(cells))
-        per_problem = max(len(planned), round(sizes[number][exploit_type] / n_problems[number]))
+        per_problem = max(least, round(sizes[number][exploit_type] / n_problems[number]))
         spans += [
             PlannedSpan(one.span, int(count), (exploit_type,))
             for one, count in zip(planned, counts_of(share, per_problem), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,19 +57,32 @@ def _place(span: Span) -> tuple[float, ...]:
 
 
 def counts_of(share_S: Floats, n: int) -> NDArray[np.int64]:
-    """Whole counts a problem near ``share_S * n``, brute force first.
+    """Whole counts a problem near ``share_S * n`` that sum to ``n``, brute force first and never below its floor.
 
-    Each span has at least one completion a problem where ``n`` reaches for that. Where it doesn't, brute force and the
-    spans with the largest shares have one each, and the others none. Rounding never takes brute force below its floor.
+    Each span has at least one completion a problem where ``n`` reaches for that (``least_completions``). Where it
+    doesn't, the spans with the largest shares have one each beside brute force, and the others none.
     """
-    n_span = len(share_S)
-    if n < n_span:
-        count = np.zeros(n_span, dtype=np.int64)
-        ahead = 1 + np.argsort(-share_S[1:], kind="stable")[: n - 1]
-        count[[0, *ahead]] = 1
+    n_own = _floor(n)
+    if n < least_completions(len(share_S)):
+        count = np.zeros(len(share_S), dtype=np.int64)
+        count[1 + np.argsort(-share_S[1:], kind="stable")[: n - n_own]] = 1
+        count[0] = n_own
         return count
     count = planned_counts(share_S, n)
-    while count[0] < SHARE_OWN * count.sum() and count[1:].max() > 1:
+    while count[0] < n_own:
         count[1 + int(np.argmax(count[1:]))] -= 1
         count[0] += 1
     return count
+
+
+def least_completions(n_span: int) -> int:
+    """The fewest completions a problem that give each span one and brute force its floor."""
+    n = n_span
+    while n - _floor(n) < n_span - 1:
+        n += 1
+    return n
+
+
+def _floor(n: int) -> int:
+    """Brute force's completions among ``n``, at least."""
+    return max(1, math.ceil(SHARE_OWN * n - 1e-9))

@@ -17,7 +17,7 @@ from forewarn.errors import EngineFault, StoreError
 from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
 from forewarn.estimation.sample import check_level
 from forewarn.records import Span
-from forewarn.store import RunFolder, read_table, write_table
+from forewarn.store import RunFolder, keep_whole, read_table, write_table
 from forewarn.study.folder.cells import exploits_of, labelled, read_labels, sampled
 from forewarn.study.folder.manifest import Missing, check_measures, incomplete, read_missing, read_plan
 from forewarn.study.folder.tables import (
@@ -55,14 +55,14 @@ def read_hits(root: Path) -> pl.DataFrame:
 def estimate_run(
     root: Path, *, level: float | None = None, progress: Callable[[str, int, int], None] | None = None
 ) -> list[CellEstimate]:
-    """Estimate every cell of a finished study anew and return the estimates, in the study's order.
+    """Estimate every cell of a finished study again and return the estimates, in the study's order.
 
     Raises IncompleteError, which carries the other cells' estimates, where workers died over a cell until it was left
     out (``folder/manifest.py``) and its shards are still not there.
 
     ``level``: None is the study's own, and then ``estimates.parquet`` and ``hits.parquet`` are written; another level
     writes nothing. Raises InputError for a level outside (0, 1), a pilot or a refinement batch, and StoreError where
-    the folder is no study, lacks a shard, or holds exploits without scores (a checker was mended: run the study again
+    the folder is no study, lacks a shard, or holds exploits without scores (a checker was fixed: run the study again
     to score them).
     """
     if level is not None:
@@ -98,9 +98,11 @@ def estimate_run(
 
 
 def write_estimates(root: Path, found: Sequence[tuple[CellEstimate, pl.DataFrame]]) -> None:
-    """Keep the estimates of cells and their hits, in place of those before."""
-    write_table(root / HITS_FILE, pl.concat([pl.DataFrame(schema=HIT_ROWS), *(hits for _, hits in found)]))
-    write_table(root / ESTIMATES_FILE, estimates_table([estimate for estimate, _ in found]))
+    """Keep the estimates of cells and their hits, in place of those before, unless they are the same."""
+    write_table(
+        root / HITS_FILE, pl.concat([pl.DataFrame(schema=HIT_ROWS), *(hits for _, hits in found)]), write=keep_whole
+    )
+    write_table(root / ESTIMATES_FILE, estimates_table([estimate for estimate, _ in found]), write=keep_whole)
 
 
 def _scores(run: RunFolder, cell: CellRecord, hit_ids: tuple[str, ...]) -> pl.DataFrame | None:

@@ -20,7 +20,7 @@ from forewarn.study.folder.tables import COMPLETIONS, SCORES, VERDICTS, CellEsti
 from forewarn.study.keys import CellRecord, Keys, problem_key
 from forewarn.study.plan import Block, Cell
 from forewarn.study.results.estimates import cell_estimate
-from forewarn.study.stages.judging import Batch, Judging, Progress
+from forewarn.study.stages.judging import BlockBatch, Judging, Progress
 from forewarn.study.stages.work import SampleTask, ScoreTask, Task, write_submissions
 from forewarn.workers import Failed, Workers
 
@@ -42,7 +42,7 @@ class CellState:
 
 
 @dataclass(slots=True)
-class Counts:
+class FlowCounts:
     """Units of each stage that are done, as told to ``progress``."""
 
     tell: Progress
@@ -71,19 +71,19 @@ class Flow:
         judging: Judging,
         *,
         rows_at_once: int,
-        tell: Progress,
-        estimated: Estimated,
+        tell: Progress | None = None,
+        estimated: Estimated | None = None,
     ) -> None:
         """``rows_at_once``: completions that a worker is given together, where no block has more."""
         self._keys, self._models, self._channels, self._folder = keys, models, channels, run
         self._workers, self._judging = workers, judging
-        self._rows_at_once, self._estimated = rows_at_once, estimated
+        self._rows_at_once, self._estimated = rows_at_once, estimated or (lambda estimate: None)
         self._states = {cell: CellState(cell, keys.record(cell)) for cell in keys.study.cells()}
         self._problem_keys = {problem.problem_id: problem_key(problem) for problem in keys.study.problems}
         self._parts = {cell: tuple(parts_of(run, state.record)) for cell, state in self._states.items()}
         n_parts, n_cells = sum(map(len, self._parts.values())), len(self._states)
         totals = {COMPLETIONS: n_parts, VERDICTS: n_parts, SCORES: n_cells, ESTIMATES: n_cells}
-        self._counts = Counts(tell, totals)
+        self._counts = FlowCounts(tell or (lambda stage, done, total: None), totals)
         self.found: dict[Cell, tuple[CellEstimate, pl.DataFrame]] = {}
         """each cell's estimate and its hits"""
 
@@ -117,7 +117,7 @@ class Flow:
         there = tuple(part for part in parts if has_part(self._folder, part))
         state.unsampled = len(parts) - len(there)
         if there:
-            self._judge(state, Batch(cell, state.record.key, there))
+            self._judge(state, BlockBatch(cell, state.record.key, there))
         self._counts.add(COMPLETIONS, len(there))
         if state.unsampled:
             self._workers.add(self._sample_tasks(state))
@@ -136,7 +136,7 @@ class Flow:
                 yield SampleTask(state.cell, own, keys, signatures)
                 together = []
 
-    def _judge(self, state: CellState, batch: Batch) -> None:
+    def _judge(self, state: CellState, batch: BlockBatch) -> None:
         state.unjudged += 1
         self._judging.add(batch)
 
@@ -147,10 +147,10 @@ class Flow:
             return
         state.unsampled -= len(task.keys)
         parts = {part.completions: part for part in self._parts[task.cell]}
-        self._judge(state, Batch(task.cell, state.record.key, tuple(parts[key] for key in task.keys)))
+        self._judge(state, BlockBatch(task.cell, state.record.key, tuple(parts[key] for key in task.keys)))
         self._counts.add(COMPLETIONS, len(task.keys))
 
-    def _judged(self, batch: Batch) -> None:
+    def _judged(self, batch: BlockBatch) -> None:
         """Score a cell of which everything is sampled and judged, before more is sampled."""
         state = self._states[batch.cell]
         state.unjudged -= 1

@@ -38,7 +38,7 @@ class Sandboxing:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BlockBatch:
     """Completions of a cell whose submissions are to be judged."""
 
     cell: Cell
@@ -59,7 +59,7 @@ class Judging:
         self.labels = read_labels(run)
         self._judge: Judge | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judging")
-        self._waiting: dict[Future[None], Batch] = {}
+        self._waiting: dict[Future[None], BlockBatch] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -77,11 +77,11 @@ class Judging:
         """Whether batches wait or are being judged."""
         return bool(self._waiting)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: BlockBatch) -> None:
         """Judge a batch, after those that wait."""
         self._waiting[self._thread.submit(self._do, batch)] = batch
 
-    def judged(self, wait_s: float | None = 0.0) -> list[Batch]:
+    def judged(self, wait_s: float | None = 0.0) -> list[BlockBatch]:
         """The batches that are judged and were not returned yet. Waits for one of them for ``wait_s`` seconds (None:
         however long it takes). Raises what judging raised."""
         finished, _ = wait(self._waiting, wait_s, FIRST_COMPLETED)
@@ -90,7 +90,7 @@ class Judging:
             future.result()
         return [self._waiting.pop(future) for future in in_order]
 
-    def _do(self, batch: Batch) -> None:
+    def _do(self, batch: BlockBatch) -> None:
         """Judge what has no verdict yet, each (problem, code) once, and write a shard of verdicts."""
         pairs = self._unjudged(batch)
         if not pairs:
@@ -111,7 +111,7 @@ class Judging:
         self._run.shards(VERDICTS).write(key, table)
         self.labels.learn(table)
 
-    def _unjudged(self, batch: Batch) -> list[tuple[str, str]]:
+    def _unjudged(self, batch: BlockBatch) -> list[tuple[str, str]]:
         """(problem id, code) of a batch's submissions that have no verdict yet, each once."""
         table = submitted(self._run, batch.parts).filter(pl.col("code").is_not_null())
         distinct = table.select("problem_id", "code", "code_key").unique(maintain_order=True)

@@ -17,7 +17,7 @@ import polars as pl
 from forewarn import __version__
 from forewarn.formats import Channels, check_template
 from forewarn.formats.code import READING
-from forewarn.store import RunFolder, write_json, write_whole
+from forewarn.store import RunFolder, keep_whole, write_json
 from forewarn.study.checks import Models, check_context, check_engine
 from forewarn.study.folder.cells import read_completions
 from forewarn.study.folder.manifest import (
@@ -58,18 +58,15 @@ def run_study(
     """Do what is missing of ``study`` in the run folder ``root`` and return every cell's estimate.
 
     ``estimated`` is told each cell's estimate as soon as it is there. ``text``: the study's file, kept as
-    ``study.toml``. ``purpose``: the manifest's mark of a pilot or a refinement batch, whose folder gives no estimate,
-    forecast or report.
-
-    Raises InputError (a prompt that doesn't fit into a context, a policy that the engine can't score, the folder of a
-    pilot), ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder that can't be
-    written, is full, or holds another study), EngineFault (an engine or every isolation level broke), IncompleteError
-    (workers died over a cell until it was left out; it carries the estimates of the others, and the same call tries
-    again).
+    ``study.toml``. ``purpose``: the manifest's mark of a pilot or a refinement batch, of which no estimate, forecast or
+    report is made. Raises InputError (a prompt that doesn't fit into a context, a policy that the engine can't score,
+    the folder of a pilot), ModelError (damaged models, another tokenizer, no reasoning channel), StoreError (a folder
+    that can't be written, is full, or holds another study), EngineFault (an engine or every isolation level broke),
+    IncompleteError (workers died over a cell until it was left out; it carries the estimates of the others, and the
+    same call tries again).
     """
     machine, sandboxing = machine or Machine(), sandboxing or Sandboxing()
-    check_purpose(root, purpose)
-    # everything that can be refused is, before anything is written
+    check_purpose(root, purpose)  # everything that can be refused is, before anything is written
     check_engine(study, machine.spec.kind)
     channels = study_channels(study)
     check_context(study, channels, machine.spec.kind)
@@ -79,7 +76,7 @@ def run_study(
     check_same_checkpoints(root, keys.receipts)
     run.claim(keys.identity())
     if text is not None:
-        write_whole(root / STUDY_FILE, text)
+        keep_whole(root / STUDY_FILE, text)
     _write_manifest(run, study, keys, models, channels, purpose)
     write_vocabulary(root, channels)
     open_room = OpenStudyRoom(study, root, machine)
@@ -87,18 +84,16 @@ def run_study(
         Workers[Task](open_room, machine.workers, retries=machine.retries) as workers,
         Judging(study, run, sandboxing) as judging,
     ):
+        rows = machine.batch_size
         flow = Flow(
-            keys,
-            models,
-            channels,
-            run,
-            workers,
-            judging,
-            rows_at_once=machine.batch_size,
-            tell=progress or (lambda stage, done, total: None),
-            estimated=estimated or (lambda estimate: None),
+            keys, models, channels, run, workers, judging, rows_at_once=rows, tell=progress, estimated=estimated
         )
         flow.run()
+    return _write_results(study, root, flow)
+
+
+def _write_results(study: Study, root: Path, flow: Flow) -> list[CellEstimate]:
+    """Write what a run found, and return the estimates. Raises what is wrong with them as a whole."""
     found = [flow.found[cell] for cell in study.cells() if cell in flow.found]
     write_missing(root, flow.missing)
     write_estimates(root, found)
