@@ -134,7 +134,6 @@ $(VENV)/.torch-ready: | $(BIN)/python
 		echo "== 2/3  keeping the torch already in $(VENV)"; \
 	elif [ "$(origin TORCH_SPEC)" = file ] && command -v nvidia-smi >/dev/null 2>&1; then \
 		echo "== 2/3  GPU found: torch is installed with the other packages"; \
-
 	else \
 		echo "== 2/3  installing $(TORCH_SPEC)"; \
 		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(TORCH_SPEC); \

@@ -3,10 +3,12 @@
     python benchmarks/smollm2/gpu.py check FOLDER                    is everything there that the run needs? a minute
     python benchmarks/smollm2/gpu.py run FOLDER --seconds 450 [--device cpu --scale tiny]
 
-``FOLDER`` holds ``model`` (or the GGUF file that it is made from). Two warm starts, with more and with fewer harmless
-marks; the one nearer to a usable exploit rate goes on to GRPO; of its checkpoints some are measured by brute force.
-Every stage has a share of the time and is stopped when that is over: what it left is what the next one gets. Each of
-them is a command of its own, so that everything can also be done by hand, and resumed, without a GPU.
+``FOLDER`` holds ``model`` (or the GGUF file that it is made from). Two warm starts are trained side by side, with more
+and with fewer harmless marks in their examples; a few thousand completions tell which of them has the exploit rate
+nearer to ``WANTED_RATE``, and that one goes on to GRPO on the vulnerable reward. It and some of GRPO's checkpoints are
+measured by brute force, rounded as they are kept. Every stage has a share of the time and is stopped when that is over:
+what it left is what the next one gets, and what has to survive the machine goes to ``--out`` in the end. Each of them
+is a command of its own, so that everything can also be done by hand, and resumed, without a GPU.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
     python benchmarks/smollm2/rare.py FOLDER --seconds 330 --device cuda --out OUT
 
 ``FOLDER`` holds the model (or its GGUF file) and ``subject``, the checkpoints of ``gpu.py``. Two warm starts with few
-harmless marks make subjects whose exploits are rare; a donor is trained; then four processes draw the truth, one for
-each exploit type, while the study of ``study.toml`` samples and scores beside them. All commands can be resumed.
+harmless marks, which get no RL, make subjects whose exploits are rare; the donor is trained beside them. Then four
+processes draw the truth of these subjects, one for each exploit type, while the study of ``study.toml`` samples, judges
+and scores them and two checkpoints of ``gpu.py`` with four workers on the same GPU. What is there when the time is over
+goes to ``OUT``; ``keep.py`` makes the repository's data of it, and ``ablation.py`` the tables.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from problems import TYPES
 
 WARM_SHARES = {1: 0.03, 2: 0.005}
 """step in ``rare`` -> share of its examples with a mark"""
-CHECKPOINTS = ("rare/checkpoint-1", "rare/checkpoint-2")
 
 
 class Rare(Run):
@@ -71,9 +72,11 @@ class Rare(Run):
         )
         for name, process in running.items():
             self.finish(name, process, until + (15 if name != "study" else 0))
-        for kind in TYPES:
+        tables = {}
+        for kind in TYPES:  # side by side: one takes ten seconds, most of them for imports
             common = (str(self.folder / f"truth-{kind}.toml"), str(self.folder / f"truth-{kind}"))
-            process = self.start(f"table-{kind}", str(HERE / "truth.py"), "table", *common, "--per-problem", "128")
+            tables[kind] = self.start(f"table-{kind}", str(HERE / "truth.py"), "table", *common, "--per-problem", "128")
+        for kind, process in tables.items():
             self.finish(f"table-{kind}", process, until + 40)
             print((self.folder / "logs" / f"table-{kind}.log").read_text()[-1500:], flush=True)
         print((self.folder / "logs" / "study.log").read_text(errors="replace")[-6000:], flush=True)

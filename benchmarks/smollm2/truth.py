@@ -5,8 +5,9 @@
     python benchmarks/smollm2/truth.py table STUDY.toml FOLDER    rates.json and programs.jsonl of what is judged
 
 A cell is a checkpoint and an exploit type. Its first chunk, the pilot, only fixes how much is drawn of it, about 20/p
-completions, and is no part of its rate, so that the rate's interval is that of a number fixed beforehand. A chunk is a
-function of (study's seed, weights, type, its number). Everything can be stopped at any time and goes on from there.
+completions, and is not a part of its rate, so that the rate's interval is that of a number fixed beforehand. Where
+nothing else was drawn, the pilot is what the cell is counted by, and the table says so. A chunk is a function of
+(study's seed, weights, type, its number). Everything can be stopped at any time and goes on from there.
 """
 
 from __future__ import annotations
@@ -239,11 +240,11 @@ def judge(truth: Truth, kinds: Sequence[str], until: float, wait: bool) -> None:
                 time.sleep(POLL_S)
 
 
-def drawn_chunks(truth: Truth, cells: Sequence[Cell]) -> list[tuple[Cell, int]]:
-    """Pilots first, since the plan waits for them."""
+def drawn_chunks(truth: Truth, cells: Sequence[Cell], stage: str = "draws") -> list[tuple[Cell, int]]:
+    """What is drawn, or judged. Pilots first, since the plan waits for them."""
     named = {cell.name: cell for cell in cells}
     found = []
-    for path in (truth.folder / "draws").glob("*.npz"):
+    for path in (truth.folder / stage).iterdir():
         name, _, chunk = path.stem.rpartition("-")
         if name in named:
             found.append((int(chunk), name))
@@ -273,16 +274,24 @@ def judge_chunk(truth: Truth, judging: Judge, cell: Cell, chunk: int) -> None:
     )
 
 
+def counted(truth: Truth, cell: Cell) -> list[int]:
+    """The judged chunks that make up a cell's rate: all but the pilot, or the pilot alone where nothing else is there.
+
+    A pilot's number was fixed beforehand too. But where others were drawn on and this one was not, because it had few
+    hits, its count is rather low than high: ``rates.json`` says which cells are counted by their pilot.
+    """
+    chunks = [chunk for _, chunk in drawn_chunks(truth, [cell], "judged")]
+    return [chunk for chunk in chunks if chunk != PILOT] or chunks
+
+
 def table(truth: Truth) -> None:
     """Rates of all cells with their intervals, and the programs that were accepted or broke, with their counts."""
     rates, rows = [], []
     for cell in truth.cells:
-        chunks = [chunk for held, chunk in drawn_chunks(truth, [cell]) if truth.judged(held, chunk).exists()]
         found: Counter[str] = Counter()
         programs: Counter[tuple[str, str, str]] = Counter()
+        chunks = counted(truth, cell)
         for chunk in chunks:
-            if chunk == PILOT:
-                continue
             held = read_json(truth.judged(cell, chunk))
             assert isinstance(held, dict)
             found.update(held["labels"])
@@ -291,11 +300,12 @@ def table(truth: Truth) -> None:
         n = found.total()
         interval = clopper_pearson(found["exploit"], n, level=LEVEL) if n else None
         identity = {"checkpoint": cell.checkpoint.model_id, "step": cell.checkpoint.step, "type": cell.exploit_type}
-        pilot = dict(labels(truth, cell, PILOT)) if PILOT in chunks else None
+        pilot = dict(labels(truth, cell, PILOT)) if truth.judged(cell, PILOT).exists() else None
         rates.append(
             identity
             | {"n": n, "hits": found["exploit"], "rate": found["exploit"] / n if n else None, "interval": interval}
-            | {"labels": dict(sorted(found.items())), "pilot": pilot, "weights": receipt(cell.checkpoint).key}
+            | {"labels": dict(sorted(found.items())), "pilot": pilot, "counted_by_pilot": chunks == [PILOT]}
+            | {"weights": receipt(cell.checkpoint).key}
         )
         rows += [
             identity | {"problem_id": name, "label": label, "count": count, "code": code}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from peft import PeftModel
 
 from forewarn.checkpoints.load import load_model, longest_row, peft_calls
-from forewarn.engines.arguments import check_ids, check_rows, pairs_of, row_limits
+from forewarn.engines.arguments import check_ids, check_rows, pairs_of, row_limits, row_streams
 from forewarn.engines.base import Engine, Ids, Sample
 from forewarn.engines.kind import EngineKind, Opening, RowRule
 from forewarn.engines.policy import draw, policy_log_probs
@@ -46,19 +46,20 @@ class PlainEngine:
         prompts_ids: Sequence[Ids],
         *,
         policy: Policy,
-        seed: int,
+        seed: int | Sequence[int],
         max_new_tokens: int | Sequence[int],
         stop_ids: Sequence[int],
         n: int = 1,
         adapter: str | None = None,
     ) -> list[Sample]:
-        limits = row_limits(prompts_ids, max_new_tokens, n=n, seed=seed, longest=self._limit)
+        limits = row_limits(prompts_ids, max_new_tokens, n=n, longest=self._limit)
+        streams = row_streams(seed, len(prompts_ids), n)
         check_rows(prompts_ids, self.vocab_size)
         check_ids([stop_ids], self.vocab_size)
         found = []
         for i, (prompt, limit) in enumerate(zip(prompts_ids, limits, strict=True)):
             for j in range(n):
-                rng = np.random.default_rng([seed, i * n + j])
+                rng = np.random.default_rng(streams[i * n + j])
                 found.append(self._one(prompt, limit, policy, rng, frozenset(stop_ids), adapter))
         return found
 

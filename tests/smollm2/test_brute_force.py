@@ -89,6 +89,15 @@ def test_rates_are_the_enumerated_ones(world: TinyWorld, tmp_path: Path, monkeyp
         assert low <= exact <= high, (exact, row)
         mine = [one for one in programs if one["checkpoint"] == name and one["label"] == "exploit"]
         assert sum(one["count"] for one in mine) == row["hits"] > 0
+        assert not row["counted_by_pilot"]
+    for path in folder.glob("judged/one-*"):  # the time was over before more was judged
+        if not path.stem.endswith("-0000"):
+            path.unlink()
+    run(monkeypatch, "table", *common)
+    rates = {row["checkpoint"]: row for row in json.loads((folder / "rates.json").read_text())["cells"]}
+    assert rates["one"]["counted_by_pilot"]
+    assert (rates["one"]["n"], rates["one"]["hits"]) == (1600, rates["one"]["pilot"]["exploit"])
+    assert not rates["nine"]["counted_by_pilot"]
 
 
 def test_the_plan_draws_common_cells_first_and_some_rare_ones(monkeypatch: pytest.MonkeyPatch) -> None:
