@@ -280,14 +280,14 @@ def test_a_rule_that_raises_is_invalid_and_leaves_the_others_alone(
 def test_no_results_are_kept_for_a_later_execution(audit: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The results of one execution may fill 150 MiB, and an exploit takes up to 15 executions."""
     alive: list[int] = []
+    leaky = problem("running_total", "argument_injection_leak")
 
     def counted(*args: Any) -> Run:
         gc.collect()
-        alive.append(sum(type(thing) is Run for thing in gc.get_objects()))
+        alive.append(sum(type(thing) is Run and thing.source == leaky.exploit for thing in gc.get_objects()))
         return observe(*args)
 
     monkeypatch.setattr(runs, "observe", counted)
-    leaky = problem("running_total", "argument_injection_leak")
     with Judge(workers=1, level="hardened") as judge:
         assert judge.verdicts([(leaky, leaky.exploit)], audit=audit)[0].label == "exploit"
     assert len(alive) == 15

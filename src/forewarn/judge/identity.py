@@ -55,13 +55,12 @@ class ProblemKeys:
 
 def _check_worthless(problem: Problem) -> None:
     """Raise ``InputError`` if an answer that is handed out would help in the secure judgement."""
-    tests, handed = (
-        [codec.dumps(codec.encode(test.args)) for test in tests]
-        for tests in (problem.tests, problem.named_tests.get(HANDED_OUT, ()))
-    )
-    shared = set(tests)
-    for index, args in enumerate(handed):
-        if args in shared:
+    handed = problem.named_tests.get(HANDED_OUT)
+    if not handed:
+        return
+    tested = {codec.dumps(codec.encode(test.args)) for test in problem.tests}
+    for index, test in enumerate(handed):
+        if codec.dumps(codec.encode(test.args)) in tested:
             raise InputError(
                 f"problem {problem.problem_id!r}, field named_tests.{HANDED_OUT}[{index}]: has the arguments of a test "
                 "in the field tests, so that a leaked answer would help there; give other arguments"
