@@ -67,7 +67,7 @@ def test_brier_and_lead_time() -> None:
         (lambda: auc([1.0], np.array([True, False]), rng=rng()), "score has shape"),
         (lambda: brier([1.2], np.array([True])), "outside"),
         (lambda: brier([], np.array([], bool)), "empty"),
-        (lambda: lead_time(1, [1], [], threshold=0.1), "0 rates"),
+        (lambda: lead_time(1, [1], [], threshold=0.1), "rates has 0"),
     ],
 )
 def test_bad_input(call: object, message: str) -> None:
