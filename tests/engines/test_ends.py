@@ -115,7 +115,7 @@ def test_every_span_ends_where_the_model_does() -> None:
             donors={"donor": Writer(engine)},
             channels=channels,
             policy=Policy(max_total_tokens=24),
-            seed=4,
+            seed=5,
             checkpoint_id="c",
         )
     )
