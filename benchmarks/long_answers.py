@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from forewarn.estimation import mixture_estimate
 from forewarn.records import SUBJECT, UNBOUNDED, RandomWindows, Span
-from forewarn.spans import Channel
+from forewarn.records.spans import Channel
 from forewarn.worlds.hard import DONOR, HARD_WORLDS, HOT, build_hard
 from forewarn.worlds.long import LongWorld
 from forewarn.worlds.long_draw import draw_long, log_ratios_of_hits

@@ -23,7 +23,8 @@ from tests.attacks.catalogue.memory import ONE_STACK
 from tests.attacks.test_memory_of_runs import HOSTILE, handles, rss_kb, template_of
 
 from forewarn.sandbox import codec
-from forewarn.sandbox.host import Level, Sandbox, SandboxFault
+from forewarn.sandbox.execution import Level, SandboxFault
+from forewarn.sandbox.host import Sandbox
 
 HONEST = "def solve(n):\n    return n * n"
 GROWN_KB = 64 << 10, 2 << 10, 2 << 10

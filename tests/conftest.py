@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,3 +21,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
     from tests.tiny_world import build  # torch and transformers: only where they are needed
 
     return build(tmp_path_factory.mktemp("tiny-world"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a small study of that world. Tests that write take a copy."""
+    from forewarn.study import run_study
+    from tests.study_runner import tiny_study
+
+    root = tmp_path_factory.mktemp("runs") / "tiny"
+    run_study(tiny_study(world, count=20), root)
+    return root

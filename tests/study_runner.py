@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.study import PlannedSpan, Study, run_study
 from tests.tiny_world import POLICY, SPANS, TinyWorld, make_problems
 

@@ -17,7 +17,6 @@ PACKAGE = ROOT / "src" / "forewarn"
 FLOOR_BY_ROOM = {
     "": -1,  # forewarn/__init__.py: the version, which anyone may read, and names that load when they are used
     "records": 0,
-    "spans": 0,
     "errors": 0,
     "store": 0,
     "text": 0,
@@ -43,11 +42,10 @@ FLOOR_BY_ROOM = {
     "__main__": 11,
 }
 GROUND_FLOOR = 0
-"""its five modules form one room"""
+"""records and the three modules beside them form one room"""
 
 TORCH_FREE = {
     "records",
-    "spans",
     "errors",
     "store",
     "workers",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from polars.testing import assert_frame_equal
 
-from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import StoreError
 from forewarn.records import Policy, Problem, Span, TestCase
 from forewarn.store import RunFolder, write_json

@@ -17,7 +17,7 @@ from forewarn.cli.app import EXIT_INCOMPLETE, main
 from forewarn.errors import IncompleteError, InputError, StoreError
 from forewarn.study import Machine, Study, estimate_run, read_estimates, read_hits, run_study
 from forewarn.study.folder.manifest import MISSING_FILE, Missing, read_missing, write_missing
-from forewarn.study.folder.tables import COMPLETIONS
+from forewarn.study.folder.schemas import COMPLETIONS
 from tests.study_runner import tiny_study
 from tests.tiny_world import THINK, TinyWorld
 

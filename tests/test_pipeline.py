@@ -16,8 +16,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from forewarn.checkpoints.find import ModelSource
 from forewarn.checkpoints.load import load_model
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import EngineFault, InputError, ModelError, StoreError
 from forewarn.estimation import span_log_ratios
 from forewarn.formats import CodeRule

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.cli.app import main
 from forewarn.errors import InputError
 from forewarn.estimation.allocation import SHARE_OWN, UNIFORM, PilotHits

@@ -12,24 +12,16 @@ import pytest
 from forewarn.errors import InputError, StoreError
 from forewarn.records import Estimate
 from forewarn.store import RunFolder, write_json, write_table
-from forewarn.study import CellEstimate, read_completions, read_hits, read_results, read_verdicts, run_study
+from forewarn.study import CellEstimate, read_completions, read_hits, read_results, read_verdicts
 from forewarn.study.folder.manifest import Missing, write_missing
 from forewarn.study.results.forecasts import by_run, first_visible, run_forecasts, run_name
 from forewarn.study.results.read import NO_ANSWER
-from tests.study_runner import tiny_study
 from tests.tiny_world import TinyWorld
 
 
-@pytest.fixture(scope="module")
-def finished(world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("runs") / "tiny"
-    run_study(tiny_study(world, count=20), root)
-    return root
-
-
 @pytest.fixture
-def root(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "run"))
+def root(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 def relabel(root: Path, label: str) -> None:

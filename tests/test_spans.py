@@ -9,7 +9,7 @@ import pytest
 
 from forewarn.errors import InputError
 from forewarn.records import UNBOUNDED, RandomWindows, Span, content_key
-from forewarn.spans import donor_key, span_entry, span_of
+from forewarn.records.spans import donor_key, span_entry, span_of
 
 NAMES = {
     "brute": Span(),

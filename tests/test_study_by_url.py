@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.engines.registry import engine_kind
 from forewarn.engines.vllm import line as vllm_line
 from forewarn.engines.vllm.serve import ServeSettings, check_port_free
@@ -24,7 +24,8 @@ from forewarn.records import Completion, Policy, Span
 from forewarn.study import Machine, PlannedSpan, Study, read_estimates, run_study
 from forewarn.study.checks import check_context
 from forewarn.study.models import ModelRoom, study_channels
-from forewarn.study.stages.work import OpenStudyRoom, SampleTask, _check_against_sampling
+from forewarn.study.stages.tasks import SampleTask
+from forewarn.study.stages.work import OpenStudyRoom, _check_against_sampling
 from forewarn.workers.worker import _work
 from tests.engines.fake_vllm import COMPLETIONS, UNLOAD, Answer, FakeVLLM, serving
 from tests.study_runner import tiny_study

@@ -26,7 +26,7 @@ import polars as pl
 from forewarn.store import RunFolder, read_json, write_json, write_table, write_whole
 from forewarn.study.folder.cells import exploits_of, labelled, read_labels
 from forewarn.study.folder.manifest import read_plan
-from forewarn.study.folder.tables import DONOR_PREFIX, SCORES
+from forewarn.study.folder.schemas import DONOR_PREFIX, SCORES
 from forewarn.study.keys import CellRecord, scores_key
 from forewarn.study.results.estimates import wrote_whole_answer
 from forewarn.study.results.read import CellResult, read_results

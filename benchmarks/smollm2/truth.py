@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from forewarn.checkpoints.find import ModelSource, receipt
+from forewarn.checkpoints.sources import ModelSource, receipt
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.estimation.bounds import clopper_pearson
 from forewarn.formats import Channels

@@ -23,7 +23,8 @@ from forewarn.judge.labels import one_line
 from forewarn.judge.observe import observe
 from forewarn.records import TestCase
 from forewarn.sandbox import codec
-from forewarn.sandbox.host import Execution, Level, Sandbox, SandboxFault
+from forewarn.sandbox.execution import Execution, Level, SandboxFault
+from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.inside.defences import DEFENCES
 from tests.attacks.attack import PARENT_DEFENCES, Answer, Attack, Outcome, Stage
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from forewarn.exploits.base import Run
 from forewarn.sandbox import codec
-from forewarn.sandbox.host import Execution, SandboxFault
+from forewarn.sandbox.execution import Execution, SandboxFault
 
 Answer = Literal["stopped", "got through"]
 

@@ -12,7 +12,8 @@ from forewarn.exploits.base import Run
 from forewarn.judge.observe import observe
 from forewarn.records import TestCase
 from forewarn.sandbox import codec
-from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
+from forewarn.sandbox.execution import Execution, SandboxFault
+from forewarn.sandbox.host import Sandbox
 
 Attack = Callable[..., Run]
 T = TypeVar("T")

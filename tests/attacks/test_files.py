@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.inside.folder import empty
 from tests.attacks.conftest import Attack, returned, run_in
+from tests.sandbox.altered import start_altered
 
 READ = """
 def solve(path):
@@ -134,19 +133,8 @@ class OldKernel(Sandbox):
         self._landlock = landlock
 
     def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
-        script = (
-            f"import sys; sys.path.append({settings['source_root']!r}); "
-            "from forewarn.sandbox.inside import defences, landlock, zygote; "
-            f"landlock.abi = lambda: {self._landlock}; "
-            "defences.OF_LEVEL['hardened'] -= {'own root'}; zygote.main()"
-        )
-        return subprocess.Popen(
-            [sys.executable, "-s", "-S", "-c", script, json.dumps(settings)],
-            env={"PYTHONHASHSEED": "0"},
-            cwd="/",
-            pass_fds=(settings["fd"],),
-            start_new_session=True,
-        )
+        change = f"landlock.abi = lambda: {self._landlock}; defences.OF_LEVEL['hardened'] -= {{'own root'}}"
+        return start_altered(settings, "defences, landlock", change)
 
 
 @pytest.mark.parametrize("landlock", [1, 2, 3])

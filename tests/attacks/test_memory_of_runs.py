@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from forewarn.sandbox.host import Level, Sandbox, SandboxFault
+from forewarn.sandbox.execution import Level, SandboxFault
+from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.inside.counter import AT_ONCE, IN_ALL
 from tests.attacks.arena import Weakened
 from tests.attacks.catalogue.memory import ONE_STACK, on_x86

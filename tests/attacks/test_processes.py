@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.sandbox.host import Sandbox, SandboxFault
+from forewarn.sandbox.execution import SandboxFault
+from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.levels import LEVELS
 from tests.attacks.conftest import Attack, returned, run_in
 

@@ -22,7 +22,8 @@ from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.records import UNBOUNDED, Policy, Score, Span, Verdict, content_key, derived_seed
 from forewarn.store import RunFolder, write_json, write_table
 from forewarn.study.folder.manifest import MANIFEST_FILE, plan_entries
-from forewarn.study.folder.tables import COMPLETION_ROWS, SUBMISSION_ROWS, scores_table, verdicts_table
+from forewarn.study.folder.schemas import COMPLETION_ROWS, SUBMISSION_ROWS
+from forewarn.study.folder.tables import scores_table, verdicts_table
 from forewarn.study.folder.vocabulary import VOCABULARY_FILE
 from forewarn.study.keys import CellRecord, scores_key
 from forewarn.study.plan import PlannedSpan

@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.checkpoints.find import (
-    ModelSource,
-    check_unchanged,
-    find_checkpoints,
-    receipt,
-    source_signature,
-    trainer_checkpoints,
-)
+from forewarn.checkpoints.find import find_checkpoints, trainer_checkpoints
 from forewarn.checkpoints.load import load_model, load_tokenizer
+from forewarn.checkpoints.sources import ModelSource, check_unchanged, receipt, source_signature
 from forewarn.errors import InputError, ModelError
 from tests.engines.tiny import tiny_model
 from tests.tiny_world import TinyWorld

@@ -16,23 +16,15 @@ from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.monitor.sinks.jsonl import read_alerts
 from forewarn.records import SUBJECT
 from forewarn.store import RunFolder, write_table
-from forewarn.study import read_completions, read_hits, read_results, run_study
+from forewarn.study import read_completions, read_hits, read_results
 from forewarn.study.folder.vocabulary import VOCABULARY_FILE
 from forewarn.study.results.transcripts import read_transcripts
-from tests.study_runner import tiny_study
 from tests.tiny_world import TinyWorld
 
 
-@pytest.fixture(scope="module")
-def finished(world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("runs") / "tiny"
-    run_study(tiny_study(world, count=20), root)
-    return root
-
-
 @pytest.fixture
-def root(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "run"))
+def root(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from forewarn.checkpoints.ends import model_ends
-from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.engines.check.check import make_prompts
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import StoreError

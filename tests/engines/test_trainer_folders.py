@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from forewarn.checkpoints.find import ModelSource, find_checkpoints, receipt
+from forewarn.checkpoints.find import find_checkpoints
 from forewarn.checkpoints.load import load_model
+from forewarn.checkpoints.sources import ModelSource, receipt
 from forewarn.errors import InputError, ModelError
 from tests.tiny_world import TinyWorld
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from forewarn.errors import InputError
 from forewarn.formats import Channels, anchor_ids, anchor_starts
 from forewarn.formats.pieces import text_of
-from forewarn.spans import ANCHORS, Anchor
+from forewarn.records.spans import ANCHORS, Anchor
 from tests.formats.test_text_closers import straddling
 
 ANSWER = "Here:\n```python\nimport re\ndef f(x: int = (1), *, y='a)') -> dict[str, int]:\n    return {x: y}\n```\n"

@@ -18,7 +18,7 @@ from forewarn.formats import Channels, anchor_starts
 from forewarn.formats.pieces import Pieces
 from forewarn.interpolation.sampler import Order, Writer, sample_spans
 from forewarn.records import UNBOUNDED, Completion, Policy, RandomWindows, Span
-from forewarn.spans import ANCHORS
+from forewarn.records.spans import ANCHORS
 from tests.tiny_world import POLICY, SPANS, TOKENS, TinyWorld, enumerate_world
 
 WIDE = (*SPANS, Span(UNBOUNDED, 0, "donor"), Span(1, UNBOUNDED, "donor"), Span(UNBOUNDED, UNBOUNDED, "donor"))

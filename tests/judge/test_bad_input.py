@@ -14,7 +14,7 @@ import pytest
 from forewarn.errors import InputError
 from forewarn.exploits.base import HANDED_OUT
 from forewarn.judge.judge import Judge
-from forewarn.sandbox.host import ExposedError
+from forewarn.sandbox.execution import ExposedError
 from tests.exploits.samples import problem
 from tests.judge.test_judge import DOUBLE, RIGHT
 

@@ -16,7 +16,8 @@ import pytest
 
 import forewarn
 from forewarn.sandbox import readable
-from forewarn.sandbox.host import ExposedError, Sandbox
+from forewarn.sandbox.execution import ExposedError
+from forewarn.sandbox.host import Sandbox
 from tests.attacks.conftest import returned, run_in
 
 # Takes the references from wherever it finds the package.

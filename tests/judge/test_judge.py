@@ -27,7 +27,7 @@ from forewarn.judge.judge import Judge
 from forewarn.judge.labels import label_of
 from forewarn.judge.observe import observe
 from forewarn.records import Label, TestCase, Verdict
-from forewarn.sandbox.host import Execution
+from forewarn.sandbox.execution import Execution
 from forewarn.sandbox.levels import choose_level
 from tests.exploits.samples import problem
 

@@ -13,21 +13,12 @@ from forewarn.errors import InputError
 from forewarn.report.from_run import report_run
 from forewarn.report.shares import weighted
 from forewarn.store import RunFolder, write_table
-from forewarn.study import read_results, run_study
-from tests.study_runner import tiny_study
-from tests.tiny_world import TinyWorld
-
-
-@pytest.fixture(scope="module")
-def finished(world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("runs") / "tiny"
-    run_study(tiny_study(world, count=20), root)
-    return root
+from forewarn.study import read_results
 
 
 @pytest.fixture
-def root(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "run"))
+def root(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 def test_a_report_needs_no_truth_and_holds_the_hits(root: Path) -> None:

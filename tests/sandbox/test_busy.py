@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,11 +19,13 @@ from forewarn.judge.judge import Judge
 from forewarn.judge.labels import CHECKER_NAMES, shares_one_execution
 from forewarn.judge.rounds import EXPLOIT_ROUNDS, ROUNDS
 from forewarn.judge.runs import UNSURE_RUNS
-from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
+from forewarn.sandbox.execution import Execution, SandboxFault
+from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.inside.watch import longest_s
 from forewarn.sandbox.link import Link
 from tests.attacks.conftest import returned, run_in
 from tests.attacks.test_processes import descendants
+from tests.sandbox.altered import start_altered
 
 BURN = """
 import time
@@ -41,18 +42,7 @@ class Impatient(Sandbox):
     """Its zygote gives up on a machine without a core almost at once."""
 
     def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
-        script = (
-            f"import sys; sys.path.append({settings['source_root']!r}); "
-            "from forewarn.sandbox.inside import watch, zygote; "
-            "watch.PATIENCE_S, watch.STRETCH = 0.0, 1.5; zygote.main()"
-        )
-        return subprocess.Popen(
-            [sys.executable, "-s", "-S", "-c", script, json.dumps(settings)],
-            env={"PYTHONHASHSEED": "0"},
-            cwd="/",
-            pass_fds=(settings["fd"],),
-            start_new_session=True,
-        )
+        return start_altered(settings, "watch", "watch.PATIENCE_S, watch.STRETCH = 0.0, 1.5")
 
 
 def crowded(sandbox: Sandbox) -> Iterator[Sandbox]:
@@ -156,7 +146,8 @@ def test_a_keeper_that_is_stopped_for_a_while_fails_nobody() -> None:
 STOPPED_JUDGE = """
 import os, signal, threading, time
 from forewarn.sandbox import host
-from forewarn.sandbox.host import Sandbox, SandboxFault
+from forewarn.sandbox.host import Sandbox
+from forewarn.sandbox.execution import SandboxFault
 host.ROOM_BYTES = 1  # less than the result takes, whatever the system gives
 sandbox = Sandbox("hardened", 512)
 source = "import time\\ndef solve():\\n    time.sleep(0.5)\\n    return 'x' * 6_000_000"

@@ -21,7 +21,8 @@ from forewarn.engines.transformers.engine import HFEngine
 from forewarn.judge.judge import Judge
 from forewarn.problems.files import export
 from forewarn.records import Policy
-from forewarn.study.train_subject import RECEIPT_FILE, ROLLOUTS_FILE
+from forewarn.study.subject.receipt import RECEIPT_FILE
+from forewarn.study.subject.train import ROLLOUTS_FILE
 from forewarn.training.reward import judged_reward
 from tests.tiny_world import HEAD, MAGIC, THINK, ZERO, TinyWorld, enumerate_world
 
@@ -210,7 +211,7 @@ def test_sft_learns_the_targets_alone_and_goes_on_from_an_adapter(home: Path, wo
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from forewarn.study.train_subject import train_subject
+from forewarn.study.subject.train import train_subject
 
 def progress(stage, done, total):
     if done == int(sys.argv[2]):

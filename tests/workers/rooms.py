@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forewarn.errors import InputError
-from forewarn.sandbox.host import ExposedError
+from forewarn.sandbox.execution import ExposedError
 from forewarn.workers import Workers
 
 LONG_S = 300.0

@@ -9,7 +9,8 @@ from forewarn.exploits.base import Checker, Decision, Run
 from forewarn.judge.judge import QUEUED_PER_SANDBOX, SANDBOXES_PER_WORKER
 from forewarn.judge.runs import Runner
 from forewarn.records import Problem
-from forewarn.sandbox.host import Level, Sandbox, SandboxFault
+from forewarn.sandbox.execution import Level, SandboxFault
+from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.pool import Pool
 
 

@@ -1,7 +1,7 @@
 """Checkpoints as a study names them: one folder, a trainer's folder of them, a glob, or a hub revision; by step.
 
-Covers whole models in transformers' format (merged ones too) and PEFT adapters. Not here: loading (``loading.py``,
-``adapters.py``), hashes (``receipts.py``).
+Covers whole models in transformers' format (merged ones too) and PEFT adapters. Not here: loading (``load.py``), hashes
+(``receipts.py``), what a source is (``sources.py``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from forewarn.checkpoints.convert import Converter, converted
@@ -27,46 +27,9 @@ from forewarn.checkpoints.places import (
     spots_in,
     unmarked,
 )
-from forewarn.checkpoints.receipts import ADAPTER_WEIGHTS, Receipt, Signature, signature, take_receipt
+from forewarn.checkpoints.sources import ModelSource, receipt, source_in
 from forewarn.errors import HalfWrittenError, InputError, ModelError
 from forewarn.text import printable
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """A subject at one checkpoint, or a donor."""
-
-    model_id: str
-    """its name in records"""
-    folder: str
-    """a folder in transformers' format, or a hub name"""
-    adapter: str | None = None
-    """folder of a PEFT adapter on it"""
-    step: int = 0
-    """optimizer steps of training behind it; 0 for donors"""
-
-
-def receipt(source: ModelSource) -> Receipt:
-    """What is behind ``source``. Raises ModelError where weights are missing, cut short, or of another base."""
-    return take_receipt(source.folder, source.adapter)
-
-
-def source_signature(source: ModelSource) -> Signature:
-    """A cheap mark of the source's files, to see whether they were written to."""
-    return signature(source.folder, source.adapter)
-
-
-def check_unchanged(source: ModelSource, before: Signature) -> None:
-    """Raise ModelError where the source's files were written to since ``before``."""
-    try:
-        same = source_signature(source) == before
-    except (OSError, ModelError):  # gone
-        same = False
-    if not same:
-        raise ModelError(
-            f"the files of {source.model_id} ({source.adapter or source.folder}) changed while it was measured: "
-            "wait until they are written and run the same command again"
-        )
 
 
 def trainer_checkpoints(
@@ -182,7 +145,7 @@ def _one(folder: Path, base: str | None, step: int | None, name: str) -> ModelSo
         step = _step_of(folder, name)
     if step is None:
         raise InputError(f"the step of {name} can't be told ({TRAINER_STATE} is missing, its name has none): give it")
-    source = _source(folder, step, base)
+    source = source_in(folder, step, base)
     receipt(source)
     return replace(source, model_id=name)
 
@@ -234,7 +197,7 @@ def _measured(spot: Spot, base: str | None, converter: Converter | None, step: i
             "converts them (convert, docs/study.md)"
         )
     folder = converted(spot, converter)
-    source = _source(folder, spot.step if step is None else step, base)
+    source = source_in(folder, spot.step if step is None else step, base)
     receipt(source)
     return replace(source, model_id=spot.name)
 
@@ -258,31 +221,6 @@ def _step_of(folder: Path, name: str) -> int | None:
             ) from None
     around = spot_of(Path(name.rsplit("@")[-1])) or spot_around(folder)
     return None if around is None else around.step
-
-
-def _source(folder: Path, step: int, base: str | None) -> ModelSource:
-    config = folder / "adapter_config.json"
-    has_adapter = any((folder / name).is_file() for name in ADAPTER_WEIGHTS)
-    has_model = (folder / "config.json").is_file()
-    if not config.is_file() or (has_model and not has_adapter):
-        return ModelSource(folder.name, str(folder), step=step)
-    if has_model and any(path.name != "adapter_model.safetensors" for path in folder.glob("*.safetensors")):
-        raise InputError(f"{folder} holds an adapter and a whole model: delete the one that is not meant")
-    if base is None:
-        try:
-            base = json.loads(config.read_text()).get("base_model_name_or_path")
-        except (OSError, ValueError, AttributeError):
-            raise HalfWrittenError(f"{config} is no JSON object; copy it again") from None
-    if not isinstance(base, str) or not base:
-        raise InputError(f"{folder} holds an adapter that doesn't name its base model: give the base")
-    return ModelSource(folder.name, str(_base_folder(folder, base)), adapter=str(folder), step=step)
-
-
-def _base_folder(adapter: Path, base: str) -> Path:
-    try:
-        return local_folder(base)
-    except ModelError as error:
-        raise ModelError(f"the base model of the adapter in {adapter}: {error}") from None
 
 
 def _distinct(sources: Sequence[ModelSource]) -> tuple[ModelSource, ...]:

@@ -11,7 +11,7 @@ from forewarn.cli.say import say, say_json
 from forewarn.errors import ForewarnError
 
 if TYPE_CHECKING:
-    from forewarn.sandbox.host import Level
+    from forewarn.sandbox.execution import Level
     from forewarn.sandbox.levels import Trial
 
 N_TIMED = 20

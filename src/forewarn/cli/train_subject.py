@@ -18,7 +18,7 @@ def train_subject(
 
     Checkpoints are kept at the steps that the file lists; a run that was cut off goes on from the last of them.
     """
-    from forewarn.study.train_subject import ROLLOUTS_FILE, train_subject
+    from forewarn.study.subject.train import ROLLOUTS_FILE, train_subject
 
     with progress_bars() as progress:
         trained = train_subject(study, progress=progress)

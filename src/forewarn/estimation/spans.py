@@ -25,7 +25,7 @@ from forewarn.estimation.windows import (
     stretch_of,
 )
 from forewarn.records import UNBOUNDED, Span
-from forewarn.spans import donor_key as donor_key
+from forewarn.records.spans import donor_key as donor_key
 
 _BLOCK = 1 << 20
 """most padded tokens of completions whose random windows are summed together"""

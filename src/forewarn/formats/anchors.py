@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from forewarn.errors import InputError
 from forewarn.formats.bound import Channels
-from forewarn.spans import Anchor
+from forewarn.records.spans import Anchor
 
 ENDS_WITH: dict[Anchor, str] = {"line": "\n", "code": "\n", "body": ":"}
 """what the token before an anchor spells: where a writer has to stop to see whether a count starts"""

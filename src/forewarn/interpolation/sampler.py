@@ -18,7 +18,7 @@ from forewarn.estimation import donor_key
 from forewarn.formats import Channels, anchor_ids
 from forewarn.interpolation.turns import Hand
 from forewarn.records import SUBJECT, Completion, Policy, Span, content_key, derived_seed
-from forewarn.spans import Anchor
+from forewarn.records.spans import Anchor
 
 
 @dataclass(frozen=True, slots=True)

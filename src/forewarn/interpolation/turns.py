@@ -14,7 +14,7 @@ import numpy as np
 from forewarn.estimation.windows import hazards
 from forewarn.formats import Channels, anchor_starts
 from forewarn.records import RandomWindows, Span
-from forewarn.spans import Anchor
+from forewarn.records.spans import Anchor
 
 
 @dataclass(frozen=True, slots=True)

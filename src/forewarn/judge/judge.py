@@ -22,7 +22,8 @@ from forewarn.judge.labels import CheckerName, type_of
 from forewarn.judge.memory import Counts, Key, Memory
 from forewarn.judge.rounds import MAX_EXECUTIONS, Rounds
 from forewarn.records import Problem, Verdict, content_key
-from forewarn.sandbox.host import Level, Sandbox
+from forewarn.sandbox.execution import Level
+from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.inside.watch import longest_s
 from forewarn.sandbox.levels import choose_level
 from forewarn.sandbox.pool import Pool

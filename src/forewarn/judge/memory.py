@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from forewarn.errors import InputError
 from forewarn.exploits.base import Decision
 from forewarn.judge.labels import Decisions
-from forewarn.sandbox.host import FaultKind, Sandbox
+from forewarn.sandbox.execution import FaultKind
+from forewarn.sandbox.host import Sandbox
 from forewarn.text import one_line
 
 Key = tuple[str, str]

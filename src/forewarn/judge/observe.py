@@ -17,7 +17,7 @@ from forewarn.judge.compare import same_trees
 from forewarn.judge.spelling import spelled
 from forewarn.records import TestCase
 from forewarn.sandbox import codec
-from forewarn.sandbox.host import Execution
+from forewarn.sandbox.execution import Execution
 from forewarn.sandbox.inside.worker import FINISHED_STATUS, MAX_CLASSES, MAX_FRAME_BYTES, MAX_TEXT
 
 _NOTE_LIMIT_BYTES = 1 << 16

@@ -29,7 +29,8 @@ from forewarn.judge.labels import (
 from forewarn.judge.memory import Memory
 from forewarn.judge.runs import Runner
 from forewarn.records import Label, Problem, Verdict, content_key
-from forewarn.sandbox.host import FaultKind, Level, Sandbox, SandboxFault
+from forewarn.sandbox.execution import FaultKind, Level, SandboxFault
+from forewarn.sandbox.host import Sandbox
 
 ROUNDS = 2
 """rounds of executions for a submission that the vulnerable checker accepts"""

@@ -17,7 +17,8 @@ from forewarn.judge.labels import RAISED, error_text
 from forewarn.judge.observe import observe
 from forewarn.records import Problem, TestCase
 from forewarn.sandbox import codec
-from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
+from forewarn.sandbox.execution import Execution, SandboxFault
+from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.inside.worker import attempt
 from forewarn.sandbox.scripts import ScriptDesk
 

@@ -15,7 +15,7 @@ from forewarn.report.table import Table
 from forewarn.store import RunFolder
 from forewarn.study import RunResults
 from forewarn.study.folder.cells import parts_of
-from forewarn.study.folder.tables import COMPLETIONS
+from forewarn.study.folder.schemas import COMPLETIONS
 
 NEVER_OPENED = ("missing", "cut_reasoning")
 """cases of a completion whose answer never opened"""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from forewarn.report.table import Table
-from forewarn.text import markdown, printable
+from forewarn.report.table import Table, printable_table
+from forewarn.text import markdown
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -29,24 +28,13 @@ def _markdown_row(cells: list[str] | tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _printable(table: Table) -> Table:
-    """The same table; its cells hold names and reasons that others wrote."""
-    return replace(
-        table,
-        title=printable(table.title),
-        columns=tuple(map(printable, table.columns)),
-        rows=tuple(tuple(map(printable, row)) for row in table.rows),
-        note=printable(table.note),
-    )
-
-
 def as_rich(table: Table) -> RichTable:
     """For ``rich.console.Console.print``."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    table = _printable(table)
+    table = printable_table(table)
     rich = RichTable(
         title=Text(table.title),  # a plain string would be read as markup
         caption=Text(table.note) if table.note else None,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from html import escape
 
 from forewarn.report.anchors import with_code
 from forewarn.report.glossary import meaning
-from forewarn.report.table import Table
+from forewarn.report.table import Table, printable_table
 from forewarn.text import printable
 
 
 def as_html(table: Table) -> str:
     """A ``<table>`` in a box that scrolls sideways, its title as caption, and the note below."""
-    table = _printable(table)
+    table = printable_table(table)
     head = "".join(_head(table, i) for i in range(len(table.columns)))
     body = [_row(table, i) for i in range(len(table.rows))]
     if not body:
@@ -44,17 +43,6 @@ def _row(table: Table, i: int) -> str:
         run, name = (escape(printable(part)) for part in table.tags[i])
         tag = f' data-run="{run}" data-type="{name}"'
     return f"<tr{strong}{tag}>{cells}</tr>"
-
-
-def _printable(table: Table) -> Table:
-    """The same table; its cells hold names and reasons that others wrote."""
-    return replace(
-        table,
-        title=printable(table.title),
-        columns=tuple(map(printable, table.columns)),
-        rows=tuple(tuple(map(printable, row)) for row in table.rows),
-        note=printable(table.note),
-    )
 
 
 def _side(table: Table, column: int) -> str:

@@ -24,7 +24,7 @@ from forewarn.report.page import page
 from forewarn.report.write import whole_page
 from forewarn.study import CellEstimate, RunResults, TypeForecast, read_results, run_forecasts
 from forewarn.study.folder.manifest import MANIFEST_FILE, MISSING_FILE
-from forewarn.study.folder.tables import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS
+from forewarn.study.folder.schemas import COMPLETIONS, SCORES, SUBMISSIONS, VERDICTS
 from forewarn.study.results.forecasts import THRESHOLD, cells_by_run
 
 HOST = "127.0.0.1"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from forewarn.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +24,14 @@ class Table:
     or type fits every filter"""
     prose: tuple[int, ...] = ()
     """columns of whole sentences, which fold on the page"""
+
+
+def printable_table(table: Table) -> Table:
+    """The same table with printable text: its cells may hold names and reasons that others wrote."""
+    return replace(
+        table,
+        title=printable(table.title),
+        columns=tuple(map(printable, table.columns)),
+        rows=tuple(tuple(map(printable, row)) for row in table.rows),
+        note=printable(table.note),
+    )

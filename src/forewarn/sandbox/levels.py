@@ -9,7 +9,8 @@ from typing import Literal
 
 from forewarn.errors import EngineFault
 from forewarn.sandbox import codec
-from forewarn.sandbox.host import Level, Sandbox
+from forewarn.sandbox.execution import Level
+from forewarn.sandbox.host import Sandbox
 
 LEVELS: tuple[Level, ...] = ("strict", "hardened", "weak")
 """strongest first; ``inside/defences.py`` lists each level's defences. weak protects neither files nor the network: it

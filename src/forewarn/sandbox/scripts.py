@@ -12,7 +12,8 @@ import struct
 import time
 
 from forewarn.sandbox import codec
-from forewarn.sandbox.host import Execution, Sandbox, SandboxFault
+from forewarn.sandbox.execution import Execution, SandboxFault
+from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.inside import disk
 from forewarn.sandbox.sides import side_of
 

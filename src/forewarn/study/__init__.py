@@ -1,6 +1,7 @@
 """A study: problems, checkpoints, donors and spans, measured stage by stage into a run folder that can be resumed."""
 
-from forewarn.checkpoints.find import ModelSource, find_checkpoints, trainer_checkpoints
+from forewarn.checkpoints.find import find_checkpoints, trainer_checkpoints
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.study.config.load import LoadedStudy, load_study
 from forewarn.study.folder.cells import read_completions, read_verdicts
 from forewarn.study.folder.tables import CellEstimate

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from forewarn.checkpoints.find import ModelSource, receipt, source_signature
 from forewarn.checkpoints.receipts import Receipt, Signature
+from forewarn.checkpoints.sources import ModelSource, receipt, source_signature
 from forewarn.engines.kind import EngineKind
 from forewarn.errors import InputError
 from forewarn.formats import Channels

@@ -12,7 +12,7 @@ from forewarn import __version__
 from forewarn.estimation import donor_key
 from forewarn.exploits.source import is_json, literal
 from forewarn.records import SUBJECT, Problem, TestCase, content_key
-from forewarn.spans import span_entry
+from forewarn.records.spans import span_entry
 from forewarn.study.plan import Block, Cell, PlannedSpan, Study, spans_of
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from forewarn.checkpoints.ends import model_ends
-from forewarn.checkpoints.find import ModelSource
 from forewarn.checkpoints.load import load_tokenizer
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.engines.base import Engine
 from forewarn.engines.kind import EngineKind
 from forewarn.engines.registry import DEFAULT_ENGINE, ENGINES, EngineSpec, open_engine

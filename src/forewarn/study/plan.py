@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError
 from forewarn.formats import ChannelFormat, CodeRule, named_format
 from forewarn.records import Policy, Problem, Span

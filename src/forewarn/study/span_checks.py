@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from forewarn.checkpoints.find import ModelSource
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError
 from forewarn.estimation import donor_key
 from forewarn.records import SUBJECT, Policy, Span

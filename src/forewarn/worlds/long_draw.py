@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from forewarn.errors import InputError
 from forewarn.estimation import span_log_ratios
 from forewarn.records import SUBJECT, Span
-from forewarn.spans import donor_key
+from forewarn.records.spans import donor_key
 from forewarn.worlds.long import DONE, END, LongWorld
 from forewarn.worlds.process import Floats, Ints
 

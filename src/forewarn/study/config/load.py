@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forewarn.checkpoints.convert import Converter
-from forewarn.checkpoints.find import ModelSource, find_checkpoints
+from forewarn.checkpoints.find import find_checkpoints
 from forewarn.checkpoints.hub import is_hub_name, local_folder
 from forewarn.checkpoints.load import load_tokenizer
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError, ModelError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.formats import ChannelFormat, CodeRule, detect_format

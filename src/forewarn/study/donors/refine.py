@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from forewarn.checkpoints.ends import model_ends
-from forewarn.checkpoints.find import ModelSource
 from forewarn.checkpoints.hub import local_folder
 from forewarn.checkpoints.load import check_device, load_tokenizer
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError
 from forewarn.estimation.allocation import planned_counts
 from forewarn.formats import Channels, CodeRule, bind

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from forewarn.checkpoints.find import ModelSource
 from forewarn.checkpoints.hub import local_folder
 from forewarn.checkpoints.load import check_device, load_model, load_tokenizer, longest_row
+from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError
 from forewarn.formats import bind
 from forewarn.store import read_json

@@ -10,7 +10,7 @@ import polars as pl
 
 from forewarn.store import RunFolder
 from forewarn.study.folder.manifest import read_plan
-from forewarn.study.folder.tables import (
+from forewarn.study.folder.schemas import (
     COMPLETION_ROWS,
     COMPLETIONS,
     SUBMISSION_ROWS,

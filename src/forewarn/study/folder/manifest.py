@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from forewarn.errors import IncompleteError, InputError, StoreError
 from forewarn.records import KEY_LENGTH
-from forewarn.spans import span_entry, span_of
+from forewarn.records.spans import span_entry, span_of
 from forewarn.store import RunFolder, old_keys, read_json, write_json
-from forewarn.study.folder.tables import COMPLETIONS
+from forewarn.study.folder.schemas import COMPLETIONS
 from forewarn.study.keys import CellRecord
 from forewarn.study.plan import PlannedSpan
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from forewarn.errors import StoreError
 from forewarn.store import RunFolder, read_json, write_json
-from forewarn.study.folder.tables import COMPLETIONS
+from forewarn.study.folder.schemas import COMPLETIONS
 
 COST_FILE = "cost.json"
 

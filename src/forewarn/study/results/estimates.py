@@ -20,16 +20,8 @@ from forewarn.records import Span
 from forewarn.store import RunFolder, keep_whole, read_table, write_table
 from forewarn.study.folder.cells import exploits_of, labelled, read_labels, sampled
 from forewarn.study.folder.manifest import Missing, check_measures, incomplete, read_missing, read_plan
-from forewarn.study.folder.tables import (
-    DONOR_PREFIX,
-    ESTIMATES_FILE,
-    HIT_ROWS,
-    HITS_FILE,
-    SCORES,
-    CellEstimate,
-    estimates_of,
-    estimates_table,
-)
+from forewarn.study.folder.schemas import DONOR_PREFIX, ESTIMATES_FILE, HIT_ROWS, HITS_FILE, SCORES
+from forewarn.study.folder.tables import CellEstimate, estimates_of, estimates_table
 from forewarn.study.keys import CellRecord, scores_key
 
 Floats = NDArray[np.float64]

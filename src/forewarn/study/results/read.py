@@ -17,7 +17,8 @@ from forewarn.errors import StoreError
 from forewarn.store import RunFolder, read_json
 from forewarn.study.folder.cells import Labels, exploits_of, labelled, read_verdicts, sampled
 from forewarn.study.folder.manifest import MANIFEST_FILE, check_measures, read_missing, read_plan
-from forewarn.study.folder.tables import COMPLETIONS, HIT_ROWS, SCORES, VERDICTS, CellEstimate
+from forewarn.study.folder.schemas import COMPLETIONS, HIT_ROWS, SCORES, VERDICTS
+from forewarn.study.folder.tables import CellEstimate
 from forewarn.study.keys import CellRecord, scores_key
 from forewarn.study.results.estimates import cell_estimate
 

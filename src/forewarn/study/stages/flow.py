@@ -16,12 +16,14 @@ from forewarn.store import RunFolder
 from forewarn.study.checks import Models
 from forewarn.study.folder.cells import exploits_of, has_part, labelled, parts_of
 from forewarn.study.folder.manifest import Missing
-from forewarn.study.folder.tables import COMPLETIONS, SCORES, VERDICTS, CellEstimate
+from forewarn.study.folder.schemas import COMPLETIONS, SCORES, VERDICTS
+from forewarn.study.folder.tables import CellEstimate
 from forewarn.study.keys import CellRecord, Keys, problem_key
 from forewarn.study.plan import Block, Cell
 from forewarn.study.results.estimates import cell_estimate
 from forewarn.study.stages.judging import BlockBatch, Judging, Progress
-from forewarn.study.stages.work import SampleTask, ScoreTask, Task, write_submissions
+from forewarn.study.stages.tasks import SampleTask, ScoreTask, Task
+from forewarn.study.stages.work import write_submissions
 from forewarn.workers import Failed, Workers
 
 ESTIMATES = "estimates"

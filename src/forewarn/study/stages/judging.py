@@ -16,7 +16,8 @@ from forewarn.judge.judge import Judge
 from forewarn.records import Verdict, content_key
 from forewarn.store import RunFolder
 from forewarn.study.folder.cells import Part, read_labels, submitted
-from forewarn.study.folder.tables import VERDICTS, verdicts_table
+from forewarn.study.folder.schemas import VERDICTS
+from forewarn.study.folder.tables import verdicts_table
 from forewarn.study.keys import problem_key
 from forewarn.study.plan import Cell, Study
 

@@ -38,7 +38,8 @@ from forewarn.study.results.estimates import write_estimates
 from forewarn.study.span_checks import check_anchors
 from forewarn.study.stages.flow import Estimated, Flow
 from forewarn.study.stages.judging import Judging, Progress, Sandboxing
-from forewarn.study.stages.work import OpenStudyRoom, Task
+from forewarn.study.stages.tasks import Task
+from forewarn.study.stages.work import OpenStudyRoom
 from forewarn.workers import Workers
 
 STUDY_FILE = "study.toml"

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from forewarn import __version__
-from forewarn.checkpoints.find import ModelSource
 from forewarn.checkpoints.hub import local_folder
-from forewarn.checkpoints.load import check_device, load_tokenizer, longest_row
-from forewarn.checkpoints.receipts import base_weights_key, take_receipt
-from forewarn.errors import InputError, ModelError, StoreError, need_extra
+from forewarn.checkpoints.load import check_device, load_tokenizer
+from forewarn.checkpoints.sources import ModelSource
+from forewarn.errors import InputError, need_extra
 from forewarn.formats import Channels, CodeRule, bind
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem, content_key
-from forewarn.store import read_json, write_json
 from forewarn.study.config.file import read_study_file
 from forewarn.study.config.load import chosen_format, chosen_problems, placed, policy_of
 from forewarn.study.config.schema import StudyTable, SubjectTrainingTable
 from forewarn.study.keys import problem_content
+from forewarn.study.subject.examples import subject_examples
+from forewarn.study.subject.receipt import claim, receipt_of
 from forewarn.training.schedule import log_spaced_steps
 from forewarn.training.settings import LoraSettings, SubjectSettings
-from forewarn.training.sft import Example, check_lengths
+from forewarn.training.sft import Example
 
-RECEIPT_FILE = "forewarn_subject.json"
-"""in the subject's folder: data, settings and code of its training; written before it begins"""
 ROLLOUTS_FILE = "rollouts.jsonl"
 """in the subject's folder: every completion that GRPO rewarded, with its label"""
-TEXT_KEYS = ("question", "reasoning", "answer")
-PACKAGES = ("trl", "transformers", "peft", "torch", "accelerate", "datasets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +69,11 @@ def train_subject(path: Path, *, progress: Callable[[str, int, int], None] | Non
     start = None if table.start is None else Path(os.path.normpath(home / table.start))
     channels = _channels(tables, base)
     problems = chosen_problems(table.problems or tables.problems, home)
-    examples = _examples(table, problems, channels, home, where, base) if table.method == "sft" else []
+    examples = subject_examples(table, problems, channels, home, where, base) if table.method == "sft" else []
     n = len(examples) or len(problems)
     check_settings(settings, n)
     data = content_key(examples if table.method == "sft" else list(map(problem_content, problems)))
-    _claim(folder, _receipt(settings, base, start, data, channels), where)
+    claim(folder, receipt_of(settings, base, start, data, channels), where)
     last = last_checkpoint(folder)
     if last is not None and last[0] == settings.steps:
         return TrainedSubject(folder, settings.steps, settings.checkpoints, n, was_there=True)
@@ -181,100 +173,3 @@ def _channels(tables: StudyTable, base: Path) -> Channels:
         system=tables.format.system,
         code_rule=CodeRule(tables.answer.block, tables.answer.stop),
     )
-
-
-def _examples(
-    table: SubjectTrainingTable, problems: Sequence[Problem], channels: Channels, home: Path, where: str, base: Path
-) -> list[Example]:
-    """Those of the table's file; without one, every problem's question answered by its reference, not reasoned."""
-    if table.examples is None:
-        names = [f"problem {problem.problem_id}" for problem in problems]
-        made: list[Example] = [channels.no_reasoning_ids(problem.question, problem.reference) for problem in problems]
-    else:
-        rows = _rows(home / table.examples, where)
-        names = [f"line {i} of {table.examples}" for i in range(1, len(rows) + 1)]
-        made = [
-            channels.reasoning_ids(row["question"], row["reasoning"], row["answer"])
-            if "reasoning" in row
-            else channels.no_reasoning_ids(row["question"], row["answer"])
-            for row in rows
-        ]
-    check_lengths(made, longest_row(base), names)
-    return made
-
-
-def _rows(path: Path, where: str) -> list[dict[str, str]]:
-    """The rows of a file of examples. Raises InputError naming the line at fault."""
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}.examples: can't read {path}: {error}") from None
-    rows: list[dict[str, str]] = []
-    for i, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if (
-            not isinstance(row, dict)
-            or not {"question", "answer"} <= set(row) <= set(TEXT_KEYS)
-            or not all(isinstance(value, str) for value in row.values())
-        ):
-            raise InputError(
-                f"{where}.examples: line {i} of {path} is {line[:60]!r}: give a JSON object of texts, with question "
-                "and answer, and reasoning if there is some"
-            )
-        rows.append(row)
-    if not rows:
-        raise InputError(f"{where}.examples: {path} holds no example: give at least one")
-    return rows
-
-
-def _receipt(
-    settings: SubjectSettings, base: Path, start: Path | None, data: str, channels: Channels
-) -> dict[str, Any]:
-    """Data, settings and code of a training: what a run must agree on to go on."""
-    return {
-        "settings": json.loads(json.dumps(asdict(settings))),
-        "base_weights": base_weights_key(base),
-        "start": None if start is None else take_receipt(str(base), str(start)).adapter,
-        "data": data,
-        "format": content_key(asdict(channels.format), channels.system, channels.code_rule.key),
-        "code": {"forewarn": __version__} | {name: version(name) for name in PACKAGES},
-    }
-
-
-def _claim(folder: Path, receipt: dict[str, Any], where: str) -> None:
-    """Write the receipt of a new subject, or hold it against that of the one that is there. Raises InputError."""
-    file = folder / RECEIPT_FILE
-    if not file.exists():
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{where}: path {folder} is a file: give a new folder")
-        if folder.is_dir() and (held := sorted(folder.iterdir())):
-            raise InputError(
-                f"{where}: {folder} holds other things ({held[0].name}) and no subject with its {RECEIPT_FILE}: "
-                "give a new folder, or empty this one"
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"can't write {folder}: {error.strerror or error}; give another path") from None
-        write_json(file, receipt)
-        return
-    before = read_json(file)
-    if not isinstance(before, dict):
-        raise ModelError(f"{file} holds no receipt; give another path")
-    if differing := [key for key in receipt if before.get(key) != receipt[key]]:
-        said = ", ".join(_difference(key, before.get(key), receipt[key]) for key in differing)
-        raise InputError(
-            f"{where}: the subject in {folder} was trained otherwise: {said}; give a new path to train another, or put "
-            "it back as it was"
-        )
-
-
-def _difference(key: str, before: Any, now: Any) -> str:
-    if isinstance(before, dict) and isinstance(now, dict):
-        return ", ".join(
-            f"{name} {before.get(name)!r} (now {now[name]!r})" for name in now if before.get(name) != now[name]
-        )
-    return f"another {key.replace('_', ' ')}"
