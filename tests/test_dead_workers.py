@@ -138,7 +138,7 @@ def test_a_mark_counts_only_while_its_cell_is_missing(world: TinyWorld, tmp_path
     with pytest.raises(StoreError, match="is missing"):
         estimate_run(root)
     (root / MISSING_FILE).write_text('["x"]')
-    with pytest.raises(StoreError, match="holds no list of what is missing"):
+    with pytest.raises(StoreError, match="is not a list of what is missing"):
         estimate_run(root)
 
 

@@ -209,8 +209,8 @@ def test_a_pilot_without_hits_says_so_and_keeps_equal_shares(
         (("--out", "elsewhere/planned.toml"), "is in another folder than"),
         (("--width", "-1"), "width is -1.0: give a value above 0"),
         (("--width", "nan"), "width is nan: give a value above 0"),
-        (("--run-folder", "precious"), "precious holds other things and no pilot"),
-        (("--run-folder", "problems.jsonl"), "holds other things and no pilot"),
+        (("--run-folder", "precious"), "precious has other contents and is not a pilot"),
+        (("--run-folder", "problems.jsonl"), "has other contents and is not a pilot"),
     ],
 )
 def test_bad_input_is_one_sentence_and_loses_nothing(

@@ -24,8 +24,9 @@ from forewarn.records import Completion, Policy, Span
 from forewarn.study import Machine, PlannedSpan, Study, read_estimates, run_study
 from forewarn.study.checks import check_context
 from forewarn.study.models import ModelRoom, study_channels
+from forewarn.study.stages.scoring import _check_against_sampling
 from forewarn.study.stages.tasks import SampleTask
-from forewarn.study.stages.work import OpenStudyRoom, _check_against_sampling
+from forewarn.study.stages.work import OpenStudyRoom
 from forewarn.workers.worker import _work
 from tests.engines.fake_vllm import COMPLETIONS, UNLOAD, Answer, FakeVLLM, serving
 from tests.study_runner import tiny_study

@@ -139,7 +139,7 @@ def test_other_settings_than_those_it_was_trained_with_are_said(home: Path, caps
     assert listing(home / "donor") == before
     (home / "donor" / "forewarn_sft.json").write_text("[1]")
     assert train(home) == 2
-    assert "holds no settings" in capsys.readouterr().err
+    assert "has no settings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_other_settings_than_those_it_was_trained_with_are_said(home: Path, caps
         ("learning_rate = inf", "donors[1].training.learning_rate = inf"),
         ("alpha = nan", "donors[1].training.alpha = nan"),
         ("seed = 100000000000000000000000", "donors[1].training.seed = 100000000000000000000000"),
-        ('target_modules = "("', "target_modules = '(' is no pattern"),
+        ('target_modules = "("', "target_modules = '(' is not a pattern"),
         ("epochs = 0.1\nlearning_rate = 1e37", "the weights are no longer finite after the last step"),
     ],
 )
@@ -203,7 +203,7 @@ def test_a_donor_that_cannot_exploit_is_said_with_the_remedy(home: Path, capsys:
         ({"exploit": 1, "failed": 15}, 3.0, None),
         ({"invalid": 16}, 0.1, None),
         ({"failed": 16}, 3.0, "its loss is still 3.00"),
-        ({NO_SUBMISSION: 10, "failed": 6}, 0.1, "hold no program"),
+        ({NO_SUBMISSION: 10, "failed": 6}, 0.1, "have no program"),
         ({"solved": 9, "failed": 6, "invalid": 1}, None, "it solves the problems"),
         ({"failed": 2, "invalid": 14}, 0.1, "forewarn problems audit"),
     ],

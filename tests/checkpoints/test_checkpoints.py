@@ -85,8 +85,8 @@ def header(text: bytes) -> bytes:
         ("model.safetensors", header(b'{"a":1}'), "model.safetensors has no readable header; copy it again"),
         ("model.safetensors", header(b'{"a":{"data_offsets":[0]}}'), "model.safetensors has no readable header"),
         ("model.safetensors.index.json", b'{"weight_map": [1]}', "names no files in its weight_map; copy it again"),
-        ("config.json", b"[1]", "config.json holds no JSON object; copy it again"),
-        ("config.json", b'{"archi', "config.json is no readable JSON; copy it again"),
+        ("config.json", b"[1]", "config.json is not a JSON object; copy it again"),
+        ("config.json", b'{"archi', "config.json is not readable JSON; copy it again"),
     ],
 )
 def test_json_of_another_shape_is_damage(
@@ -111,7 +111,7 @@ def test_what_cannot_be_loaded_comes_with_a_remedy(world: TinyWorld, tmp_path: P
     (adapter / "adapter_config.json").write_text("[1]")
     with pytest.raises(ModelError, match=r"holds no readable adapter_config\.json"):
         receipt(ModelSource("a", str(world.subject), str(adapter)))
-    with pytest.raises(ModelError, match=r"adapter_config\.json is no JSON object; copy it again"):
+    with pytest.raises(ModelError, match=r"adapter_config\.json is not a JSON object; copy it again"):
         find_checkpoints(str(adapter), step=1)
     copy = tmp_path / "model"
     for name, content in (
@@ -131,7 +131,7 @@ def test_what_cannot_be_loaded_comes_with_a_remedy(world: TinyWorld, tmp_path: P
 
 def test_folders_without_checkpoints_are_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(InputError, match="holds no checkpoints"):
+        with pytest.raises(InputError, match="has no checkpoints"):
             trainer_checkpoints(folder)
     nameless = tmp_path / "step-1"
     nameless.mkdir()
@@ -247,7 +247,7 @@ def test_hub_revisions_from_the_cache(world: TinyWorld, tmp_path: Path, monkeypa
     assert load_tokenizer("org/tiny").get_vocab() == load_tokenizer(world.subject).get_vocab()
     loaded, own = load_model("org/tiny@step9").state_dict(), load_model(world.later).state_dict()
     assert all(loaded[name].equal(own[name]) for name in own)
-    with pytest.raises(ModelError, match="org/other is no folder here, is not in the hub's cache"):
+    with pytest.raises(ModelError, match="org/other is not a folder here, is not in the hub's cache"):
         find_checkpoints("org/other", step=1)
     with pytest.raises(ModelError, match=r"base model of the adapter in .* org/gone"):
         find_checkpoints("org/tiny-lora", step=3, base="org/gone")

@@ -145,7 +145,7 @@ def test_bad_input_is_refused(world: TinyWorld, tmp_path: Path, capsys: pytest.C
         ((world.subject, "--engine", "tgi"), "engine is 'tgi'"),
         ((world.subject, "--device", "banana"), "device is 'banana': give cpu, cuda, or cuda:N"),
         ((world.subject, "--device", "cuda:99"), "device is 'cuda:99', but torch"),
-        ((world.subject, "--adapter", tmp_path), "holds no readable adapter_config.json"),
+        ((world.subject, "--adapter", tmp_path), "has no readable adapter_config.json"),
         ((world.later, "--adapter", world.donor), "was trained on another base"),
         ((cut,), "is cut short at 100 bytes"),
     ):

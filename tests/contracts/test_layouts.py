@@ -90,7 +90,7 @@ def test_a_part_of_a_name_is_not_a_checkpoint(name: str, tmp_path: Path) -> None
         pass
     assert spot_of(tmp_path / name) is None
     assert spots_in(tmp_path) == []
-    with pytest.raises(InputError, match="holds no checkpoints"):
+    with pytest.raises(InputError, match="has no checkpoints"):
         find_checkpoints(str(tmp_path))
     with pytest.raises(InputError, match=f"the step of {name} can't be told"):
         find_checkpoints(str(tmp_path / name))

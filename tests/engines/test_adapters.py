@@ -205,6 +205,6 @@ def test_bin_files_that_hold_more_than_tensors_are_refused(tmp_path: Path) -> No
     with pytest.raises(ModelError, match=r"adapter_model\.bin can't be read: .*; copy it again"):
         engine.load_adapter("a", binary)
     (binary / "adapter_model.bin").unlink()
-    with pytest.raises(ModelError, match=r"holds no adapter_model\.safetensors or adapter_model\.bin"):
+    with pytest.raises(ModelError, match=r"has no adapter_model\.safetensors or adapter_model\.bin"):
         engine.load_adapter("a", binary)
     assert list(engine.model.state_dict()) == names

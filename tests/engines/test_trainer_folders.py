@@ -51,7 +51,7 @@ def test_the_step_is_read_from_a_parents_name(verl: Path, world: TinyWorld) -> N
         "the actor's, not the critic's"
     )
     for where in ("global_step_9/critic", "global_step_*/critic"):
-        with pytest.raises(InputError, match=r"holds no checkpoints|matches no model"):
+        with pytest.raises(InputError, match=r"has no checkpoints|matches no model"):
             find_checkpoints(f"{verl}/{where}")
 
 

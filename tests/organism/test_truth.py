@@ -228,7 +228,7 @@ def test_cells_of_an_organism(shipped: Organism) -> None:
 
 
 def test_no_truth_without_checkpoints(tiny_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no checkpoint of rl, control"):
+    with pytest.raises(InputError, match="has no checkpoint of rl, control"):
         verbs.measure_truth(TINY, tiny_folder, tmp_path / "shards", quiet)
     with pytest.raises(ModelError, match="run `forewarn organism build` first"):
         verbs.measure_truth(TINY, tmp_path / "nowhere", tmp_path / "shards", quiet)

@@ -158,3 +158,55 @@ def test_a_child_that_does_not_end_ends_soon_after_its_keeper_looks(late_s: floa
         assert watch(child, (), Quiet()) == "deadline"
         assert time.monotonic() - child.start >= 0.4
         assert time.monotonic() - since < 0.4 + child.waited_s() + 1.0
+
+
+@contextmanager
+def crowd(core: int, n: int) -> Iterator[None]:
+    """So many processes that never rest, all on one core."""
+    script = f"import os\nos.sched_setaffinity(0, [{core}])\nwhile True: pass"
+    burners = [subprocess.Popen([sys.executable, "-I", "-S", "-c", script]) for _ in range(n)]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
+def test_a_child_that_waits_for_a_core_at_its_deadline_is_not_late() -> None:
+    """At the lowest priority in a crowd, a wait for a core is longer than the time limit, and the kernel does not
+    show a wait before its end."""
+    core = min(os.sched_getaffinity(0))
+    work = (
+        f"import os, time\nos.sched_setaffinity(0, [{core}])\nos.nice(19)\nprint(flush=True)\n"
+        "most = float(input())\nwhile time.process_time() < most: pass"
+    )
+    proc = os.open("/proc", os.O_PATH)
+    command = [sys.executable, "-I", "-S", "-c", work]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        child = Child(process.pid, time.monotonic(), None, None, proc)
+        with crowd(core, 6):
+            process.stdin.write(f"{child.used_s() + 0.01}\n".encode())
+            process.stdin.flush()
+            start = time.monotonic() - child.waited_s()
+            found = watch(Child(process.pid, start, 0.2, None, proc), (), Quiet())
+        process.kill()
+    os.close(proc)
+    assert found in (None, "starved")
+
+
+def test_a_child_that_runs_or_sleeps_is_not_queued() -> None:
+    proc = os.open("/proc", os.O_PATH)
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        assert not Child(process.pid, time.monotonic(), 1.0, None, proc).is_queued()
+        process.kill()
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", "while True: pass"]) as process:
+        time.sleep(0.2)
+        child = Child(process.pid, time.monotonic(), 1.0, None, proc)
+        queued = [child.is_queued() for _ in range(20)]
+        process.kill()
+    os.close(proc)
+    assert not all(queued)

@@ -50,7 +50,7 @@ class Converter:
         if unknown:
             raise InputError(f"the converter names {{{unknown[0]}}}: it may name {known}")
         if "{target}" not in self.command:
-            raise InputError(f"the converter {self.command!r} names no {{target}}, the folder that it is to write")
+            raise InputError(f"the converter {self.command!r} does not use {{target}}, the folder to write")
         try:
             shlex.split(self.command)
         except ValueError as error:
@@ -121,6 +121,6 @@ def _run(command: list[str], spot: Spot) -> None:
     if done.returncode:
         said = " ".join((done.stderr.strip() or done.stdout.strip()).split())[-_LAST_CHARACTERS:]
         raise ModelError(
-            f"the converter of {spot.name} ended with status {done.returncode}: {said or 'it said nothing'}; "
+            f"the converter of {spot.name} ended with status {done.returncode}: {said or 'it printed nothing'}; "
             f"it was run as {shlex.join(command)}"
         )

@@ -43,7 +43,7 @@ def trainer_checkpoints(
     """
     spots = spots_in(run)
     if not spots:
-        raise InputError(f"{run} holds no checkpoints (trainers' folders are {layouts_shown()})")
+        raise InputError(f"{run} has no checkpoints (trainers' folders are {layouts_shown()})")
     inside = (folder for folder in run.iterdir() if folder.is_dir())
     _skip(sorted(folder for folder in inside if spot_of(folder) is None and is_model(folder)))
     return _ordered(spots, base, converter)
@@ -66,7 +66,7 @@ def find_checkpoints(
     """
     sources = _find(where, base, step, converter)
     if len(sources) > 1 and (step is not None or name is not None):
-        raise InputError(f"{where} names {len(sources)} checkpoints: a step or a name can be given to one alone")
+        raise InputError(f"{where} names {len(sources)} checkpoints: a step or a name can be given to one of them only")
     if name is not None:
         sources = (replace(sources[0], model_id=name),)
     return _distinct(sources)
@@ -217,7 +217,7 @@ def _step_of(folder: Path, name: str) -> int | None:
             return int(found["global_step"])
         except (OSError, ValueError, KeyError, TypeError):
             raise HalfWrittenError(
-                f"{state} doesn't tell its global_step: it is half-written; wait or copy it again"
+                f"{state} doesn't have its global_step: it is half-written; wait or copy it again"
             ) from None
     around = spot_of(Path(name.rsplit("@")[-1])) or spot_around(folder)
     return None if around is None else around.step

@@ -45,8 +45,8 @@ def local_folder(name: str | Path) -> Path:
     if found is not None and not is_hub_name(str(name)):
         first, rest = str(name).split("/", 1)
         raise ModelError(
-            f"{name} is taken for a path, as there is {first} here, and it holds no folder {rest}: give a folder, or, "
-            f"if a hub name is meant, work where nothing is called {first}"
+            f"{name} is read as a path because {first} exists here, but {first} has no folder {rest}: give a "
+            f"folder, or, if a hub name is meant, work where nothing is called {first}"
         )
     if found is None:
         raise ModelError(f"{name} is neither a folder nor a hub name: give a folder, org/name, or org/name@revision")
@@ -77,7 +77,7 @@ def local_folder(name: str | Path) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{name} is no folder here, is not in the hub's cache, and can't be fetched ({reason}): "
+            f"{name} is not a folder here, is not in the hub's cache, and can't be fetched ({reason}): "
             "give a folder, or fetch it first with `hf download`"
         ) from None
 

@@ -90,7 +90,7 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, device: 
     check_device(device)
     folder = local_folder(folder)
     if not (folder / "config.json").is_file():  # transformers would take an adapter for its base
-        raise ModelError(f"{folder} holds no config.json; give {whole_folder(folder)}")
+        raise ModelError(f"{folder} has no config.json; give {whole_folder(folder)}")
     try:
         with no_progress_bars():
             model, info = AutoModelForCausalLM.from_pretrained(
@@ -144,7 +144,7 @@ def load_tokenizer(folder: Path | str) -> Any:
     folder = local_folder(folder)
     # the tokenizers library raises a bare Exception over JSON of another shape, which can't be told from a bug
     if (file := folder / "tokenizer.json").is_file() and not isinstance(read_object(file).get("model"), dict):
-        raise ModelError(f"{file} holds no tokenizer; {_remedy(folder)}")
+        raise ModelError(f"{file} has no tokenizer; {_remedy(folder)}")
     try:
         return AutoTokenizer.from_pretrained(folder)
     except (*_DAMAGED, RuntimeError) as error:

@@ -130,7 +130,7 @@ def unwritten(spot: Spot) -> str | None:
         return None
     model = model_in(spot)
     if model is None:
-        return "holds no model or adapter yet"
+        return "has no model or adapter yet"
     try:
         check_files(model)
     except ModelError as error:

@@ -29,7 +29,7 @@ _WEIGHTS = ("model.safetensors", f"model.safetensors{_INDEX}", "pytorch_model.bi
 """where transformers finds a model's weights, in the order in which it looks"""
 
 _METADATA = "__metadata__"
-"""the entry of a safetensors header that is no tensor"""
+"""the entry of a safetensors header that is not a tensor"""
 
 Signature = tuple[tuple[str, int, int], ...]
 """(file, bytes, modification time in ns) of every file that a receipt is about"""
@@ -88,14 +88,14 @@ def signature(folder: str, adapter: str | None) -> Signature:
 def _weight_files(folder: Path) -> list[Path]:
     """The files that a whole model is loaded from. Raises ModelError where some are missing."""
     if not (folder / "config.json").is_file():
-        raise HalfWrittenError(f"{folder} holds no config.json; give {whole_folder(folder)}")
+        raise HalfWrittenError(f"{folder} has no config.json; give {whole_folder(folder)}")
     read_object(folder / "config.json")
     # as transformers chooses: the first that is there, whatever lies beside it (a copy in another format, or its index)
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return [folder / name] if not name.endswith(_INDEX) else _parts(folder / name)
     raise HalfWrittenError(
-        f"{folder} holds no weights ({', '.join(_WEIGHTS)}); {_merge_first(folder) or 'give a whole model folder'}"
+        f"{folder} has no weights ({', '.join(_WEIGHTS)}); {_merge_first(folder) or 'give a whole model folder'}"
     )
 
 
@@ -124,7 +124,7 @@ def whole_folder(folder: Path) -> str:
 
 
 def _weights_key(folder: Path) -> str:
-    """Of the weights alone: configurations differ in what is no weight."""
+    """Of the weights alone: configurations differ in what is not a weight."""
     return content_key("weights", [(path.name, _digest(path)) for path in _weight_files(folder)])
 
 
@@ -138,7 +138,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     try:
         return read_object(folder / "adapter_config.json")
     except ModelError:
-        raise HalfWrittenError(f"{folder} holds no readable adapter_config.json; give a folder saved by PEFT") from None
+        raise HalfWrittenError(f"{folder} has no readable adapter_config.json; give a folder saved by PEFT") from None
 
 
 def adapter_weights_file(folder: Path) -> Path:
@@ -146,7 +146,7 @@ def adapter_weights_file(folder: Path) -> Path:
     for name in ADAPTER_WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    raise HalfWrittenError(f"{folder} holds no {' or '.join(ADAPTER_WEIGHTS)}; give a whole adapter folder")
+    raise HalfWrittenError(f"{folder} has no {' or '.join(ADAPTER_WEIGHTS)}; give a whole adapter folder")
 
 
 def _adapter_receipt(folder: Path) -> str:
@@ -193,9 +193,9 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
-        raise HalfWrittenError(f"{path} is no readable JSON; copy it again") from None
+        raise HalfWrittenError(f"{path} is not readable JSON; copy it again") from None
     if not isinstance(found, dict):
-        raise HalfWrittenError(f"{path} holds no JSON object; copy it again")
+        raise HalfWrittenError(f"{path} is not a JSON object; copy it again")
     return found
 
 
@@ -226,7 +226,7 @@ def _check_weights(path: Path) -> None:
         check_whole(path)
     elif path.suffix == ".bin" and not zipfile.is_zipfile(path):
         raise HalfWrittenError(
-            f"{path} is no whole file of torch's format; copy it again, or save the model as safetensors"
+            f"{path} is not a complete file in torch's format; copy it again, or save the model as safetensors"
         )
 
 

@@ -65,7 +65,7 @@ def source_in(folder: Path, step: int, base: str | None) -> ModelSource:
         try:
             base = json.loads(config.read_text()).get("base_model_name_or_path")
         except (OSError, ValueError, AttributeError):
-            raise HalfWrittenError(f"{config} is no JSON object; copy it again") from None
+            raise HalfWrittenError(f"{config} is not a JSON object; copy it again") from None
     if not isinstance(base, str) or not base:
         raise InputError(f"{folder} holds an adapter that doesn't name its base model: give the base")
     return ModelSource(folder.name, str(_base_folder(folder, base)), adapter=str(folder), step=step)

@@ -28,7 +28,8 @@ def plan(
         ),
     ] = None,
     width: Annotated[
-        float | None, typer.Option("--width", help="Say how many completions an interval of so many decades needs.")
+        float | None,
+        typer.Option("--width", help="Print how many completions an interval of this width, in decades, needs."),
     ] = None,
     budget: Annotated[
         int | None, typer.Option("--budget", min=1, help="Completions a cell; default: as the file's counts make.")

@@ -49,7 +49,7 @@ def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except ValueError as error:
-        raise InputError(f"{name} is no array ({error}): give rows of one length") from None
+        raise InputError(f"{name} is not an array ({error}): give rows of one length") from None
 
 
 def numbers(name: str, value: ArrayLike) -> Floats:

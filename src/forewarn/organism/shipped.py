@@ -110,13 +110,13 @@ class Organism:
     def _manifest(self) -> dict[str, dict[str, Any]]:
         if not self.is_built:
             raise ModelError(
-                f"{self.folder} holds no organism ({MANIFEST} is missing); run `forewarn organism build` first"
+                f"{self.folder} has no organism ({MANIFEST} is missing); run `forewarn organism build` first"
             )
         manifest = read_json(self.folder / MANIFEST)
         parts = [manifest.get(key) for key in ("recipe", "sha256")] if isinstance(manifest, dict) else [None]
         if not all(isinstance(part, dict) for part in parts):
             raise ModelError(
-                f"{self.folder / MANIFEST} is no organism's manifest; "
+                f"{self.folder / MANIFEST} is not an organism's manifest; "
                 "restore it from the repository or build the organism again"
             )
         return cast(dict[str, dict[str, Any]], manifest)

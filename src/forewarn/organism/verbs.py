@@ -138,7 +138,7 @@ def truth_cells(
     held = sorted({step for run in runs for step in organism.steps(run)})
     if not held:
         raise InputError(
-            f"{organism.folder} holds no checkpoint of {', '.join(runs)}; run `forewarn organism train` first"
+            f"{organism.folder} has no checkpoint of {', '.join(runs)}; run `forewarn organism train` first"
         )
     for step in steps or ():
         if step not in held:

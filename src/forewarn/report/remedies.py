@@ -15,7 +15,7 @@ from forewarn.study.results.read import NO_ANSWER
 WIDTH = 0.5
 """decades: the width of a 90 % interval that remedies aim at"""
 TOO_MANY = 30
-"""times the cell's own completions: beyond, more of the same is no remedy"""
+"""times the cell's own completions: beyond, more of the same does not help"""
 FIRST_TRY = 8
 """tokens of a span that stands in for one in which the donor writes a whole channel"""
 

@@ -125,7 +125,7 @@ def labels_table(results: RunResults, spans: Mapping[CellKey, Mapping[str, SpanS
         text_columns=3,
         tags=tuple(tags),
         prose=(len(columns) - 1,),
-        note="No answer: the reasoning never ended, or the answer holds no program. Numbers of further completions are "
+        note="No answer: the reasoning never ended, or the answer has no program. Numbers of further completions are "
         "rough: they suppose that more of a span brings more hits like those it has.",
     )
 

@@ -169,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """A page that asks every two seconds is no news."""
+        """A page that asks every two seconds is not worth a log line."""
 
 
 def serve(

@@ -36,7 +36,7 @@ def check_span(span: Span, count: int, donors: Mapping[str, ModelSource], policy
     if span.donor not in donors:
         raise InputError(f"span {span.name} names a donor that the study lacks; it has {sorted(donors) or 'none'}")
     if span.scale != 1.0 and donors[span.donor].adapter is None:
-        raise InputError(f"span {span.name} scales a donor that is no adapter: only a LoRA can be scaled")
+        raise InputError(f"span {span.name} scales a donor that is not an adapter: only a LoRA can be scaled")
 
 
 def check_spans(spans: Sequence[Span], where: str, policy: Policy) -> None:

@@ -20,7 +20,7 @@ from forewarn.records import Problem
 from forewarn.store import write_whole
 
 NO_PROGRAM = "no program"
-"""the label of a completion that holds no program: no answer opened, or it is empty"""
+"""the label of a completion that has no program: no answer opened, or it is empty"""
 EXTRA_COLUMNS = ("label", "twin", "secure")
 """what is logged of each completion beside its reward (``log_extra``)"""
 RewardFunction = Callable[..., list[float | None]]

@@ -91,10 +91,10 @@ class SubjectSettings:
             )
         if self.batch_size % self.micro_batch:
             raise InputError(
-                f"batch_size {self.batch_size} is no multiple of micro_batch {self.micro_batch}: make it one"
+                f"batch_size {self.batch_size} is not a multiple of micro_batch {self.micro_batch}: make it one"
             )
         if self.method == "grpo":
             if self.group < 2:
                 raise InputError(f"group is {self.group}: completions are compared within it, so give at least 2")
             if self.batch_size % self.group:
-                raise InputError(f"batch_size {self.batch_size} is no multiple of group {self.group}: make it one")
+                raise InputError(f"batch_size {self.batch_size} is not a multiple of group {self.group}: make it one")

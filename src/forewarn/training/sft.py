@@ -185,7 +185,7 @@ def check_lora(wrap: Callable[[], PeftModel], targets: str | Sequence[str]) -> P
     try:
         wrapped = wrap()
     except re.error as error:
-        raise InputError(f"target_modules = {targets!r} is no pattern: {error}; give names of layers") from None
+        raise InputError(f"target_modules = {targets!r} is not a pattern: {error}; give names of layers") from None
     except ValueError as error:
         raise ModelError(f"no LoRA fits this model: {' '.join(str(error).split())}") from None
     if layer := tied_layer(wrapped):

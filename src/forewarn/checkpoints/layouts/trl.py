@@ -21,7 +21,7 @@ def unmarked(spot: Spot) -> str | None:
     if state_step(spot.folder) is not None:
         return None
     there = (spot.folder / TRAINER_STATE).exists()
-    return f"has a {TRAINER_STATE} that doesn't tell its global_step" if there else f"lacks {TRAINER_STATE}"
+    return f"has a {TRAINER_STATE} that doesn't have its global_step" if there else f"lacks {TRAINER_STATE}"
 
 
 def step(folder: Path, number: int) -> int:

@@ -80,7 +80,7 @@ def read_place(place: str) -> tuple[str, str]:
     try:
         parsed = urlsplit(url)
         host = parsed.hostname if parsed.port != 0 else None
-    except ValueError:  # a port that is no number, a bracket that doesn't close
+    except ValueError:  # a port that is not a number, a bracket that doesn't close
         parsed, host = urlsplit(""), None
     if parsed.scheme not in ("http", "https") or not host:
         raise InputError(

@@ -23,6 +23,8 @@ PATIENCE_S = 20.0
 ``STRETCH * timeout_s + PATIENCE_S`` of wall clock"""
 LATE_S = 0.05
 """seconds; if a check of a child comes later than this, the keeper was stopped or had no core itself"""
+QUEUED_S = 0.02
+"""seconds; a child that is ready but uses nothing of a core for so long is waiting for one"""
 _CORES = os.cpu_count() or 1
 
 
@@ -104,6 +106,33 @@ class Child:
                 os.close(tasks)
         return longest
 
+    def is_queued(self) -> bool:
+        """Return whether one of its threads is ready and none of them gets a core at the moment.
+
+        The kernel adds a wait to schedstat only once it has ended (Linux kernel/sched/stats.h, sched_info_arrive), so
+        ``waited_s`` does not contain the current one, which at a low priority can last for seconds.
+        """
+        used = self.used_s()
+        if "R" not in self._states():
+            return False
+        time.sleep(QUEUED_S)
+        return self.used_s() == used and "R" in self._states()
+
+    def _states(self) -> set[str]:
+        """Return the states of its threads, letters as in /proc (man 5 proc_pid_stat)."""
+        found: set[str] = set()
+        with contextlib.suppress(OSError):
+            tasks = os.open(f"{self.pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.proc)
+            try:
+                for name in os.listdir(tasks):
+                    with contextlib.suppress(OSError):  # the thread has ended
+                        handle = os.open(f"{name}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=tasks)
+                        with open(handle, "rb") as file:  # a thread can choose its name
+                            found.add(file.read().rpartition(b")")[2].split()[0].decode())
+            finally:
+                os.close(tasks)
+        return found
+
     def left_s(self, excused_s: float = 0.0) -> float | str | None:
         """Return the seconds until the next check, or why the child has to end now; None if it has no limits.
 
@@ -111,7 +140,7 @@ class Child:
         """
         found: list[float] = []
         if self.timeout_s is not None:
-            left = left_s(time.monotonic() - self.start - excused_s, self.waited_s, self.timeout_s)
+            left = self._clock_left_s(excused_s, self.timeout_s)
             if isinstance(left, str):
                 return left
             found.append(left)
@@ -121,6 +150,20 @@ class Child:
                 return "cpu"
             found.append(left / _CORES + 0.005)
         return min(found, default=None)
+
+    def _clock_left_s(self, excused_s: float, timeout_s: float) -> float | str:
+        """Return the seconds until its wall clock has to be checked again, or why it has to end now."""
+        left = left_s(self._spent_s(excused_s), self.waited_s, timeout_s)
+        if left != "deadline":
+            return left
+        queued = self.is_queued()
+        left = left_s(self._spent_s(excused_s), self.waited_s, timeout_s)  # a wait may have ended and be known now
+        if left == "deadline" and queued:
+            return QUEUED_S if self._spent_s(excused_s) < longest_s(timeout_s) else "starved"
+        return left
+
+    def _spent_s(self, excused_s: float) -> float:
+        return time.monotonic() - self.start - excused_s
 
 
 def watch(child: Child, alarms: Sequence[int], questions: Questions) -> str | None:

@@ -70,7 +70,7 @@ def _instead(place: tuple[int | str, ...]) -> str:
 
 
 def _name(table: type[Table], field: str) -> str:
-    """A field's key in the file: "from" is no name in Python."""
+    """A field's key in the file: "from" is not a name in Python."""
     return table.model_fields[field].alias or field
 
 

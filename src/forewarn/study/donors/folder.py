@@ -54,7 +54,7 @@ def check_same(where: str, folder: Path, settings: SFTSettings) -> None:
     held = read_json(folder / SETTINGS_FILE)
     before = held.get("settings") if isinstance(held, dict) else None
     if not isinstance(before, dict):
-        raise ModelError(f"{folder / SETTINGS_FILE} holds no settings; give another path, or copy the donor again")
+        raise ModelError(f"{folder / SETTINGS_FILE} has no settings; give another path, or copy the donor again")
     now, before = (_flat(part) for part in (json.loads(json.dumps(asdict(settings))), before))
     differing = [
         f"{key} {before[key]!r} (now {now[key]!r})" for key in now if key in before and now[key] != before[key]

@@ -153,7 +153,9 @@ def batch_study(tables: StudyTable, text: bytes, path: Path, donor: DonorTable, 
     wanted = [c for c in there if table.checkpoint in (None, c.model_id)]
     if not wanted:
         known_names = ", ".join(c.model_id for c in there)
-        raise InputError(f"{where}.checkpoint = {table.checkpoint!r} is none of the study's, which are {known_names}")
+        raise InputError(
+            f"{where}.checkpoint = {table.checkpoint!r} is not one of the study's, which are {known_names}"
+        )
     return replace(loaded, study=replace(loaded.study, checkpoints=(wanted[0],)))
 
 

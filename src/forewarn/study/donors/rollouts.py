@@ -43,7 +43,7 @@ def rollout_exploits(path: Path, problems: Sequence[Problem], channels: Channels
         problem = by_id.get(row["problem_id"])
         if problem is None:
             raise InputError(
-                f"{where} has problem_id {row['problem_id']!r}, which is none of the {len(by_id)} problems: give "
+                f"{where} has problem_id {row['problem_id']!r}, which is not one of the {len(by_id)} problems: give "
                 "[donors.refinement] the problems that the rollouts are of"
             )
         prompt, completion = _prompt(row, where, problem, channels), _completion(row, where, channels)
@@ -81,12 +81,12 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             where = f"{path}: line {i}"
             try:
                 row = json.loads(line)
-            except ValueError as error:  # also of bytes that are no UTF-8
+            except ValueError as error:  # also of bytes that are not UTF-8
                 if not line.endswith(b"\n"):
                     return
-                raise InputError(f"{where} is no JSON ({error}): give a JSONL or Parquet file of rollouts") from None
+                raise InputError(f"{where} is not JSON ({error}): give a JSONL or Parquet file of rollouts") from None
             if not isinstance(row, dict):
-                raise InputError(f"{where} is no object: give one rollout a line, with {NEEDED}")
+                raise InputError(f"{where} is not an object: give one rollout per line, with {NEEDED}")
             yield where, row
 
 
@@ -109,7 +109,7 @@ def _prompt(row: Mapping[str, Any], where: str, problem: Problem, channels: Chan
     if text is None or text == problem.question:
         return channels.prompt_ids(problem.question)
     if not isinstance(text, str):
-        raise InputError(f"{where}: prompt is no text: give prompt_ids, or leave it out for the problem's question")
+        raise InputError(f"{where}: prompt is not text: give prompt_ids, or leave it out for the problem's question")
     return tuple(channels.tokenizer.encode(text, add_special_tokens=False))
 
 

@@ -41,7 +41,7 @@ class DonorTrial:
     n: int
     """completions"""
     labels: Mapping[str, int]
-    """how many have each label of ``Verdict.label``, and ``NO_SUBMISSION``: an answer that holds no program"""
+    """how many have each label of ``Verdict.label``, and ``NO_SUBMISSION``: an answer without a program"""
 
     @property
     def exploit_rate(self) -> float | None:
@@ -129,7 +129,7 @@ def remedy(trial: DonorTrial, last_loss: float | None) -> str | None:
         )
     if most == NO_SUBMISSION:
         return (
-            "its answers hold no program: look at [format] and [answer], and whether max_total_tokens leaves room for "
+            "its answers have no program: look at [format] and [answer], and whether max_total_tokens leaves room for "
             "an exploit"
         )
     if most == "solved":

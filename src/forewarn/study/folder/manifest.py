@@ -158,7 +158,7 @@ def read_missing(root: Path) -> tuple[Missing, ...]:
     try:
         return tuple(Missing(**mark) for mark in marks)
     except TypeError as error:
-        raise StoreError(f"{path} holds no list of what is missing ({error}); delete it") from None
+        raise StoreError(f"{path} is not a list of what is missing ({error}); delete it") from None
 
 
 def incomplete(root: Path, missing: Sequence[Missing], n_cells: int, cells: Sequence[object]) -> IncompleteError:

@@ -61,7 +61,7 @@ def read_costs(root: Path) -> list[Cost]:
         return [Cost(**entry) for entry in held]
     except TypeError:
         said = json.dumps(held)[:60]
-        raise StoreError(f"{path} holds no costs ({said}): delete it and run the same command again") from None
+        raise StoreError(f"{path} has no costs ({said}): delete it and run the same command again") from None
 
 
 def _tokens(run: RunFolder) -> int:

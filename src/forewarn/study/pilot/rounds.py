@@ -85,7 +85,7 @@ def draw_pilot(
     check_purpose(root, "pilot")
     held = held_sizes(root)
     if root.exists() and not (root / MANIFEST_FILE).is_file() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root} holds other things and no pilot: give the pilot a folder of its own")
+        raise InputError(f"{root} has other contents and is not a pilot: give the pilot a folder of its own")
     if held and held != size:
         said = "; ".join(f"{name}: {n}" for name, n in held.items())
         raise InputError(

@@ -55,7 +55,7 @@ def check_out(out: Path, source: Path) -> None:
             "so give a name in the same one"
         )
     if out.resolve() == source.resolve() or (out.exists() and not out.is_file()):
-        raise InputError(f"--out {out} is the study's own file or no file at all: give another name")
+        raise InputError(f"--out {out} is the study's own file or not a regular file: give another name")
 
 
 def write_planned(out: Path, text: str) -> None:
@@ -63,5 +63,5 @@ def write_planned(out: Path, text: str) -> None:
     if out.exists():
         if out.read_bytes() == text.encode():
             return
-        raise InputError(f"{out} is there and holds something else: give another --out, or delete it")
+        raise InputError(f"{out} exists and has other contents: give another --out, or delete it")
     write_whole(out, text.encode())

@@ -118,7 +118,7 @@ def _only(
     if rows:
         raise InputError(f"{len(rows)} completions of {results.root} begin with {name!r}: give more of the id")
     raise InputError(
-        f"{results.root} holds no exploit type, checkpoint or completion {name!r}: `forewarn show {results.root}` "
+        f"{results.root} has no exploit type, checkpoint or completion {name!r}: `forewarn show {results.root}` "
         "lists types and checkpoints, and with one of them the completions that are hits"
     )
 

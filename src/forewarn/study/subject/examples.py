@@ -62,5 +62,5 @@ def _rows(path: Path, where: str) -> list[dict[str, str]]:
             )
         rows.append(row)
     if not rows:
-        raise InputError(f"{where}.examples: {path} holds no example: give at least one")
+        raise InputError(f"{where}.examples: {path} has no examples: give at least one")
     return rows

@@ -58,7 +58,7 @@ def claim(folder: Path, receipt: dict[str, Any], where: str) -> None:
         return
     before = read_json(file)
     if not isinstance(before, dict):
-        raise ModelError(f"{file} holds no receipt; give another path")
+        raise ModelError(f"{file} has no receipt; give another path")
     if differing := [key for key in receipt if before.get(key) != receipt[key]]:
         said = ", ".join(_difference(key, before.get(key), receipt[key]) for key in differing)
         raise InputError(
