@@ -14,6 +14,7 @@ import typer
 
 from forewarn import __version__
 from forewarn.cli import (
+    bench,
     demo,
     engine_check,
     engine_serve,
@@ -52,6 +53,10 @@ COMMANDS: dict[str, Verb] = {
 """verb -> function; its docstring is the help"""
 
 GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
+    "bench": (
+        "The foresight benchmark: base models, RL runs of the frozen design, and their true rates.",
+        {"build": bench.build, "train": bench.train},
+    ),
     "engine": ("Engines that sample and score.", {"check": engine_check.check, "serve": engine_serve.serve}),
     "organism": (
         "The bundled model organism: rebuild it from a seed, and measure it.",
