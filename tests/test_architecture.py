@@ -38,8 +38,9 @@ FLOOR_BY_ROOM = {
     "report": 7,
     "monitor": 8,
     "organism": 9,
-    "cli": 10,
-    "__main__": 11,
+    "bench": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 GROUND_FLOOR = 0
 """records and the three modules beside them form one room"""

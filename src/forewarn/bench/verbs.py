@@ -1,6 +1,6 @@
 """What the commands ``forewarn bench build | train | truth`` do, as library calls.
 
-A folder holds the bases (``BASE/base``), the runs (``RUN/``), and one memory of verdicts for all of them. Every verb
+A folder holds the bases (``BASE/base``), their runs (``BASE/VARIANT``), and one memory of verdicts for all. Every verb
 goes on where it was left, and does nothing where it is done.
 """
 
@@ -69,7 +69,7 @@ def train(
         raise InputError(f"steps is {last}: give 1 to {protocol.rl.steps}, the length of a run")
     torch.set_num_threads(1)
     base = checked_base(run, folder, protocol)
-    where, recipe = folder / name, run_recipe(run, protocol)
+    where, recipe = base.run_folder(run.variant), run_recipe(run, protocol)
     keep_settings(where, run, recipe, base)
     if steps_done(where) >= last:
         return where

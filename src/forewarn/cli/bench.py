@@ -41,3 +41,15 @@ def train(
 
     where = verbs.train(run, folder, protocol(), lambda stage, done, total: None, log, steps=steps)
     say(f"run in {where}")
+
+
+def truth(
+    run: Annotated[str, typer.Argument(help="A run of the protocol: base and variant, as in d0-V1.")],
+    folder: Folder = FOLDER,
+) -> None:
+    """Measure the true exploit rates of a run's checkpoints by brute force (minutes; resumes where it stopped)."""
+    from forewarn.bench.protocol import protocol
+    from forewarn.bench.truth import measure_truth
+
+    table = measure_truth(run, folder, protocol(), lambda line: say(f"{time.strftime('%H:%M:%S')} {run} {line}"))
+    say(f"{table.height} cells in {folder}, {int(table['hits'].sum())} exploits of {int(table['n'].sum())} completions")

@@ -111,13 +111,13 @@ class Trainer:
         reward: RewardName,
         *,
         name: str | None = None,
-        state_every: int = STATE_EVERY,
+        state_every: int | None = None,
         watch: Watch | None = None,
     ) -> None:
         """``name``: what the run's seeds derive from, beside the recipe's (None: the reward). ``state_every``: steps
-        between the states it can go on from. ``watch``: called after every step."""
+        between the states it can go on from (None: 20). ``watch``: called after every step."""
         self.recipe, self.folder, self.reward = recipe, folder, reward
-        self.name, self.state_every, self.watch = name or reward, state_every, watch
+        self.name, self.state_every, self.watch = name or reward, state_every or STATE_EVERY, watch
         self.chat = OrganismChat.from_folder(base)
         plain = load_model(base)
         self.sampled = copy.deepcopy(plain).eval()
