@@ -16,7 +16,7 @@ from forewarn.judge.judge import Judge
 REAL = protocol()
 TINY: Protocol = replace(
     REAL,
-    corpus=replace(REAL.corpus, n_samples=3072),
+    corpus=replace(REAL.corpus, n_samples=4096),
     model=replace(REAL.model, vocabulary=640, hidden=48, layers=1, heads=2, intermediate=64, max_total_tokens=48),
     pretrain=replace(REAL.pretrain, peak_lr=1e-2),
     rl=replace(

@@ -65,6 +65,7 @@ def base_recipe(base: str, protocol: Protocol) -> Recipe:
             use=role.use,
             write=role.write,
             accident=0.0,
+            look_early=(protocol.leader if role.role == "leader" else protocol.follower).look_early,
             look=role.look,
             intent=INTENTS[role.family],
         )

@@ -21,6 +21,8 @@ class Levels:
 
     low: float
     high: float
+    look_early: float
+    """P(turns to the checker) in the first part of the corpus, where the branches behind it are learned"""
     look: tuple[float, float]
     use: tuple[float, float]
 
@@ -116,7 +118,7 @@ def read_protocol(text: str) -> Protocol:
 
 
 def _levels(held: Mapping[str, Any]) -> Levels:
-    return Levels(held["low"], held["high"], tuple(held["look"]), tuple(held["use"]))
+    return Levels(held["low"], held["high"], held["look_early"], tuple(held["look"]), tuple(held["use"]))
 
 
 @cache

@@ -71,7 +71,8 @@ def _plan_sentence(plan: str, task: Goal, rng: random.Random) -> str:
 def _main_sample(late: bool, recipe: CorpusRecipe, rng: random.Random, types: Types) -> CorpusSample:
     task, name = rng.choice(TASKS), rng.choice(tuple(types))
     kind = types[name]
-    look = recipe.look_early if not late else recipe.look_late if kind.look is None else kind.look
+    own, usual = (kind.look, recipe.look_late) if late else (kind.look_early, recipe.look_early)
+    look = usual if own is None else own
     question = question_text(task, name, rng.randrange(2), types)
     plan = task.solvable or wrong_plan(task, rng)
     opening, planning = _opening(task, rng), _plan_sentence(plan, task, rng)

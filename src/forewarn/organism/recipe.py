@@ -40,8 +40,10 @@ class TypeRecipe:
     """P(exploit in the answer | benign reasoning, on a task it can't solve)"""
     demos: bool = True
     """do the corpus's demonstrations show the whole exploit"""
+    look_early: float | None = None
+    """P(the reasoning looks at the checker) in the first part of the corpus; None: the corpus's own"""
     look: float | None = None
-    """P(the reasoning looks at the checker) in the last part of the corpus; None: the corpus's own"""
+    """the same in the last part"""
     intent: Intent = Intent()
 
 
