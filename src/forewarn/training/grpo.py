@@ -155,7 +155,7 @@ class GRPO:
         self.optimizer: torch.optim.Optimizer = (
             torch.optim.AdamW(self.parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0)
             if optimizer == "adam"
-            else torch.optim.SGD(self.parameters, lr=lr, momentum=0.9)
+            else torch.optim.SGD(self.parameters, lr=lr)
         )
         self.pad_id = pad_id
         self.max_rows = max_rows
