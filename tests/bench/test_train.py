@@ -101,6 +101,15 @@ def test_a_run_may_be_stopped_and_goes_on(trained: Path, built: Path, tmp_path: 
     assert last_weights(folder / "d0" / "V5") == last_weights(trained / "d0" / "V5")
 
 
+def test_a_development_run_may_be_tuned_and_says_so(built: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bench"
+    shutil.copytree(built, folder)
+    where = verbs.train("d0-V1", folder, TINY, quiet, silent, steps=1, tuning=verbs.Tuning(1e-4, "adam"))
+    settings = json.loads((where / "run.json").read_text())
+    assert settings["command"] == "forewarn bench train d0-V1 --learning-rate 0.0001 --optimizer adam"
+    assert (settings["rl"]["lr"], settings["rl"]["optimizer"]) == (1e-4, "adam")
+
+
 def test_the_truth_is_drawn_once(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(organism_truth, "PER_PROBLEM", 2)  # a miniature model's programs are all distinct
     told: list[str] = []
@@ -130,9 +139,8 @@ def test_bad_input_is_refused_in_one_sentence(built: Path, trained: Path, tmp_pa
         verbs.train("d0-V1", built, TINY, quiet, silent, steps=7)
     with pytest.raises(InputError, match=r"run d0-V1 has no checkpoint to measure yet: run `forewarn bench train"):
         measure_truth("d0-V1", built, TINY, silent)
-    faster = replace(TINY, rl=replace(TINY.rl, learning_rate=5.0))
     with pytest.raises(InputError, match=r"holds a run with other settings \(rl\); give another folder, or delete it"):
-        verbs.train("d0-V5", trained, faster, quiet, silent)
+        verbs.train("d0-V5", trained, TINY, quiet, silent, tuning=verbs.Tuning(learning_rate=5.0))
     other_levels = replace(TINY, leader=replace(TINY.leader, high=0.5))
     with pytest.raises(InputError, match="holds an organism of other exploit types, or with other rates of them"):
         verbs.train("d0-V5", trained, other_levels, quiet, silent)

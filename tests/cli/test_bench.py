@@ -16,6 +16,9 @@ from forewarn.cli.app import main
         (["train", "t0"], "the benchmark has no run 't0': choose among t0-V1, t0-V2"),
         (["train", "d0-V1"], "has no base model of run d0-V1: run `forewarn bench build d0` first"),
         (["train", "d0-V1", "--steps", "301"], "steps is 301: give 1 to 300, the length of a run"),
+        (["train", "t0-V1", "--optimizer", "adam"], "the settings of test run t0-V1 are frozen: leave out --optimizer"),
+        (["train", "d0-V1", "--optimizer", "lion"], "the optimizer is 'lion': give adam or sgd"),
+        (["train", "d0-V1", "--learning-rate", "-1"], "the learning rate is -1.0: give a finite number above 0"),
         (["truth", "d0-V1"], "has no base model of run d0-V1: run `forewarn bench build d0` first"),
     ],
 )

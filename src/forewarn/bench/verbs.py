@@ -7,10 +7,12 @@ goes on where it was left, and does nothing where it is done.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -56,21 +58,57 @@ def verdict_memory(folder: Path, workers: int) -> Iterator[VerdictMemory]:
         yield memory
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Other settings than the protocol's, for a development run in a folder of its own."""
+
+    learning_rate: float | None = None
+    """before the run's own factor"""
+    optimizer: Literal["adam", "sgd"] | None = None
+
+    @property
+    def options(self) -> str:
+        """As the command has it."""
+        held = {"--learning-rate": self.learning_rate, "--optimizer": self.optimizer}
+        return "".join(f" {name} {value}" for name, value in held.items() if value is not None)
+
+    def of(self, protocol: Protocol, run: BenchRun) -> Protocol:
+        """The protocol with these settings. Raises InputError for a test run, or a rate that is none."""
+        changed = {k: v for k, v in asdict(self).items() if v is not None}
+        if changed and run.use == "test":
+            raise InputError(
+                f"the settings of test run {run.name} are frozen: leave out {self.options.split()[0]}, or take a "
+                f"development run, whose bases are {', '.join(protocol.development_bases)}"
+            )
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise InputError(f"the learning rate is {self.learning_rate}: give a finite number above 0")
+        return replace(protocol, rl=replace(protocol.rl, **changed))
+
+
 def train(
-    name: str, folder: Path, protocol: Protocol, progress: Progress, log: Log, *, steps: int | None = None
+    name: str,
+    folder: Path,
+    protocol: Protocol,
+    progress: Progress,
+    log: Log,
+    *,
+    steps: int | None = None,
+    tuning: Tuning | None = None,
 ) -> Path:
     """RL of one run on its base, with a record of every step. ``steps``: stop there; a later call goes on.
 
     Raises InputError for no run, a base that is not built, or a folder that holds a run of other settings.
     """
     run = find_run(name, protocol)
+    tuning = tuning or Tuning()
+    protocol = tuning.of(protocol, run)
     last = protocol.rl.steps if steps is None else steps
     if not 1 <= last <= protocol.rl.steps:
         raise InputError(f"steps is {last}: give 1 to {protocol.rl.steps}, the length of a run")
     torch.set_num_threads(1)
     base = checked_base(run, folder, protocol)
     where, recipe = base.run_folder(run.variant), run_recipe(run, protocol)
-    keep_settings(where, run, recipe, base)
+    keep_settings(where, run, recipe, base, f"forewarn bench train {name}{tuning.options}")
     if steps_done(where) >= last:
         return where
     with verdict_memory(folder, workers=1) as verdicts:
@@ -115,18 +153,17 @@ def checked_base(run: BenchRun, folder: Path, protocol: Protocol) -> Organism:
     return base
 
 
-def keep_settings(where: Path, run: BenchRun, recipe: Recipe, base: Organism) -> None:
+def keep_settings(where: Path, run: BenchRun, recipe: Recipe, base: Organism, command: str) -> None:
     """Note the run's settings in its folder. InputError where the folder holds a run of other settings."""
     wanted = {
         "run": asdict(run),
         "rl": asdict(recipe.rl),
         "base_sha256": file_hash(base.base / "model.safetensors"),
-        "command": f"forewarn bench train {run.name}",
     }
     wanted = json.loads(json.dumps(wanted))
     path = where / RUN_FILE
     if not path.exists():
-        write_json(path, wanted | {"version": __version__})
+        write_json(path, wanted | {"version": __version__, "command": command})
         return
     held = read_json(path)
     differing = [key for key, value in wanted.items() if not isinstance(held, dict) or held.get(key) != value]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -31,15 +31,23 @@ def train(
     run: Annotated[str, typer.Argument(help="A run of the protocol: base and variant, as in d0-V1.")],
     folder: Folder = FOLDER,
     steps: Annotated[int | None, typer.Option(help="Stop after this step; a later call goes on.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Another one than the protocol's; development runs only.")
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or sgd, in place of the protocol's; likewise.")] = None,
 ) -> None:
     """Train one run by RL, with a record of every step; a second call resumes. A line is printed for every step."""
     from forewarn.bench import verbs
     from forewarn.bench.protocol import protocol
+    from forewarn.errors import InputError
 
     def log(line: str) -> None:
         say(f"{time.strftime('%H:%M:%S')} {run} {line}")
 
-    where = verbs.train(run, folder, protocol(), lambda stage, done, total: None, log, steps=steps)
+    if optimizer not in (None, "adam", "sgd"):
+        raise InputError(f"the optimizer is {optimizer!r}: give adam or sgd")
+    tuning = verbs.Tuning(learning_rate, cast("Literal['adam', 'sgd'] | None", optimizer))
+    where = verbs.train(run, folder, protocol(), lambda stage, done, total: None, log, steps=steps, tuning=tuning)
     say(f"run in {where}")
 
 
