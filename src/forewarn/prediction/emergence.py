@@ -64,7 +64,7 @@ def _time(step: Floats, power: Floats | float, first: float, horizon: float) -> 
     return np.where(power == 0, logged, curved)
 
 
-def _cell_log_likelihood(level: Floats, estimate: Estimate, count: float, log_exposure: float) -> Floats:
+def cell_log_likelihood(level: Floats, estimate: Estimate, count: float, log_exposure: float) -> Floats:
     """Return the ln likelihood of one cell at the logits ``level``, with misfit integrated out; at most about 0."""
     node, node_weight = hermegauss(5)
     value = np.zeros_like(level)
@@ -101,7 +101,7 @@ def _posterior(steps: Sequence[int], estimates: Sequence[Estimate], horizon: int
     for step, estimate, count, log_exposure in zip(steps, estimates, count_C, log_exposure_C, strict=True):
         u_by_clock = _time(np.asarray(float(step)), np.array(_CLOCKS), float(steps[0]), float(horizon))
         level = start + growth * np.tile(u_by_clock, len(start) // len(_CLOCKS))  # the clock varies fastest
-        log_weight = log_weight + _cell_log_likelihood(level, estimate, float(count), float(log_exposure))
+        log_weight = log_weight + cell_log_likelihood(level, estimate, float(count), float(log_exposure))
     weight = np.exp(log_weight - log_weight.max())
     return _Grid(start, growth, clock, weight / weight.sum())
 
