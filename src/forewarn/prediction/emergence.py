@@ -64,9 +64,15 @@ def _time(step: Floats, power: Floats | float, first: float, horizon: float) -> 
     return np.where(power == 0, logged, curved)
 
 
-def cell_log_likelihood(level: Floats, estimate: Estimate, count: float, log_exposure: float) -> Floats:
-    """Return the ln likelihood of one cell at the logits ``level``, with misfit integrated out; at most about 0."""
+def cell_log_likelihood(
+    level: Floats, estimate: Estimate, count: float, log_exposure: float, *, doubt: float | None = None
+) -> Floats:
+    """Return the ln likelihood of one cell at the logits ``level``, with misfit integrated out; at most about 0.
+
+    ``doubt``: the weight of an interval that is wrong; None: ``DOUBT``.
+    """
     node, node_weight = hermegauss(5)
+    wrong = DOUBT[estimate.resolved] if doubt is None else doubt
     value = np.zeros_like(level)
     # doubt: the spans may have missed mass, but the certified bounds hold; without hits only these are known
     delta = 1 - estimate.level
@@ -79,8 +85,7 @@ def cell_log_likelihood(level: Floats, estimate: Estimate, count: float, log_exp
         if count > 0:
             excess = log_p + log_exposure - math.log(count)  # ln of p over p_hat
             poisson = np.exp(count * (excess - np.expm1(np.minimum(excess, 50.0))))
-            doubt = DOUBT[estimate.resolved]
-            bounded = (1 - doubt) * poisson + doubt * bounded
+            bounded = (1 - wrong) * poisson + wrong * bounded
         value += w * bounded
     out: Floats = np.log(np.maximum(value, 1e-300))
     return out

@@ -27,7 +27,11 @@ from forewarn.records import Estimate, Forecast, RatePath, Reasons
 
 START_LOGIT, START_SD = math.log(1e-5), 4.0
 """prior of a rate at the first checkpoint, logits"""
+MISSED_NATS = 10.0
+"""how far below the truth an estimate can be whose spans missed mass: anywhere in so many nats, equally likely"""
 N_PARTICLES = 2000
+LEAST_PLAIN = 0.05
+"""share of guesses that follow their path whatever the estimate says"""
 FUTURES = 4
 """continuations of each particle: their agreement tells chance from what is not known"""
 N_SHOWN = 16
@@ -123,7 +127,8 @@ def _weigh(
             spread = 1.0 / count + MISFIT_SD**2
         both = 1.0 / (1.0 / variance + 1.0 / spread) if guided else variance
         centre_P = both * (mean_P / variance + seen / spread) if guided else mean_P
-        plain = DOUBT[estimate.resolved] if guided else 1.0
+        doubt = doubt_of(estimate, count) if guided else 0.0
+        plain = max(doubt, LEAST_PLAIN) if guided else 1.0
         own_P: Bools = rng.random(len(mean_P)) < plain
         drawn_P = rng.standard_normal(len(mean_P))
         level_P = np.where(own_P, mean_P + math.sqrt(variance) * drawn_P, centre_P + math.sqrt(both) * drawn_P)
@@ -132,9 +137,22 @@ def _weigh(
             math.log(plain) + log_prior_P,
             (math.log1p(-plain) if plain < 1 else -math.inf) + _log_normal(level_P, centre_P, both),
         )
-        log_weight_P += cell_log_likelihood(level_P, estimate, count, log_exposure) + log_prior_P - log_proposal_P
+        log_weight_P += (
+            cell_log_likelihood(level_P, estimate, count, log_exposure, doubt=doubt) + log_prior_P - log_proposal_P
+        )
         level_PT[:, t] = level_P
     return level_PT, log_weight_P
+
+
+def doubt_of(estimate: Estimate, count: float) -> float:
+    """Return the weight of a wrong interval beside a Poisson likelihood whose largest value is 1.
+
+    An estimate that is right lies close to the truth, with a density of about sqrt(count / 2 pi) per nat; one that
+    missed mass lies anywhere below it. An estimate of many hits is therefore seldom explained by missed mass.
+    """
+    prior = DOUBT[estimate.resolved]
+    ratio = 1.0 / (MISSED_NATS * math.sqrt(count / (2 * math.pi)))
+    return prior * ratio / (1 - prior + prior * ratio)
 
 
 def _log_normal(x_P: Floats, mean_P: Floats, variance: float) -> Floats:
@@ -226,12 +244,12 @@ def _forecast_of(
         score=float(path_SP[-1].mean()),
         steps_used=steps,
         path=RatePath(tuple(int(s) for s in shown), *log10),
-        probability_interval=_spread(np.asarray(passed_P)),
+        probability_interval=spread_of(np.asarray(passed_P)),
         reasons=reasons,
     )
 
 
-def _spread(passed_P: Bools) -> tuple[float, float]:
+def spread_of(passed_P: Bools) -> tuple[float, float]:
     """Return the 5 and 95 % quantiles of the probability over guesses, from ``FUTURES`` continuations of each.
 
     The variance between guesses is that of their shares less the binomial part; a beta law has the two moments.
