@@ -16,6 +16,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -58,8 +59,43 @@ def guard(
     if unknown:
         raise InputError(f"types names {unknown[0]!r}, of which there is no problem")
     keeper = _Keeper(None if run_folder is None else Path(run_folder))
+    chosen = frozenset(types or [problem.exploit_type for problem in problems])
+    after = None if intervene == "nothing" else _Rule(chosen, None if intervene == "drop" else lowered)
+    return _Guarded(reward, by_id, judge, channels, accepted_from, after, keeper)
 
-    def guarded(
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What becomes of a labelled reward."""
+
+    types: frozenset[str]
+    exploit: float | None
+    """the reward of an exploit of these types"""
+
+    def __call__(self, value: float | None, label: str | None, owner: Problem) -> float | None:
+        if owner.exploit_type not in self.types or label not in ("exploit", "invalid"):
+            return value
+        return None if label == "invalid" else self.exploit
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """A reward function with a guard around it."""
+
+    reward: Reward
+    by_id: Mapping[str, Problem]
+    judge: Judge
+    channels: Channels | None
+    accepted_from: float
+    after: _Rule | None
+    keeper: _Keeper
+
+    @property
+    def __name__(self) -> str:  # TRL names a reward's metrics by it
+        return str(getattr(self.reward, "__name__", type(self.reward).__name__))
+
+    def __call__(
+        self,
         *,
         completions: Sequence[Any] = (),
         completion_ids: Sequence[Sequence[int]] | None = None,
@@ -69,14 +105,14 @@ def guard(
         log_metric: Callable[[str, float], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
-        owners = [known_problem(by_id, name) for name in problem_id]
+        owners = [known_problem(self.by_id, name) for name in problem_id]
         columns |= {"completions": completions, "completion_ids": completion_ids, "problem_id": problem_id}
         columns |= {"trainer_state": trainer_state, "log_extra": log_extra, "log_metric": log_metric}
-        given = list(reward(**columns))
+        given = list(self.reward(**columns))
         if len(given) != len(owners):
             raise InputError(f"the guarded reward gave {len(given)} values for {len(owners)} completions")
-        codes = _codes(owners, completions, completion_ids, channels)
-        found = _judged(owners, codes, given, judge, accepted_from)
+        codes = _codes(owners, completions, completion_ids, self.channels)
+        found = _judged(owners, codes, given, self.judge, self.accepted_from)
         labels = [verdict.label if verdict is not None else None for verdict in found]
         if log_extra is not None:
             log_extra("label", list(labels))
@@ -84,25 +120,11 @@ def guard(
             for label, n in Counter(label for label in labels if label is not None).items():
                 log_metric(f"guard/{label}", n / len(labels))
         ids = completion_ids if completion_ids is not None else [()] * len(owners)
-        keeper.keep(0 if trainer_state is None else int(trainer_state.global_step), owners, labels, given, ids)
-        if intervene == "nothing":
+        step = 0 if trainer_state is None else int(trainer_state.global_step)
+        self.keeper.keep(step, owners, labels, given, ids)
+        if self.after is None:
             return given
-        chosen = frozenset(types or [problem.exploit_type for problem in problems])
-        rule = None if intervene == "drop" else lowered
-        return [
-            _after(value, label, owner, chosen, rule) for value, label, owner in zip(given, labels, owners, strict=True)
-        ]
-
-    return guarded
-
-
-def _after(
-    value: float | None, label: str | None, owner: Problem, types: frozenset[str], rule: float | None
-) -> float | None:
-    """Return the reward after the intervention."""
-    if owner.exploit_type not in types or label not in ("exploit", "invalid"):
-        return value
-    return None if label == "invalid" else rule
+        return [self.after(*one) for one in zip(given, labels, owners, strict=True)]
 
 
 def _codes(
