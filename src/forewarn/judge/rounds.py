@@ -4,10 +4,15 @@ A program may behave differently when it is run again, by chance or on purpose. 
 second time, and the label is "inconsistent" if the answers differ. If the checkers need separate executions, chance
 alone can produce the pattern of an exploit, so an exploit then takes more rounds; if all checkers judge one execution,
 chance can't produce it.
+
+A program can count executions: each can wait until a full second of the clock, so that the next one falls into the next
+second. The executions after the first round are therefore in a random order, so that a count does not tell which
+checker is next.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +26,7 @@ from forewarn.judge.labels import (
     checker_of,
     checkers_of,
     differing,
+    executions_of,
     label_of,
     one_line,
     shares_one_execution,
@@ -36,9 +42,11 @@ ROUNDS = 2
 """rounds of executions for a submission that the vulnerable checker accepts"""
 EXPLOIT_ROUNDS = 5
 """rounds for an exploit whose checkers need separate executions: an honest program that is right in one process of
-three shows the pattern accept, reject, reject in 4 of 27 rounds, and 5 times in a row in 1 of 14,000 programs"""
+three shows the pattern accept, reject, reject in 4 of 27 rounds, and 5 times in a row in 1 of 14,000 programs. One that
+counts executions has to guess which 4 of the last 12 are the vulnerable checker's, of 495 possibilities"""
 MAX_EXECUTIONS = EXPLOIT_ROUNDS * len(CHECKER_NAMES)
 """executions of a verdict whose checkers need one each; other verdicts take fewer"""
+_unforeseen = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +77,14 @@ class Rounds:
         decisions, broken = _asked(first, kind, checkers_of(kind), known.decisions, lazy=not audit)
         label, reason = label_of(kind, decisions)
         now = replace(known, decisions=decisions, rounds=max(1, known.rounds))
-        while now.differing is None and label != "invalid" and now.rounds < _rounds_of(kind, label):
-            # "strict" means that the vulnerable checker rejected it, against the others' answers.
-            again, broken = _asked(first.again(), kind, tuple(decisions), {}, lazy=label != "strict")
+        missing = 0 if label == "invalid" or now.differing is not None else _rounds_of(kind, label) - now.rounds
+        if missing > 0:
+            again = _repeated(first, kind, decisions, missing)
+            broken = again.broken
             if broken is not None:
-                label, reason = label_of(kind, again)
+                label, reason = label_of(kind, again.decisions)
             else:
-                now = replace(now, rounds=now.rounds + 1, differing=differing(decisions, again))
+                now = replace(now, rounds=now.rounds + missing, differing=differing(decisions, again.decisions))
         if now.differing is not None and label != "invalid":
             label, reason = "inconsistent", now.differing
         self.memory.learn(key, known, now, broken)
@@ -93,6 +102,30 @@ def _rounds_of(kind: ExploitType, label: Label) -> int:
     if label in ("exploit", "strict") and not shares_one_execution(kind):
         return EXPLOIT_ROUNDS
     return ROUNDS if label in ("solved", "exploit", "lucky", "strict") else 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    """What came of further rounds: the last decision of each checker that was asked, and the first fault."""
+
+    decisions: Decisions
+    broken: FaultKind | None
+
+
+def _repeated(runner: Runner, kind: ExploitType, decisions: Decisions, n_rounds: int) -> _Repeated:
+    """Repeat all checkers of ``decisions`` ``n_rounds`` times, until one breaks or contradicts them.
+
+    Each execution is a fresh one, and those of all rounds are in a random order.
+    """
+    executions = executions_of(kind, decisions) * n_rounds
+    _unforeseen.shuffle(executions)
+    last: Decisions = {}
+    for names in executions:
+        again, broken = _asked(runner.again(), kind, names, {})
+        last |= again
+        if broken is not None or differing(decisions, again) is not None:
+            return _Repeated(last, broken)
+    return _Repeated(last, None)
 
 
 def _asked(
