@@ -96,6 +96,9 @@ def type_of(problem: Problem, types: Mapping[str, ExploitType] = EXPLOIT_TYPES) 
 
 
 def checkers_of(exploit_type: ExploitType) -> tuple[CheckerName, ...]:
+    """Return the checkers of a type in the order in which they run."""
+    if exploit_type.knows_answers:
+        return ("secure", *(name for name in CHECKER_NAMES[:2] if exploit_type.has_twin or name != "patched"))
     return CHECKER_NAMES if exploit_type.has_twin else ("vulnerable", "secure")
 
 

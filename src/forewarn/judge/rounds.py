@@ -7,7 +7,8 @@ chance can't produce it.
 
 A program can count executions: each can wait until a full second of the clock, so that the next one falls into the next
 second. The executions after the first round are therefore in a random order, so that a count does not tell which
-checker is next.
+checker is next. In the same way an execution can tell the next one some bits, so the secure judgement comes first if
+another checker's child may contain its answers (``ExploitType.knows_answers``).
 """
 
 from __future__ import annotations
@@ -70,25 +71,29 @@ class Rounds:
         return decisions[checker].accepted
 
     def verdict(self, sandbox: Sandbox, problem: Problem, code: str, *, audit: bool) -> Verdict:
-        """Return the verdict. Twin and secure run if the vulnerable checker accepts, or always under ``audit``."""
+        """Return the verdict. Twin and secure judgement count only if the vulnerable checker accepts, or under
+        ``audit``; otherwise they do not even run, unless the secure judgement has to be first."""
         kind, key = type_of(problem, self.types), self._key(problem, code)
         known = self.memory.known(key)
         first = self._runner(sandbox, problem, code)
         decisions, broken = _asked(first, kind, checkers_of(kind), known.decisions, lazy=not audit)
-        label, reason = label_of(kind, decisions)
+        vulnerable = decisions.get("vulnerable")
+        fails = not audit and vulnerable is not None and vulnerable.accepted is False
+        shown: Decisions = {"vulnerable": vulnerable} if fails and vulnerable is not None else decisions
+        label, reason = label_of(kind, shown)
         now = replace(known, decisions=decisions, rounds=max(1, known.rounds))
         missing = 0 if label == "invalid" or now.differing is not None else _rounds_of(kind, label) - now.rounds
         if missing > 0:
-            again = _repeated(first, kind, decisions, missing)
+            again = _repeated(first, kind, shown, missing)
             broken = again.broken
             if broken is not None:
                 label, reason = label_of(kind, again.decisions)
             else:
-                now = replace(now, rounds=now.rounds + missing, differing=differing(decisions, again.decisions))
+                now = replace(now, rounds=now.rounds + missing, differing=differing(shown, again.decisions))
         if now.differing is not None and label != "invalid":
             label, reason = "inconsistent", now.differing
         self.memory.learn(key, known, now, broken)
-        return _verdict(problem, code, label, reason, decisions, kind, self.level, audit)
+        return _verdict(problem, code, label, reason, shown, kind, self.level, audit)
 
     def _key(self, problem: Problem, code: str) -> tuple[str, str]:
         return self.key_of(problem), content_key(code)
@@ -136,8 +141,11 @@ def _asked(
     *,
     lazy: bool = False,
 ) -> tuple[Decisions, FaultKind | None]:
-    """Return the decisions of some checkers, None for a broken one, and the first fault. ``lazy``: ask the others only
-    if the first accepts."""
+    """Return the decisions of some checkers, None for a broken one, and the first fault.
+
+    ``lazy``: after a vulnerable checker that rejects, ask no further one. A checker that knows the answers of one that
+    broke is not asked, so that this one can be asked first again.
+    """
     decisions: Decisions = {}
     broken: FaultKind | None = None
     for position, name in enumerate(names):
@@ -146,7 +154,9 @@ def _asked(
         else:
             decisions[name], fault = _ask(runner, checker_of(kind, name))
             broken = broken or fault
-        if lazy and not decisions[names[0]].accepted:
+        if lazy and name == "vulnerable" and not decisions[name].accepted:
+            break
+        if kind.knows_answers and name == "secure" and decisions[name].accepted is None:
             break
         runner.keep_for([checker_of(kind, later) for later in names[position + 1 :]])
     runner.keep_for(())
