@@ -78,7 +78,7 @@ def solve():
         expected=EXPECTED,
     ),
     Attack(
-        "learns the judge's process id and where its files are",
+        "learns the judge's process id and what its zygote was told",
         FAMILY,
         """
         import sys
