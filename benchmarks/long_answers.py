@@ -158,6 +158,7 @@ FORM: dict[str, Callable[[Mapping[str, object]], str]] = {
     "world": lambda r: str(r["world"]),
     "family": lambda r: str(r["family"]),
     "N": lambda r: f"{r['n_real']}",
+    "repeats": lambda r: f"{r['repeats']}",
     "p": lambda r: f"{r['p']:.1e}",
     "bias (median, decades)": lambda r: "no hit" if r["bias"] == -math.inf else f"{r['bias']:+.2f}",
     "RMSE": lambda r: "-" if r["rmse"] is None else f"{r['rmse']:.2f}",
