@@ -77,13 +77,8 @@ def mixture_estimate(
         valid_N=valid & ~inconsistent,
         design=design,
     )
-    estimate = estimate_from_sample(
-        sample,
-        level=level,
-        program_N=program_N,
-        donor_wrote_answer_N=donor_wrote_answer_N,
-        donor_opened_N=donor_opened_N,
-    )
+    written = {"donor_wrote_answer_N": donor_wrote_answer_N, "donor_opened_N": donor_opened_N}
+    estimate = estimate_from_sample(sample, level=level, program_N=program_N, **written)
     n_inconsistent = int((inconsistent & valid).sum())
     return replace(estimate, n_invalid=estimate.n_invalid - n_inconsistent, n_inconsistent=n_inconsistent)
 
