@@ -31,6 +31,7 @@ from forewarn.cli import (
     sandbox,
     show,
     train_subject,
+    watch,
 )
 from forewarn.cli.say import say
 from forewarn.errors import ForewarnError, IncompleteError, as_missing_extra
@@ -48,8 +49,10 @@ COMMANDS: dict[str, Verb] = {
     "report": report.report,
     "run": run.run,
     "show": show.show,
+    "status": watch.status,
     "train-donor": run.train_donor,
     "train-subject": train_subject.train_subject,
+    "watch": watch.watch,
 }
 """verb -> function; its docstring is the help"""
 
