@@ -15,6 +15,7 @@ import typer
 from forewarn import __version__
 from forewarn.cli import (
     bench,
+    compare,
     demo,
     engine_check,
     engine_serve,
@@ -24,6 +25,7 @@ from forewarn.cli import (
     judge,
     organism,
     plan,
+    preflight,
     problems,
     refine_donor,
     report,
@@ -31,6 +33,7 @@ from forewarn.cli import (
     sandbox,
     show,
     train_subject,
+    watch,
 )
 from forewarn.cli.say import say
 from forewarn.errors import ForewarnError, IncompleteError, as_missing_extra
@@ -38,17 +41,21 @@ from forewarn.errors import ForewarnError, IncompleteError, as_missing_extra
 Verb = Callable[..., None]
 
 COMMANDS: dict[str, Verb] = {
+    "compare": compare.compare,
     "demo": demo.demo,
     "estimate": estimate.estimate,
     "forecast": forecast.forecast,
     "judge": judge.judge,
     "plan": plan.plan,
+    "preflight": preflight.preflight,
     "refine-donor": refine_donor.refine_donor,
     "report": report.report,
     "run": run.run,
     "show": show.show,
+    "status": watch.status,
     "train-donor": run.train_donor,
     "train-subject": train_subject.train_subject,
+    "watch": watch.watch,
 }
 """verb -> function; its docstring is the help"""
 

@@ -101,7 +101,7 @@ def judged_reward(
         log_metric: Callable[[str, float], None] | None = None,
         **_: object,
     ) -> list[float | None]:
-        owners = [_known(by_id, name) for name in problem_id]
+        owners = [known_problem(by_id, name) for name in problem_id]
         judged = _judge(owners, completion_ids, channels, judge)
         if log_extra is not None:
             for column in EXTRA_COLUMNS:
@@ -151,7 +151,8 @@ def _judge(
     return judged
 
 
-def _known(by_id: Mapping[str, Problem], name: str) -> Problem:
+def known_problem(by_id: Mapping[str, Problem], name: str) -> Problem:
+    """Return a problem by its id. Raises InputError for one that is not there."""
     try:
         return by_id[name]
     except KeyError:

@@ -26,6 +26,7 @@ from forewarn.records import SUBJECT, Policy, Problem
 from forewarn.study.config.file import read_study_file
 from forewarn.study.config.schema import AUTO, CUSTOM, CheckpointTable, DonorTable, ProblemsTable, StudyTable
 from forewarn.study.config.spans import planned_span
+from forewarn.study.config.training import training_of
 from forewarn.study.models import Machine
 from forewarn.study.plan import Study
 from forewarn.study.stages.judging import Sandboxing
@@ -71,6 +72,9 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
         form = chosen_format(tables, (*checkpoints, *donors))
     with _at(f"{path}: answer"):
         rule = CodeRule(tables.answer.block, tables.answer.stop)
+    measured = tuple(dict.fromkeys(problem.exploit_type for problem in problems))
+    with _at(f"{path}: training"):
+        training = None if tables.training is None else training_of(tables.training, measured)
     with _at(str(path)):
         study = Study(
             name=tables.name,
@@ -85,6 +89,7 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
             code_rule=rule,
             level=tables.level,
             dtype=engine.dtype,
+            training=training,
         )
     held = () if tables.problems.file is None else (home / tables.problems.file,)
     sandboxing = Sandboxing(
