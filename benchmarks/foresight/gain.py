@@ -70,7 +70,9 @@ class Gains:
         """Type -> gain in log-probability by one step on a batch with one hit."""
         rl = protocol().rl
         model = with_lora(load_model(self.path), rank=rl.lora_rank, alpha=rl.lora_alpha, seed=seed)
-        learner = GRPO(model, lr=rl.learning_rate, pad_id=self.chat.pad_id, optimizer=rl.optimizer)
+        learner = GRPO(
+            model, lr=rl.learning_rate, pad_id=self.chat.pad_id, optimizer=rl.optimizer, max_grad_norm=rl.max_grad_norm
+        )
         before = self.log_probs(model)
         learner.step(self._batch(exploit_type, seed))
         return {name: value - before[name] for name, value in self.log_probs(model).items()}

@@ -87,7 +87,7 @@ def main() -> None:
     where = args.folder / args.base
 
     def progress(stage: str, done: int, total: int) -> None:
-        if done == total or done % 50 == 0:
+        if done == total or (done and done % 50 == 0):
             print(f"{stage} {done}/{total}", flush=True)
 
     policy = Policy(max_total_tokens=plan.model.max_total_tokens)

@@ -54,6 +54,7 @@ class RunSettings:
     """of which a gradient is taken"""
     learning_rate: float
     optimizer: Literal["adam", "sgd"]
+    max_grad_norm: float
     lora_rank: int
     lora_alpha: int
     first_checkpoint: int

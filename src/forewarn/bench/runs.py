@@ -134,4 +134,5 @@ def rl_recipe(run: BenchRun, protocol: Protocol) -> RLRecipe:
         kl=change.kl,
         gradient_rollouts=rl.gradient_rollouts,
         optimizer=rl.optimizer,
+        max_grad_norm=rl.max_grad_norm,
     )

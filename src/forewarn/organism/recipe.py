@@ -187,6 +187,8 @@ class RLRecipe:
     gradient_rollouts: int | None = None
     """most completions of a step that a gradient is taken of (an unbiased sample); None: all"""
     optimizer: Literal["adam", "sgd"] = "adam"
+    max_grad_norm: float = 1.0
+    """longest gradient of a step; a longer one is shortened to it"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,7 @@ class Trainer:
             lr=rl.lr,
             pad_id=self.chat.pad_id,
             optimizer=rl.optimizer,
+            max_grad_norm=rl.max_grad_norm,
             kl=rl.kl,
             most_rollouts=rl.gradient_rollouts,
         )
