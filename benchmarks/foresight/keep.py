@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 from pathlib import Path
 
 from forewarn.bench.protocol import protocol
@@ -25,9 +26,8 @@ from forewarn.store import keep_whole, read_json, read_table, write_json, write_
 DATA = Path(__file__).parent / "data"
 
 
-def keep(name: str, folder: Path) -> Path:
-    run = find_run(name, protocol())
-    source, target = folder / run.base / run.variant, DATA / run.base / run.variant
+def keep(source: Path, target: Path) -> Path:
+    """The small records of the run in ``source``, into ``target``."""
     steps, types = record_tables(source / STEPS)
     write_json(target / "run.json", read_json(source / RUN_FILE))
     buffer = io.BytesIO()
@@ -42,11 +42,18 @@ def keep(name: str, folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+")
+    parser.add_argument("runs", nargs="*")
+    parser.add_argument(
+        "--tried", type=Path, nargs="*", default=[], help="folders of development runs that are kept as tried"
+    )
     parser.add_argument("--folder", type=Path, default=Path("runs/foresight"))
     args = parser.parse_args()
     for name in args.runs:
-        print(keep(name, args.folder))
+        run = find_run(name, protocol())
+        print(keep(args.folder / run.base / run.variant, DATA / run.base / run.variant))
+    for source in args.tried:
+        base = json.loads((source / RUN_FILE).read_text())["run"]["base"]
+        print(keep(source, DATA / base / "tried" / source.name))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_the_page_has_the_table_of_runs_and_of_variants() -> None:
 
 
 def test_another_number_is_another_protocol() -> None:
-    changed = read_protocol(FILE.replace("learning_rate = 15.0", "learning_rate = 0.1"))
+    changed = read_protocol(FILE.replace("learning_rate = 3.0", "learning_rate = 0.1"))
     assert changed == replace(P, rl=replace(P.rl, learning_rate=0.1))
 
 
