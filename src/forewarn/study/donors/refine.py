@@ -1,7 +1,7 @@
 """``forewarn refine-donor``: a donor of a study's file, fitted to exploits of the subject with their reasoning.
 
-They come from a batch that the file's other donors draw, or from a run's training rollouts. Not here: drawing and
-fitting (``batch.py``), reading rollouts (``rollouts.py``).
+They come from a batch that the file's other donors draw, from RL, or from a run's training rollouts. Not here: drawing
+and fitting (``batch.py``), the RL (``reinforce.py``), reading rollouts (``rollouts.py``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from forewarn.study.config.load import LoadedStudy, chosen_format, chosen_proble
 from forewarn.study.config.schema import DonorTable, RefinementTable, SpanTable, StudyTable
 from forewarn.study.donors.batch import draw_exploits, fit_donor
 from forewarn.study.donors.folder import check_place, check_same, set_aside, settings_of
+from forewarn.study.donors.reinforce import SeedResult, keep_seeds, reinforce
 from forewarn.study.donors.rollouts import rollout_exploits
 from forewarn.study.stages.judging import Progress
 from forewarn.training.refine import WeightedExploit, found_by_group
@@ -39,6 +40,10 @@ REFINEMENT_FILE = "forewarn_refinement.json"
 """in a refined donor's folder: what it was fitted to"""
 OWN_PART = 0.1
 """brute force's part of a batch whose spans the file doesn't give"""
+
+
+_OWN = (SpanTable(count=1, scale=1.0),)
+"""brute force: what a study needs, also where nothing is drawn"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class RefinedDonor:
     n_examples: int
     losses: tuple[float, ...]
     """of each step, nats a target token; empty where the donor was there already"""
+    seeds: tuple[SeedResult, ...] = ()
+    """of the RL that found the exploits"""
 
 
 def refine_donor(
@@ -64,8 +71,9 @@ def refine_donor(
 ) -> RefinedDonor:
     """Make the donor that a study's file describes in [donors.refinement]; one that is there whole is left alone.
 
-    The batch is drawn into ``run_folder`` (default: ``runs/NAME-refinement-DONOR``) and resumed there. With
-    ``rollouts``, a JSONL or Parquet file, the exploits among these take its place. Raises InputError where the file has
+    The batch is drawn into ``run_folder`` (default: ``runs/NAME-refinement-DONOR``) and resumed there, and so is the
+    training of a table with ``rl`` (``runs/NAME-rl-DONOR``). With ``rollouts``, a JSONL or Parquet file, the exploits
+    among these take the batch's place. Raises InputError where the file has
     no such donor, where its table can't be followed, and where the donor's folder holds something else.
     """
     tables, text = read_study_file(path)
@@ -79,20 +87,29 @@ def refine_donor(
     except InputError as error:
         raise InputError(f"{path}: engine: {error}") from None
     check_place(where, folder, home, placed(chosen.base, home))
+    if table.rl is not None and rollouts is not None:
+        raise InputError(
+            f"{where} has refinement.rl beside --rollouts {rollouts}: give the rollouts a donor of their own"
+        )
     asked = _asked(table, rollouts)
     if (folder / SETTINGS_FILE).exists():
-        found = _found_before(where, folder, asked)
+        found, seeds = _found_before(where, folder, asked)
         check_same(where, folder, settings_of(table))
-        return RefinedDonor(donor, folder, found, 0, ())
+        return RefinedDonor(donor, folder, found, 0, (), seeds)
     tell = progress or (lambda stage, done, total: None)
     torch.set_num_threads(tables.engine.threads)
     base = local_folder(placed(chosen.base, home))
     problems = chosen_problems(table.problems or tables.problems, home)
     with set_aside(folder) as unfinished:
-        if rollouts is None:
-            exploits = _batch(tables, text, path, chosen, table, run_folder, tell)
-        else:
+        seeds = ()
+        if rollouts is not None:
             exploits = rollout_exploits(rollouts, problems, _channels(tables, donor, base))
+        elif table.rl is not None:
+            loaded = batch_study(tables, text, path, chosen, table)
+            made = reinforce(loaded, chosen, table, run_folder, home=home, where=where, progress=tell)
+            exploits, seeds = list(made.exploits), made.seeds
+        else:
+            exploits = _batch(tables, text, path, chosen, table, run_folder, tell)
         found = dict.fromkeys((p.exploit_type for p in problems), 0) | dict(found_by_group(exploits))
         result = fit_donor(
             base,
@@ -106,9 +123,13 @@ def refine_donor(
             progress=tell,
             stage=f"donor {donor}",
         )
-        write_json(unfinished / REFINEMENT_FILE, {"asked": asked, "found": found})
+        if seeds:
+            keep_seeds(made, unfinished)
+        write_json(
+            unfinished / REFINEMENT_FILE, {"asked": asked, "found": found, "seeds": [asdict(one) for one in seeds]}
+        )
     n_examples = table.examples * sum(n > 0 for n in found.values())
-    return RefinedDonor(donor, folder, found, n_examples, result.losses)
+    return RefinedDonor(donor, folder, found, n_examples, result.losses, seeds)
 
 
 def _channels(tables: StudyTable, donor: str, base: Path) -> Channels:
@@ -123,14 +144,21 @@ def _channels(tables: StudyTable, donor: str, base: Path) -> Channels:
 
 
 def batch_study(tables: StudyTable, text: bytes, path: Path, donor: DonorTable, table: RefinementTable) -> LoadedStudy:
-    """The study that a donor's refinement batch is: one checkpoint, the donors that it is drawn with, its own seed."""
+    """The study that a donor's refinement batch is: one checkpoint, the donors that it is drawn with, its own seed.
+
+    Of a table with ``rl``, the donor is the one that training starts from, and no span of it is drawn.
+    """
+    kind = "refinement" if table.rl is None else "rl"
     names = table.from_ or tuple(dict.fromkeys(s.donor for s in table.spans if s.donor is not None))
+    if table.rl is not None:
+        _check_alone(table, f"{path}: donor {donor.name!r}: refinement")
+        names = (table.rl.start,)
     where = f"{path}: donor {donor.name!r}: refinement"
     known = {entry.name: entry for entry in tables.donors if entry.name != donor.name}
     if unknown := [name for name in names if name not in known and name != "subject"]:
+        said = "from names" if table.rl is None else "rl.start ="
         raise InputError(
-            f"{where}.from names {unknown[0]!r}: the batch is drawn with other donors of the file, which has "
-            f"{', '.join(known) or 'none'}"
+            f"{where}.{said} {unknown[0]!r}: give other donors of the file, which has {', '.join(known) or 'none'}"
         )
     if not names and not table.spans:
         raise InputError(f"{where}.from is missing: name the donors that the batch is drawn with, or give spans")
@@ -138,10 +166,10 @@ def batch_study(tables: StudyTable, text: bytes, path: Path, donor: DonorTable, 
         raise InputError(f"{where}.completions = {table.completions} beside spans: each span has a count, leave it out")
     changed = tables.model_copy(
         update={
-            "name": f"{tables.name}-refinement-{donor.name}",
+            "name": f"{tables.name}-{kind}-{donor.name}",
             "seed": derived_seed("refinement", tables.seed, donor.name),
             "donors": tuple(known[name] for name in names if name in known),
-            "spans": table.spans or _whole_channels(names, table.completions),
+            "spans": table.spans or (_whole_channels(names, table.completions) if table.rl is None else _OWN),
             "problems": table.problems or tables.problems,
         }
     )
@@ -157,6 +185,14 @@ def batch_study(tables: StudyTable, text: bytes, path: Path, donor: DonorTable, 
             f"{where}.checkpoint = {table.checkpoint!r} is not one of the study's, which are {known_names}"
         )
     return replace(loaded, study=replace(loaded.study, checkpoints=(wanted[0],)))
+
+
+def _check_alone(table: RefinementTable, where: str) -> None:
+    """Raise InputError for keys of a batch beside RL, which draws none."""
+    if beside := [key for key in ("from_", "spans", "completions") if key in table.model_fields_set]:
+        raise InputError(
+            f"{where}.{beside[0].rstrip('_')} beside refinement.rl, which draws no batch: leave one of them out"
+        )
 
 
 def _batch(
@@ -204,6 +240,8 @@ def _chosen(tables: StudyTable, name: str, path: Path) -> tuple[DonorTable, Refi
 def _asked(table: RefinementTable, rollouts: Path | None) -> dict[str, Any]:
     """What a donor is fitted to, as far as it isn't settings of its training."""
     own = table.model_dump(mode="json", include={"examples", "max_share"})
+    if table.rl is not None:
+        return own | {"rollouts": None} | table.model_dump(mode="json", include={"rl", "checkpoint", "problems"})
     if rollouts is None:
         batch = {"from_", "spans", "completions", "checkpoint", "problems"}
         return own | {"rollouts": None} | table.model_dump(mode="json", by_alias=True, include=batch)
@@ -213,7 +251,9 @@ def _asked(table: RefinementTable, rollouts: Path | None) -> dict[str, Any]:
         raise InputError(f"can't read {rollouts}: {error.strerror or error}; give a file of rollouts") from None
 
 
-def _found_before(where: str, folder: Path, asked: Mapping[str, Any]) -> Mapping[str, int]:
+def _found_before(
+    where: str, folder: Path, asked: Mapping[str, Any]
+) -> tuple[Mapping[str, int], tuple[SeedResult, ...]]:
     """What the donor in ``folder`` was fitted to. Raises InputError where that is not what is asked for now."""
     path = folder / REFINEMENT_FILE
     held: Any = read_json(path) if path.is_file() else None
@@ -227,4 +267,4 @@ def _found_before(where: str, folder: Path, asked: Mapping[str, Any]) -> Mapping
             f"{where}: the one in {folder} was refined with {', '.join(differing)}: "
             "give a new path to refine another, or put the settings back"
         )
-    return dict(held["found"])
+    return dict(held["found"]), tuple(SeedResult(**one) for one in held.get("seeds", ()))
