@@ -21,7 +21,7 @@ from forewarn.engines.transformers.engine import HFEngine
 from forewarn.problems.files import export
 from forewarn.study import read_cells
 from forewarn.study.donors.refine import REFINEMENT_FILE
-from forewarn.training.donor_reward import read_rollouts
+from forewarn.training.donor_reward import DonorRollout, read_rollouts
 from tests.test_refine_donor import FILE as REFINED
 from tests.test_refine_donor import Said
 from tests.tiny_world import EXPLOIT_TYPE, HEAD, MAGIC, POLICY, THINK, ZERO, TinyWorld, enumerate_world
@@ -263,5 +263,14 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(home: Path, said: Said
         part = Path("runs") / "tiny-rl-rl" / f"seed-{number}" / "rollouts.jsonl"
         mine, theirs = read_rollouts(tmp_path / part), read_rollouts(home / part)
         assert Counter(one.step for one in mine) == Counter(one.step for one in theirs)
+        assert {one.label for one in (*mine, *theirs)} >= {"invalid"} or _first_difference(mine, theirs) is None
         assert [one.token_ids for one in mine] == [one.token_ids for one in theirs]
         assert [one.beta for one in mine] == [one.beta for one in theirs], "beta went on from what the log showed it"
+
+
+def _first_difference(mine: list[DonorRollout], theirs: list[DonorRollout]) -> object:
+    """What differs first, in words."""
+    for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
+        if a != b:
+            return i, a, b
+    return None

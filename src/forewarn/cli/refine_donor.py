@@ -33,7 +33,7 @@ def refine_donor(
     the rollouts, enters an estimate. A donor that is complete is left alone.
     """
     from forewarn.study.donors.refine import refine_donor
-    from forewarn.study.donors.reinforce import SEED_FOLDER
+    from forewarn.study.donors.reinforce_run import SEED_FOLDER
 
     with progress_bars() as progress:
         made = refine_donor(study, donor=donor, rollouts=rollouts, run_folder=run_folder, progress=progress)

@@ -77,8 +77,8 @@ class EarlierDonor:
     route"""
 
     def has(self, problem: Problem, log_ratio: float) -> bool:
-        """Whether an exploit with this log(q/p) is on a route of this donor: weighed by p/q, it counts no more than nine
-        tenths of the donor's own hits do."""
+        """Whether an exploit with this log(q/p) is on a route of this donor. One below is weighed by p/q with more than
+        nine tenths of the donor's own hits are."""
         return log_ratio >= self.least.get(problem.problem_id, self.least.get(problem.exploit_type, math.inf))
 
 

@@ -52,9 +52,10 @@ class Table(BaseModel):
 
 
 class ProblemsTable(Table):
-    """[problems]: which problems, from a file or from the bundled set."""
+    """[problems]: which problems, from a file, from an environment of one's own, or from the bundled set."""
 
     file: str | None = None
+    environment: str | None = None
     seed: int = 0
     types: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from forewarn.checkpoints.ends import model_ends
@@ -21,29 +20,29 @@ from forewarn.checkpoints.hub import local_folder
 from forewarn.checkpoints.load import check_device, load_tokenizer
 from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError
-from forewarn.estimation.allocation import planned_counts
 from forewarn.formats import Channels, CodeRule, bind
-from forewarn.records import UNBOUNDED, derived_seed
+from forewarn.records import Problem
 from forewarn.store import read_json, write_json
 from forewarn.study.config.file import read_study_file
-from forewarn.study.config.load import LoadedStudy, chosen_format, chosen_problems, placed, study_of_tables
-from forewarn.study.config.schema import DonorTable, RefinementTable, SpanTable, StudyTable
+from forewarn.study.config.load import (
+    chosen_format,
+    chosen_problems,
+    placed,
+    sandboxing_of,
+)
+from forewarn.study.config.schema import DonorTable, RefinementTable, StudyTable
 from forewarn.study.donors.batch import draw_exploits, fit_donor
+from forewarn.study.donors.batch_plan import batch_study
 from forewarn.study.donors.folder import check_place, check_same, set_aside, settings_of
 from forewarn.study.donors.reinforce import SeedResult, keep_seeds, reinforce
-from forewarn.study.donors.rollouts import rollout_exploits
-from forewarn.study.stages.judging import Progress
+from forewarn.study.donors.rollouts import Labels, rollout_exploits
+from forewarn.study.stages.judging import Progress, Sandboxing, open_judge
 from forewarn.training.refine import WeightedExploit, found_by_group
+from forewarn.training.reward import judge_completions
 from forewarn.training.sft import SETTINGS_FILE
 
 REFINEMENT_FILE = "forewarn_refinement.json"
 """in a refined donor's folder: what it was fitted to"""
-OWN_PART = 0.1
-"""brute force's part of a batch whose spans the file doesn't give"""
-
-
-_OWN = (SpanTable(count=1, scale=1.0),)
-"""brute force: what a study needs, also where nothing is drawn"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,9 @@ def refine_donor(
     with set_aside(folder) as unfinished:
         seeds = ()
         if rollouts is not None:
-            exploits = rollout_exploits(rollouts, problems, _channels(tables, donor, base))
+            channels = _channels(tables, donor, base)
+            sandboxing = sandboxing_of(tables, table.problems or tables.problems, path)
+            exploits = rollout_exploits(rollouts, problems, channels, labels=_labels(channels, sandboxing))
         elif table.rl is not None:
             loaded = batch_study(tables, text, path, chosen, table)
             made = reinforce(loaded, chosen, table, run_folder, home=home, where=where, progress=tell)
@@ -143,56 +144,14 @@ def _channels(tables: StudyTable, donor: str, base: Path) -> Channels:
     )
 
 
-def batch_study(tables: StudyTable, text: bytes, path: Path, donor: DonorTable, table: RefinementTable) -> LoadedStudy:
-    """The study that a donor's refinement batch is: one checkpoint, the donors that it is drawn with, its own seed.
+def _labels(channels: Channels, sandboxing: Sandboxing) -> Labels:
+    """Labels by a Judge that is opened only where rollouts have none."""
 
-    Of a table with ``rl``, the donor is the one that training starts from, and no span of it is drawn.
-    """
-    kind = "refinement" if table.rl is None else "rl"
-    names = table.from_ or tuple(dict.fromkeys(s.donor for s in table.spans if s.donor is not None))
-    if table.rl is not None:
-        _check_alone(table, f"{path}: donor {donor.name!r}: refinement")
-        names = (table.rl.start,)
-    where = f"{path}: donor {donor.name!r}: refinement"
-    known = {entry.name: entry for entry in tables.donors if entry.name != donor.name}
-    if unknown := [name for name in names if name not in known and name != "subject"]:
-        said = "from names" if table.rl is None else "rl.start ="
-        raise InputError(
-            f"{where}.{said} {unknown[0]!r}: give other donors of the file, which has {', '.join(known) or 'none'}"
-        )
-    if not names and not table.spans:
-        raise InputError(f"{where}.from is missing: name the donors that the batch is drawn with, or give spans")
-    if table.spans and "completions" in table.model_fields_set:
-        raise InputError(f"{where}.completions = {table.completions} beside spans: each span has a count, leave it out")
-    changed = tables.model_copy(
-        update={
-            "name": f"{tables.name}-{kind}-{donor.name}",
-            "seed": derived_seed("refinement", tables.seed, donor.name),
-            "donors": tuple(known[name] for name in names if name in known),
-            "spans": table.spans or (_whole_channels(names, table.completions) if table.rl is None else _OWN),
-            "problems": table.problems or tables.problems,
-        }
-    )
-    try:
-        loaded = study_of_tables(changed, text, path)
-    except InputError as error:
-        raise InputError(f"refinement of {donor.name!r}: {error}") from None
-    there = loaded.study.checkpoints
-    wanted = [c for c in there if table.checkpoint in (None, c.model_id)]
-    if not wanted:
-        known_names = ", ".join(c.model_id for c in there)
-        raise InputError(
-            f"{where}.checkpoint = {table.checkpoint!r} is not one of the study's, which are {known_names}"
-        )
-    return replace(loaded, study=replace(loaded.study, checkpoints=(wanted[0],)))
+    def judged(owners: Sequence[Problem], completions: Sequence[Sequence[int]]) -> list[str]:
+        with open_judge(sandboxing) as judge:
+            return [one.label for one in judge_completions(owners, completions, channels, judge)]
 
-
-def _check_alone(table: RefinementTable, where: str) -> None:
-    """Raise InputError for keys of a batch beside RL, which draws none."""
-    if beside := [key for key in ("from_", "spans", "completions") if key in table.model_fields_set]:
-        raise InputError(
-            f"{where}.{beside[0].rstrip('_')} beside refinement.rl, which draws no batch: leave one of them out"
-        )
+    return judged
 
 
 def _batch(
@@ -213,18 +172,6 @@ def _batch(
         sandboxing=loaded.sandboxing,
         progress=lambda stage, done, total: tell(f"batch for {donor.name}: {stage}", done, total),
     )
-
-
-def _whole_channels(donors: tuple[str, ...], completions: int) -> tuple[SpanTable, ...]:
-    """Brute force; and each donor on the whole answer, and on reasoning and answer."""
-    lengths = [(k, name) for name in donors for k in (0, UNBOUNDED)]
-    rest = (1 - OWN_PART) / len(lengths)
-    own, *others = planned_counts(np.array([OWN_PART, *(rest for _ in lengths)]), completions).tolist()
-    written = [
-        SpanTable(count=n, k=k, m=UNBOUNDED, donor=name, scale=1.0)
-        for n, (k, name) in zip(others, lengths, strict=True)
-    ]
-    return (SpanTable(count=own, scale=1.0), *written)
 
 
 def _chosen(tables: StudyTable, name: str, path: Path) -> tuple[DonorTable, RefinementTable]:
