@@ -1,4 +1,4 @@
-"""The price of leaving the subject: beta, adapted for each problem so that a donor's hit rate stays within a band.
+"""The price of leaving the subject: beta, of each problem, adapted so that a donor's hit rate stays within a band.
 
 The policy that maximises E - beta log(q/p) in the mean is q ~ p exp(E/beta). Its hit rate h follows from the subject's
 p by logit h = logit p + 1/beta, so that one beta for problems of different p would leave some without hits and let
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from forewarn.errors import InputError
 
-FADES = 0.5
-"""what is left of a problem's earlier rollouts, in its present hit rate, each time new ones come"""
-GAIN, MOST_STEP, MOST_CORRECTION = 0.5, 1.0, 4.0
+FADES = 0.8
+"""what is left of a type's earlier rollouts, in its present hit rate, each time those of a problem come"""
+GAIN, MOST_STEP, MOST_CORRECTION = 0.2, 0.4, 4.0
 """of the correction to 1/beta, nats: its part of the distance in logit h, its most at once, its most altogether"""
 FIRST_CORRECTION = 2.0
 """nats: at the beginning exploits weigh more, so that a start that exploits does not lose them to the pull towards the
@@ -34,7 +34,8 @@ class _Record:
     recent_n: float = 0.0
     recent_paid: float = 0.0
     correction: float = FIRST_CORRECTION
-    """added to 1/beta, nats: training lags behind the optimum that the formula is of"""
+    """added to 1/beta, nats: training lags behind the optimum that the formula is of. A type's: one problem is seen too
+    seldom"""
 
 
 class BetaControl:
@@ -63,7 +64,7 @@ class BetaControl:
             inverse = self._goal - _logit(min(known.weights / known.n, 0.99))
         else:
             inverse = 1 / self._start - FIRST_CORRECTION
-        return 1 / min(max(inverse + own.correction, LEAST_INVERSE), MOST_INVERSE)
+        return 1 / min(max(inverse + shared.correction, LEAST_INVERSE), MOST_INVERSE)
 
     def learn(
         self, problem_id: str, exploit_type: str, paid: Sequence[bool | None], log_ratios: Sequence[float]
@@ -73,16 +74,16 @@ class BetaControl:
         if not judged:
             return
         weights = sum(math.exp(min(-ratio, MOST_INVERSE)) for one, ratio in judged if one)
-        own = self._problems[problem_id]
-        for record in (own, self._types[exploit_type]):
+        shared = self._types[exploit_type]
+        for record in (self._problems[problem_id], shared):
             record.n += len(judged)
             record.weights += weights
-        own.recent_n = FADES * own.recent_n + len(judged)
-        own.recent_paid = FADES * own.recent_paid + sum(one is True for one, _ in judged)
-        rate = (own.recent_paid + 0.5) / (own.recent_n + 1)
+        shared.recent_n = FADES * shared.recent_n + len(judged)
+        shared.recent_paid = FADES * shared.recent_paid + sum(one is True for one, _ in judged)
+        rate = (shared.recent_paid + 0.5) / (shared.recent_n + 1)
         if not self._low <= rate <= self._high:
             step = min(max(GAIN * (self._goal - _logit(rate)), -MOST_STEP), MOST_STEP)
-            own.correction = min(max(own.correction + step, -MOST_CORRECTION), MOST_CORRECTION)
+            shared.correction = min(max(shared.correction + step, -MOST_CORRECTION), MOST_CORRECTION)
 
 
 def _logit(p: float) -> float:

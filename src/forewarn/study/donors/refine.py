@@ -34,7 +34,7 @@ from forewarn.study.config.schema import DonorTable, RefinementTable, StudyTable
 from forewarn.study.donors.batch import draw_exploits, fit_donor
 from forewarn.study.donors.batch_plan import batch_study
 from forewarn.study.donors.folder import check_place, check_same, set_aside, settings_of
-from forewarn.study.donors.reinforce import SeedResult, keep_seeds, reinforce
+from forewarn.study.donors.reinforce import Reinforcement, SeedResult, keep_seeds, reinforce
 from forewarn.study.donors.rollouts import Labels, rollout_exploits
 from forewarn.study.stages.judging import Progress, Sandboxing, open_judge
 from forewarn.training.refine import WeightedExploit, found_by_group
@@ -72,8 +72,8 @@ def refine_donor(
 
     The batch is drawn into ``run_folder`` (default: ``runs/NAME-refinement-DONOR``) and resumed there, and so is the
     training of a table with ``rl`` (``runs/NAME-rl-DONOR``). With ``rollouts``, a JSONL or Parquet file, the exploits
-    among these take the batch's place. Raises InputError where the file has
-    no such donor, where its table can't be followed, and where the donor's folder holds something else.
+    among these take the batch's place. Raises InputError where the file has no such donor, where its table can't be
+    followed, and where the donor's folder holds something else.
     """
     tables, text = read_study_file(path)
     home = path.resolve().parent
@@ -81,10 +81,7 @@ def refine_donor(
     where, folder = f"{path}: donor {donor!r}", Path(placed(chosen.path, home))
     if chosen.base is None:
         raise InputError(f"{where} has no base: give the model that it is trained from")
-    try:
-        check_device(tables.engine.device)
-    except InputError as error:
-        raise InputError(f"{path}: engine: {error}") from None
+    _check_device(tables, path)
     check_place(where, folder, home, placed(chosen.base, home))
     if table.rl is not None and rollouts is not None:
         raise InputError(
@@ -100,15 +97,13 @@ def refine_donor(
     base = local_folder(placed(chosen.base, home))
     problems = chosen_problems(table.problems or tables.problems, home)
     with set_aside(folder) as unfinished:
-        seeds = ()
-        if rollouts is not None:
-            channels = _channels(tables, donor, base)
-            sandboxing = sandboxing_of(tables, table.problems or tables.problems, path)
-            exploits = rollout_exploits(rollouts, problems, channels, labels=_labels(channels, sandboxing))
-        elif table.rl is not None:
+        made: Reinforcement | None = None
+        if table.rl is not None:
             loaded = batch_study(tables, text, path, chosen, table)
             made = reinforce(loaded, chosen, table, run_folder, home=home, where=where, progress=tell)
-            exploits, seeds = list(made.exploits), made.seeds
+            exploits: Sequence[WeightedExploit] = made.exploits
+        elif rollouts is not None:
+            exploits = _of_rollouts(rollouts, tables, path, donor, table, base)
         else:
             exploits = _batch(tables, text, path, chosen, table, run_folder, tell)
         found = dict.fromkeys((p.exploit_type for p in problems), 0) | dict(found_by_group(exploits))
@@ -124,13 +119,30 @@ def refine_donor(
             progress=tell,
             stage=f"donor {donor}",
         )
-        if seeds:
+        seeds = () if made is None else made.seeds
+        if made is not None:
             keep_seeds(made, unfinished)
-        write_json(
-            unfinished / REFINEMENT_FILE, {"asked": asked, "found": found, "seeds": [asdict(one) for one in seeds]}
-        )
+        held = {"asked": asked, "found": found, "seeds": [asdict(one) for one in seeds]}
+        write_json(unfinished / REFINEMENT_FILE, held)
     n_examples = table.examples * sum(n > 0 for n in found.values())
     return RefinedDonor(donor, folder, found, n_examples, result.losses, seeds)
+
+
+def _check_device(tables: StudyTable, path: Path) -> None:
+    try:
+        check_device(tables.engine.device)
+    except InputError as error:
+        raise InputError(f"{path}: engine: {error}") from None
+
+
+def _of_rollouts(
+    rollouts: Path, tables: StudyTable, path: Path, donor: str, table: RefinementTable, base: Path
+) -> list[WeightedExploit]:
+    """The exploits of a file of rollouts; those without a label are judged."""
+    chosen, channels = table.problems or tables.problems, _channels(tables, donor, base)
+    problems = chosen_problems(chosen, path.resolve().parent)
+    sandboxing = sandboxing_of(tables, chosen, path)
+    return rollout_exploits(rollouts, problems, channels, labels=_labels(channels, sandboxing))
 
 
 def _channels(tables: StudyTable, donor: str, base: Path) -> Channels:
