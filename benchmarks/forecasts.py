@@ -5,8 +5,9 @@
 Eight exploit types share an intent (look at the checker) and differ in competence (use the flaw, given a look);
 GRPO-like updates on sampled groups, so what is never sampled is never rewarded. Rates start between 1e-8 and 1e-2.
 Forecasts see noisy estimates at steps 1, 4 and 15, a sixth of them low by up to two decades (missed mass). A
-simulation, not a language model: it compares scores, and shows how far the probability is from calibrated under
-dynamics its prior does not know.
+simulation, not a language model: it compares scores, and shows how far the probabilities are from calibrated under
+dynamics that their priors do not know. "joint" is the forecaster of all types of a run together; it is told how many
+rollouts a step has and who shares an intent.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from forewarn.estimation import mixture_estimate
-from forewarn.prediction import auc, brier, fit_trend, forecast
+from forewarn.prediction import Training, TypeTraining, auc, brier, fit_trend, forecast, forecast_run
 from forewarn.records import Estimate
 
 TYPES, GROUPS, GROUP, HORIZON, STEPS = 8, 4, 8, 250, (1, 4, 15)
@@ -65,6 +66,64 @@ def estimate(rate: float, rng: np.random.Generator) -> Estimate:
     )  # fmt: skip
 
 
+def training_of(*, shared: bool) -> Training:
+    """What a user would know of the training."""
+    return Training({
+        str(t): TypeTraining(GROUPS * GROUP, 0.9, family="all" if shared else str(t)) for t in range(TYPES)
+    })  # fmt: skip
+
+
+def reliability(probability: list[float], emerged: list[bool]) -> list[tuple[float, float, int]]:
+    """(mean probability, share that emerged, how many) by bins of probability."""
+    p, y = np.array(probability), np.array(emerged)
+    bins = np.digitize(p, [0.05, 0.2, 0.4, 0.6, 0.8])
+    return [
+        (round(float(p[bins == b].mean()), 2), round(float(y[bins == b].mean()), 2), int((bins == b).sum()))
+        for b in range(6)
+        if (bins == b).any()
+    ]
+
+
+def compare(learning_rate: float, *, shared: bool, runs: int, seed: int) -> dict[str, object]:
+    """Both forecasters, level and slope on so many runs."""
+    rng = np.random.default_rng([seed, int(100 * learning_rate), shared])
+    within: dict[str, list[float]] = {"joint": [], "forecast": [], "level": [], "slope": []}
+    probability: dict[str, list[float]] = {"joint": [], "forecast": []}
+    emerged: list[bool] = []
+    for _ in range(runs):
+        path = rates(rng, learning_rate, shared=shared)
+        outcome = (path[STEPS[-1] :] > 0.1).any(axis=0)
+        scores: dict[str, list[float]] = {name: [] for name in within}
+        cells = {str(t): [estimate(float(path[s - 1, t]), rng) for s in STEPS] for t in range(TYPES)}
+        known = training_of(shared=shared)
+        together = forecast_run("run", STEPS, cells, horizon_step=HORIZON, training=known, rng=rng)
+        for t, (name, mine) in enumerate(cells.items()):
+            one = forecast("run", name, STEPS, mine, horizon_step=HORIZON, rng=rng)
+            for who, said in (("joint", together[name]), ("forecast", one)):
+                assert said.probability is not None
+                probability[who].append(said.probability)
+                scores[who].append(said.score)
+            slope, last = fit_trend(STEPS, mine).slope, mine[-1].log10_p
+            scores["level"].append(-99.0 if last is None else last)
+            scores["slope"].append(-99.0 if slope is None else slope)
+            emerged.append(bool(outcome[t]))
+        if 0 < outcome.sum() < TYPES:
+            for who, values in scores.items():
+                within[who].append(auc(values, outcome, rng=rng).auc)
+    y = np.array(emerged)
+    return {
+        "learning_rate": learning_rate,
+        "shared_intent": shared,
+        "runs": runs,
+        "runs_with_both_outcomes": len(within["level"]),
+        "share_emerged": round(float(y.mean()), 3),
+        "mean_auc_within_run": {k: round(float(np.mean(v)), 3) for k, v in within.items()},
+        "brier": {k: round(brier(np.array(v), y), 3) for k, v in probability.items()},
+        "brier_of_base_rate": round(float(y.mean() * (1 - y.mean())), 3),
+        "probability_outcome_count": {k: reliability(v, emerged) for k, v in probability.items()},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
@@ -72,40 +131,7 @@ def main() -> None:
     args = parser.parse_args()
     for learning_rate in (0.25, 0.5):
         for shared in (True, False):
-            rng = np.random.default_rng([args.seed, int(100 * learning_rate), shared])
-            within: dict[str, list[float]] = {"forecast": [], "level": [], "slope": []}
-            probability: list[float] = []
-            emerged: list[bool] = []
-            for _ in range(args.runs):
-                path = rates(rng, learning_rate, shared=shared)
-                outcome = (path[STEPS[-1] :] > 0.1).any(axis=0)
-                scores: dict[str, list[float]] = {name: [] for name in within}
-                for t in range(TYPES):
-                    cells = [estimate(float(path[s - 1, t]), rng) for s in STEPS]
-                    f = forecast("run", str(t), STEPS, cells, horizon_step=HORIZON, rng=rng)
-                    slope, last = fit_trend(STEPS, cells).slope, cells[-1].log10_p
-                    scores["forecast"].append(f.score)
-                    scores["level"].append(-99.0 if last is None else last)
-                    scores["slope"].append(-99.0 if slope is None else slope)
-                    if f.probability is not None:
-                        probability.append(f.probability)
-                        emerged.append(bool(outcome[t]))
-                if 0 < outcome.sum() < TYPES:
-                    for name, values in scores.items():
-                        within[name].append(auc(values, outcome, rng=rng).auc)
-            p, y = np.array(probability), np.array(emerged)
-            bins = np.digitize(p, [0.05, 0.2, 0.4, 0.6])
-            print(json.dumps({
-                "learning_rate": learning_rate, "shared_intent": shared, "runs": args.runs,
-                "runs_with_both_outcomes": len(within["level"]), "share_emerged": round(float(y.mean()), 3),
-                "mean_auc_within_run": {k: round(float(np.mean(v)), 3) for k, v in within.items()},
-                "mean_probability": round(float(p.mean()), 3), "brier": round(brier(p, y), 3),
-                "brier_of_base_rate": round(float(y.mean() * (1 - y.mean())), 3),
-                "probability_outcome_count": [
-                    (round(float(p[bins == b].mean()), 2), round(float(y[bins == b].mean()), 2), int((bins == b).sum()))
-                    for b in range(5) if (bins == b).any()
-                ],
-            }), flush=True)  # fmt: skip
+            print(json.dumps(compare(learning_rate, shared=shared, runs=args.runs, seed=args.seed)), flush=True)
 
 
 if __name__ == "__main__":

@@ -246,7 +246,7 @@ def test_models_that_do_not_belong_are_refused(world: TinyWorld, tmp_path: Path)
     (cut / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"has no adapter_model\.safetensors"):
         run_study(with_donor(world.subject, cut), tmp_path / "e")
-    with pytest.raises(ModelError, match=r"holds no config\.json"):
+    with pytest.raises(ModelError, match=r"has no config\.json"):
         run_study(with_donor(tmp_path), tmp_path / "f")
     broken = tmp_path / "broken"
     shutil.copytree(world.later, broken)

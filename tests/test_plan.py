@@ -162,7 +162,7 @@ def test_a_plan_from_a_file(home: Path, said: Callable[..., tuple[int, str, str]
 
     code, _, err = said("plan", "study.toml", "--budget", "2000", "--out", "planned.toml")
     assert code == 2
-    assert "planned.toml is there and holds something else" in err
+    assert "planned.toml exists and has other contents" in err
     assert (home / "planned.toml").read_text() == text
     code, _, err = said("plan", "study.toml", "--pilot", "50")
     assert code == 2

@@ -70,9 +70,9 @@ def test_what_is_wrong_with_a_command_names_the_key(run: Path, tmp_path: Path) -
         ModelError, match=r"checkpoints\[1\]: the weights of global_step_9 in .* are in verl \(FSDP\)'s own"
     ):
         load_study(study(tmp_path))
-    with pytest.raises(InputError, match=r"checkpoints\[1\]: the converter 'make' names no \{target\}"):
+    with pytest.raises(InputError, match=r"checkpoints\[1\]: the converter 'make' does not use \{target\}"):
         load_study(study(tmp_path, 'convert = "make"'))
     with pytest.raises(
-        ModelError, match=r"checkpoints\[1\]: the converter of global_step_9 ended with status 3: it said"
+        ModelError, match=r"checkpoints\[1\]: the converter of global_step_9 ended with status 3: it printed"
     ):
         load_study(study(tmp_path, 'convert = "exit 3; {target}"\nconvert_shell = true'))

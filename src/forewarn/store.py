@@ -131,6 +131,10 @@ def old_keys(root: Path) -> StoreError:
     )
 
 
+BEFORE_A_STUDY = ("watch.json", "checkpoints", "alerts.jsonl")
+"""what a watcher writes into a run folder before the first checkpoint is measured"""
+
+
 class Shards:
     """A folder of Parquet shards, each under a content key. Incomplete files are never listed."""
 
@@ -169,7 +173,7 @@ class RunFolder:
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"{self.root} is a file; give a new folder")
         if not path.exists():
-            if self.root.exists() and any(self.root.iterdir()):
+            if self.root.exists() and any(inner.name not in BEFORE_A_STUDY for inner in self.root.iterdir()):
                 raise StoreError(f"{self.root} is not empty and does not contain a study; give a new folder")
             write_json(path, wanted)
             return

@@ -109,7 +109,7 @@ def test_what_cannot_be_loaded_comes_with_a_remedy(world: TinyWorld, tmp_path: P
         with pytest.raises(ModelError, match=remedy):
             load(adapter)
     (adapter / "adapter_config.json").write_text("[1]")
-    with pytest.raises(ModelError, match=r"holds no readable adapter_config\.json"):
+    with pytest.raises(ModelError, match=r"has no readable adapter_config\.json"):
         receipt(ModelSource("a", str(world.subject), str(adapter)))
     with pytest.raises(ModelError, match=r"adapter_config\.json is not a JSON object; copy it again"):
         find_checkpoints(str(adapter), step=1)
@@ -140,7 +140,7 @@ def test_folders_without_checkpoints_are_refused(tmp_path: Path) -> None:
         trainer_checkpoints(tmp_path)
     (nameless / "adapter_config.json").unlink()
     tiny_model().config.save_pretrained(str(nameless))
-    with pytest.raises(ModelError, match="holds no weights"):
+    with pytest.raises(ModelError, match="has no weights"):
         receipt(ModelSource("a", str(nameless)))
 
 
@@ -280,7 +280,7 @@ def test_shards_that_are_missing_are_named(world: TinyWorld, tmp_path: Path) -> 
         find_checkpoints(str(copy))
     (copy / "pytorch_model.bin").write_bytes(b"PK half of it")
     (copy / "model.safetensors.index.json").unlink()
-    with pytest.raises(ModelError, match="no whole file of torch's format"):
+    with pytest.raises(ModelError, match="is not a complete file in torch's format"):
         receipt(ModelSource("a", str(copy)))
 
 

@@ -266,7 +266,7 @@ def test_converters_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the converter names \{folder\}: it may name \{source\}, \{target\}"):
         Converter("convert {folder} {target}", tmp_path)
     Converter("convert ${HOME} --settings {} {target}", tmp_path, shell=True)
-    with pytest.raises(InputError, match=r"names no \{target\}"):
+    with pytest.raises(InputError, match=r"does not use \{target\}"):
         Converter("convert {source}", tmp_path)
     with pytest.raises(InputError, match="can't be split into arguments"):
         Converter("convert '{target}", tmp_path)

@@ -98,7 +98,7 @@ def test_adapters_whose_weights_do_not_fit_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=message):
             engine.load_adapter("x", folder)
     (tmp_path / "add" / "adapter_config.json").write_text("[1]")
-    with pytest.raises(ModelError, match="holds no readable adapter_config"):
+    with pytest.raises(ModelError, match="has no readable adapter_config"):
         engine.load_adapter("x", tmp_path / "add")
     assert list(engine.model.state_dict()) == names, "the model is left without layers of the refused adapters"
     assert all(torch.equal(value, weights[name]) for name, value in engine.model.state_dict().items())

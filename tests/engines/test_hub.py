@@ -63,7 +63,7 @@ def test_a_name_that_is_taken_for_a_path_is_said_to_be(tmp_path: Path, monkeypat
     (tmp_path / "unsloth").mkdir()
     with pytest.raises(ModelError) as refused:
         local_folder("unsloth/qwen3@v1")
-    assert "is taken for a path, as there is unsloth here, and it holds no folder qwen3@v1" in str(refused.value)
+    assert "is read as a path because unsloth exists here, but unsloth has no folder qwen3@v1" in str(refused.value)
     with pytest.raises(ModelError, match="is neither a folder nor a hub name"):
         local_folder("unsloth/qwen3/deeper")
 

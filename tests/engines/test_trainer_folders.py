@@ -81,7 +81,7 @@ def test_names_that_end_in_hf_tell_their_step(world: TinyWorld, tmp_path: Path) 
 def test_shards_that_were_not_merged_come_with_the_remedy(verl: Path) -> None:
     model = verl / "global_step_9" / "actor" / "huggingface"
     (model / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"holds no weights .*; merge the FSDP shards beside it first"):
+    with pytest.raises(ModelError, match=r"has no weights .*; merge the FSDP shards beside it first"):
         find_checkpoints(str(model))
 
 
@@ -150,7 +150,7 @@ def test_an_old_index_beside_one_whole_file_says_nothing(world: TinyWorld, tmp_p
 def test_weights_that_transformers_would_not_find_are_none(world: TinyWorld, tmp_path: Path) -> None:
     shutil.copytree(world.later, tmp_path / "m")
     (tmp_path / "m" / "model.safetensors").rename(tmp_path / "m" / "consolidated.safetensors")
-    with pytest.raises(ModelError, match=r"holds no weights \(model\.safetensors, "):
+    with pytest.raises(ModelError, match=r"has no weights \(model\.safetensors, "):
         receipt(ModelSource("a", str(tmp_path / "m")))
 
 

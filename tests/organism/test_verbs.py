@@ -22,8 +22,8 @@ COMMAND = [sys.executable, "-m", "forewarn", "organism"]
     ("arguments", "sentence"),
     [
         (["train", "--run", "nonsense"], "no run 'nonsense': choose among rl, control"),
-        (["train", "--folder", "nowhere"], "nowhere holds no organism"),
-        (["truth", "--folder", "nowhere"], "nowhere holds no organism"),
+        (["train", "--folder", "nowhere"], "nowhere has no organism"),
+        (["truth", "--folder", "nowhere"], "nowhere has no organism"),
         (["truth", "--run", "nonsense"], "no run 'nonsense'"),
         (["truth", "--type", "nonsense"], "knows no exploit type 'nonsense'"),
         (["truth", "--step", "5"], "no checkpoint at step 5"),

@@ -23,6 +23,7 @@ from forewarn.cli import (
     judge,
     organism,
     plan,
+    preflight,
     problems,
     refine_donor,
     report,
@@ -30,6 +31,7 @@ from forewarn.cli import (
     sandbox,
     show,
     train_subject,
+    watch,
 )
 from forewarn.cli.say import say
 from forewarn.errors import ForewarnError, IncompleteError, as_missing_extra
@@ -42,12 +44,15 @@ COMMANDS: dict[str, Verb] = {
     "forecast": forecast.forecast,
     "judge": judge.judge,
     "plan": plan.plan,
+    "preflight": preflight.preflight,
     "refine-donor": refine_donor.refine_donor,
     "report": report.report,
     "run": run.run,
     "show": show.show,
+    "status": watch.status,
     "train-donor": run.train_donor,
     "train-subject": train_subject.train_subject,
+    "watch": watch.watch,
 }
 """verb -> function; its docstring is the help"""
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,7 +46,12 @@ def forecast(
         raise InputError("--replay posts to sinks: name one by --alert")
     results = read_results(run)
     found = run_forecasts(
-        results.estimates, study=results.study, seed=results.seed, horizon_step=horizon, threshold=threshold
+        results.estimates,
+        study=results.study,
+        seed=results.seed,
+        horizon_step=horizon,
+        threshold=threshold,
+        training=results.training,
     )
     if as_json:
         say_json([as_json_value(one) for one in found], allow_nan=False)
@@ -94,6 +100,8 @@ def as_json_value(one: TypeForecast) -> dict[str, Any]:
         "threshold": None if said is None else said.threshold,
         "horizon_step": None if said is None else said.horizon_step,
         "probability": None if said is None else said.probability,
+        "probability_interval": None if said is None else _listed(said.probability_interval),
+        "reasons": None if said is None or said.reasons is None else asdict(said.reasons),
         "score": None if said is None else said.score,
         "step_median": None if said is None else said.step_median,
         "step_interval": None if interval is None else [end if math.isfinite(end) else None for end in interval],
@@ -101,3 +109,7 @@ def as_json_value(one: TypeForecast) -> dict[str, Any]:
         "first_visible_step": one.first_visible_step,
         "why_none": one.why_none,
     }
+
+
+def _listed(pair: tuple[float, float] | None) -> list[float] | None:
+    return None if pair is None else list(pair)

@@ -57,7 +57,7 @@ def run(
     if as_json:
         say_json(cells_json(cells), allow_nan=False)
     results = read_results(root)
-    forecasts = run_forecasts(results.estimates, study=results.study, seed=results.seed)
+    forecasts = run_forecasts(results.estimates, study=results.study, seed=results.seed, training=results.training)
     if not as_json:
         say_lines(cells_text(cells))
         _say_the_answer(results, forecasts)

@@ -11,12 +11,16 @@ from forewarn.prediction.alarms import (
 )
 from forewarn.prediction.covariance import JointEstimate, gls_trend, joint_covariance
 from forewarn.prediction.emergence import forecast
+from forewarn.prediction.joint import forecast_run
+from forewarn.prediction.law import Training, TypeTraining
 from forewarn.prediction.scoring import Auc, auc, brier, lead_time
 from forewarn.prediction.trend import fit_trend
 
 __all__ = [
     "Auc",
     "JointEstimate",
+    "Training",
+    "TypeTraining",
     "auc",
     "brier",
     "elond",
@@ -24,6 +28,7 @@ __all__ = [
     "first_crossing",
     "fit_trend",
     "forecast",
+    "forecast_run",
     "gls_trend",
     "growth_alert",
     "joint_covariance",

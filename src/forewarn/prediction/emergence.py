@@ -64,9 +64,15 @@ def _time(step: Floats, power: Floats | float, first: float, horizon: float) -> 
     return np.where(power == 0, logged, curved)
 
 
-def _cell_log_likelihood(level: Floats, estimate: Estimate, count: float, log_exposure: float) -> Floats:
-    """Return the ln likelihood of one cell at the logits ``level``, with misfit integrated out; at most about 0."""
+def cell_log_likelihood(
+    level: Floats, estimate: Estimate, count: float, log_exposure: float, *, doubt: float | None = None
+) -> Floats:
+    """Return the ln likelihood of one cell at the logits ``level``, with misfit integrated out; at most about 0.
+
+    ``doubt``: the weight of an interval that is wrong; None: ``DOUBT``.
+    """
     node, node_weight = hermegauss(5)
+    wrong = DOUBT[estimate.resolved] if doubt is None else doubt
     value = np.zeros_like(level)
     # doubt: the spans may have missed mass, but the certified bounds hold; without hits only these are known
     delta = 1 - estimate.level
@@ -79,8 +85,7 @@ def _cell_log_likelihood(level: Floats, estimate: Estimate, count: float, log_ex
         if count > 0:
             excess = log_p + log_exposure - math.log(count)  # ln of p over p_hat
             poisson = np.exp(count * (excess - np.expm1(np.minimum(excess, 50.0))))
-            doubt = DOUBT[estimate.resolved]
-            bounded = (1 - doubt) * poisson + doubt * bounded
+            bounded = (1 - wrong) * poisson + wrong * bounded
         value += w * bounded
     out: Floats = np.log(np.maximum(value, 1e-300))
     return out
@@ -101,7 +106,7 @@ def _posterior(steps: Sequence[int], estimates: Sequence[Estimate], horizon: int
     for step, estimate, count, log_exposure in zip(steps, estimates, count_C, log_exposure_C, strict=True):
         u_by_clock = _time(np.asarray(float(step)), np.array(_CLOCKS), float(steps[0]), float(horizon))
         level = start + growth * np.tile(u_by_clock, len(start) // len(_CLOCKS))  # the clock varies fastest
-        log_weight = log_weight + _cell_log_likelihood(level, estimate, float(count), float(log_exposure))
+        log_weight = log_weight + cell_log_likelihood(level, estimate, float(count), float(log_exposure))
     weight = np.exp(log_weight - log_weight.max())
     return _Grid(start, growth, clock, weight / weight.sum())
 

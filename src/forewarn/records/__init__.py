@@ -5,7 +5,7 @@ Rules: token ids are the truth and text is a view; a log-probability carries its
 """
 
 from forewarn.records.completions import Completion, FinishReason, Policy, Score
-from forewarn.records.findings import Alert, Estimate, Forecast, RatePath, Trend
+from forewarn.records.findings import Alert, Estimate, Forecast, RatePath, Reasons, Trend
 from forewarn.records.keys import KEY_KIND, KEY_LENGTH, content_key, derived_seed
 from forewarn.records.problems import NO_VERDICT, Label, Problem, TestCase, Verdict
 from forewarn.records.spans import SUBJECT, UNBOUNDED, RandomWindows, Span
@@ -26,6 +26,7 @@ __all__ = [
     "Problem",
     "RandomWindows",
     "RatePath",
+    "Reasons",
     "Score",
     "Span",
     "TestCase",

@@ -80,6 +80,18 @@ class RatePath:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasons:
+    """What a forecast rests on: by how much each cause moves the rate's logit up to the horizon, in the mean."""
+
+    own: float
+    """selection of the type itself, logits"""
+    lifts: tuple[tuple[str, float], ...]
+    """the relatives that lift it most: (exploit type, logits)"""
+    found: float
+    """probability that the training has a rewarded hit of the type by the horizon"""
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """Whether and when one exploit type will emerge in one run."""
 
@@ -100,6 +112,10 @@ class Forecast:
     steps_used: tuple[int, ...]
     path: RatePath | None = None
     """the way there; None from a forecaster that draws no paths"""
+    probability_interval: tuple[float, float] | None = None
+    """5 and 95 % quantiles of ``probability`` over what is not known now; None from a forecaster that has none"""
+    reasons: Reasons | None = None
+    """what moves the rate; None from a forecaster that looks at one type by itself"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,9 @@ def report_run(
             "command again"
         )
     said = run_forecasts(
-        results.estimates, study=results.study, seed=results.seed, horizon_step=horizon_step, threshold=threshold
-    )
+        results.estimates, study=results.study, seed=results.seed, horizon_step=horizon_step, threshold=threshold,
+        training=results.training,
+    )  # fmt: skip
     return write_run_report(results, said, folder, horizon_step=horizon_step, threshold=threshold)
 
 

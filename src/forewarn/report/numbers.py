@@ -51,6 +51,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return NONE if value is None else f"{value:.{digits}f}"
 
 
+def signed(value: float) -> str:
+    """A change: "+2.1", "-0.3"."""
+    return f"{value:+.1f}"
+
+
 def step(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 

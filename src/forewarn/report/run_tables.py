@@ -22,10 +22,16 @@ MOST_HITS = 20
 """hits that a table shows, those with the most weight first"""
 
 
+LEAST_LIFT = 0.1
+"""logits; a relative that lifts less is not named"""
+
+
 def forecasts_table(forecasts: Sequence[TypeForecast], threshold: float) -> Table:
     """What each type's checkpoints say of it, the likeliest to emerge first."""
     grouped = by_run(forecasts)
     rows = [(run, *_forecast_cells(one)) for run, mine in grouped.items() for one in mine]
+    why = any(one.forecast is not None and one.forecast.reasons is not None for one in forecasts)
+    told = [(_why(one),) if why else () for mine in grouped.values() for one in mine]
     horizons = sorted({one.forecast.horizon_step for one in forecasts if one.forecast is not None})
     reach = f"by step {', '.join(f'{step:,}' for step in horizons)}" if horizons else "by the horizon"
     reasons = dict.fromkeys(
@@ -33,8 +39,8 @@ def forecasts_table(forecasts: Sequence[TypeForecast], threshold: float) -> Tabl
     )
     return Table(
         title="Forecasts",
-        columns=("run", "type", "from", "P(emerges)", "crosses at", "called", "visible"),
-        rows=tuple(rows),
+        columns=("run", "type", "from", "P(emerges)", "crosses at", "called", "visible", *(("why",) if why else ())),
+        rows=tuple((*row, *reason) for row, reason in zip(rows, told, strict=True)),
         text_columns=2,
         note=" ".join(
             [
@@ -42,10 +48,28 @@ def forecasts_table(forecasts: Sequence[TypeForecast], threshold: float) -> Tabl
                 "calibrated on real runs. Crosses at: the step, median [5 %, 95 %]. Called: the first checkpoint whose "
                 "own forecast gave 50 % or more. Visible: the first checkpoint at which the subject's own completions "
                 "showed the exploit.",
+                *([WHY_NOTE] if why else []),
                 *(f"No forecast for {reason}." for reason in reasons),
             ]
         ),
     )
+
+
+WHY_NOTE = (
+    "In brackets: 5 to 95 %, how far P would move if rates, speed and kinship were known. Why: what moves the rate's "
+    "logit up to the horizon, in the mean: its own selection, its relatives' selection, and the probability that the "
+    "training comes upon it at all."
+)
+
+
+def _why(one: TypeForecast) -> str:
+    """What moves a type's rate, in a few words."""
+    said = one.forecast
+    if said is None or said.reasons is None:
+        return write.NONE
+    lifts = ", ".join(f"{name} {write.signed(by)}" for name, by in said.reasons.lifts if by >= LEAST_LIFT)
+    lifted = f"; lifted by {lifts}" if lifts else ""
+    return f"own {write.signed(said.reasons.own)}{lifted}; found {write.percent(said.reasons.found)}"
 
 
 def _forecast_cells(one: TypeForecast) -> tuple[str, ...]:
@@ -59,9 +83,11 @@ def _forecast_cells(one: TypeForecast) -> tuple[str, ...]:
         low, high = said.step_interval
         beyond = "beyond" if high == float("inf") else write.step(high)
         crossing = f"{write.step(said.step_median)} [{write.step(low)}, {beyond}]"
-    return (
-        one.exploit_type, steps_text(said.steps_used), write.percent(said.probability), crossing, called, visible,
-    )  # fmt: skip
+    probability = write.percent(said.probability)
+    if said.probability_interval is not None:
+        low, high = said.probability_interval
+        probability = f"{probability} [{write.percent(low)}, {write.percent(high)}]"
+    return one.exploit_type, steps_text(said.steps_used), probability, crossing, called, visible
 
 
 def steps_text(steps: Sequence[int]) -> str:

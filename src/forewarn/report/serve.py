@@ -84,14 +84,21 @@ class FollowedRun:
         )
 
     def _said(self, results: RunResults) -> list[TypeForecast]:
-        """The forecasts; those of types without a new cell are kept from before."""
+        """The forecasts; those of types without a new cell are kept from before. Where something is known of the
+        training, the types of a run are forecast together, so a new cell changes all of them."""
         found = []
-        for key, mine in cells_by_run(results.estimates, results.study).items():
+        groups: dict[tuple[str, str], list[CellEstimate]] = cells_by_run(results.estimates, results.study)
+        if results.training is not None:
+            together: dict[tuple[str, str], list[CellEstimate]] = {}
+            for (run, _), cells in groups.items():
+                together.setdefault((run, ""), []).extend(cells)
+            groups = together
+        for key, mine in groups.items():
             held = self._forecasts.get(key)
             if held is None or held[0] != tuple(mine):
                 fresh = run_forecasts(
                     mine, study=results.study, seed=results.seed, horizon_step=self.horizon_step,
-                    threshold=self.threshold,
+                    threshold=self.threshold, training=results.training,
                 )  # fmt: skip
                 held = self._forecasts[key] = (tuple(mine), fresh)
             found += held[1]

@@ -9,6 +9,7 @@ from typing import Literal
 from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError
 from forewarn.formats import ChannelFormat, CodeRule, named_format
+from forewarn.prediction import Training
 from forewarn.records import Policy, Problem, Span
 from forewarn.study.span_checks import check_span, check_spans
 
@@ -76,6 +77,8 @@ class Study:
     """how submissions are read off answers; another rule reads the completions again, and draws none"""
     level: float = 0.9
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    training: Training | None = None
+    """what is known of the run that made the checkpoints: forecasts use it, and no measurement depends on it"""
 
     def __post_init__(self) -> None:
         named_format(self.channel_format)

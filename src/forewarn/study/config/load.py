@@ -27,6 +27,7 @@ from forewarn.study.config.environment import own_problems
 from forewarn.study.config.file import read_study_file
 from forewarn.study.config.schema import AUTO, CUSTOM, CheckpointTable, DonorTable, ProblemsTable, StudyTable
 from forewarn.study.config.spans import planned_span
+from forewarn.study.config.training import training_of
 from forewarn.study.models import Machine
 from forewarn.study.plan import Study
 from forewarn.study.stages.judging import Sandboxing
@@ -72,6 +73,9 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
         form = chosen_format(tables, (*checkpoints, *donors))
     with _at(f"{path}: answer"):
         rule = CodeRule(tables.answer.block, tables.answer.stop)
+    measured = tuple(dict.fromkeys(problem.exploit_type for problem in problems))
+    with _at(f"{path}: training"):
+        training = None if tables.training is None else training_of(tables.training, measured)
     with _at(str(path)):
         study = Study(
             name=tables.name,
@@ -86,6 +90,7 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
             code_rule=rule,
             level=tables.level,
             dtype=engine.dtype,
+            training=training,
         )
     return LoadedStudy(study, machine, sandboxing_of(tables, tables.problems, path), text)
 

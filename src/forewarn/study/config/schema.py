@@ -245,6 +245,25 @@ class DonorTable(Table):
     refinement: RefinementTable | None = None
 
 
+class TrainedTypeTable(Table):
+    """[training.types.NAME]: what the training does with one exploit type, where it differs from [training]."""
+
+    rollouts: float | None = Field(None, ge=0, allow_inf_nan=False)
+    paid: float | None = Field(None, ge=0, le=1)
+    first_step: int = Field(0, ge=0)
+    last_step: PositiveInt | None = None
+
+
+class MixTable(Table):
+    """[training]: what is known of the run that made the checkpoints; forecasts use it, measurements don't."""
+
+    rollouts: float = Field(ge=0, allow_inf_nan=False)
+    paid: float = Field(1.0, ge=0, le=1)
+    mix: tuple[str, ...] = ()
+    families: dict[str, tuple[str, ...]] = {}
+    types: dict[str, TrainedTypeTable] = {}
+
+
 class StudyTable(Table):
     """The whole file."""
 
@@ -259,5 +278,6 @@ class StudyTable(Table):
     sandbox: SandboxTable = SandboxTable()
     checkpoints: tuple[CheckpointTable, ...] = Field(min_length=1)
     subject_training: SubjectTrainingTable | None = None
+    training: MixTable | None = None
     donors: tuple[DonorTable, ...] = ()
     spans: tuple[SpanTable, ...] = Field(min_length=1)

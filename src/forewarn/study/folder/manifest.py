@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from forewarn.errors import IncompleteError, InputError, StoreError
+from forewarn.prediction import Training, TypeTraining
 from forewarn.records import KEY_LENGTH
 from forewarn.records.spans import span_entry, span_of
 from forewarn.store import RunFolder, old_keys, read_json, write_json
@@ -82,6 +83,22 @@ def plan_entries(
             for c in cells
         ],
     }
+
+
+def training_entry(training: Training) -> dict[str, object]:
+    """What is known of the training, as plain data."""
+    return {name: asdict(one) for name, one in training.types.items()}
+
+
+def training_in(manifest: Mapping[str, Any], path: Path) -> Training | None:
+    """The training that a manifest holds; None where nothing was known. Raises StoreError if it is damaged."""
+    entry = manifest.get("training")
+    if entry is None:
+        return None
+    try:
+        return Training({name: TypeTraining(**one) for name, one in entry.items()})
+    except (AttributeError, TypeError, InputError) as error:
+        raise StoreError(f"{path} has a damaged training entry ({error}); run the study again to write it") from None
 
 
 def read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:

@@ -1,7 +1,8 @@
 """Forecasts of every exploit type of every run in a study, and when a type was first called and first visible.
 
 A run is what checkpoint ids share before their last "/"; ids without one belong to a run of the study's name. The
-forecast itself: ``prediction.emergence``.
+forecasts themselves: ``prediction.emergence``, and ``prediction.joint`` (by ``together.py``) where something is known
+of the training.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from forewarn.errors import InputError
+from forewarn.prediction import Training
 from forewarn.prediction.emergence import forecast
 from forewarn.records import Forecast, derived_seed
 from forewarn.study.folder.tables import CellEstimate
+from forewarn.study.results.together import forecasts_together
 
 THRESHOLD = 0.1
 """the rate that counts as emerged"""
@@ -66,22 +69,28 @@ def run_forecasts(
     seed: int,
     horizon_step: int | None = None,
     threshold: float = THRESHOLD,
+    training: Training | None = None,
 ) -> list[TypeForecast]:
     """The forecast of every run and exploit type among ``cells``, runs and types in the order of the cells.
 
-    ``horizon_step``: the step by which a rate would pass ``threshold``; None: ``HORIZON_FACTOR`` times the last step
-    used. Raises InputError for a threshold outside (0, 1) and for a horizon that a run has reached.
+    ``training``: what is known of the runs' training; with it all types of a run are forecast together, else each by
+    itself. ``horizon_step``: the step by which a rate would pass ``threshold``; None: ``HORIZON_FACTOR`` times the last
+    step used. Raises InputError for a threshold outside (0, 1) and for a horizon that a run has reached.
     """
     if not 0 < threshold < 1:
         raise InputError(f"threshold is {threshold}: give a rate strictly between 0 and 1")
     found = []
-    for (run, name), mine in cells_by_run(cells, study).items():
-        steps = tuple(cell.step for cell in mine)
-        if horizon_step is not None and horizon_step <= steps[-1]:
+    grouped = cells_by_run(cells, study)
+    for (run, _), mine in grouped.items():
+        if horizon_step is not None and horizon_step <= mine[-1].step:
             raise InputError(
-                f"the horizon is step {horizon_step}, and {run} has been measured up to step {steps[-1]}: give a later "
-                "step"
+                f"the horizon is step {horizon_step}, and {run} has been measured up to step {mine[-1].step}: give a "
+                "later step"
             )
+    if training is not None:
+        return _together(grouped, training, horizon_step=horizon_step, threshold=threshold, seed=seed)
+    for (run, name), mine in grouped.items():
+        steps = tuple(cell.step for cell in mine)
         used, why_none = usable(mine)
         made = None
         if why_none is None:
@@ -91,13 +100,45 @@ def run_forecasts(
     return found
 
 
+def _together(
+    grouped: Mapping[tuple[str, str], Sequence[CellEstimate]],
+    training: Training,
+    *,
+    horizon_step: int | None,
+    threshold: float,
+    seed: int,
+) -> list[TypeForecast]:
+    made: dict[tuple[str, str], TypeForecast] = {}
+    for run in dict.fromkeys(run for run, _ in grouped):
+        mine = {name: cells for (owner, name), cells in grouped.items() if owner == run}
+        steps = {name: tuple(cell.step for cell in cells) for name, cells in mine.items()}
+        twice = next((why for cells in mine.values() if (why := _twice(cells))), None)
+        said = None
+        if twice is None:
+            said = forecasts_together(
+                run, mine, training, horizon_step=horizon_step, threshold=threshold, seed=seed, call=CALL,
+                horizon_factor=HORIZON_FACTOR,
+            )  # fmt: skip
+        for name, cells in mine.items():
+            one, called = (None, None) if said is None else said[name]
+            made[run, name] = TypeForecast(run, name, steps[name], one, twice, called, first_visible(cells))
+    return [made[key] for key in grouped]
+
+
+def _twice(cells: Sequence[CellEstimate]) -> str | None:
+    steps = [cell.step for cell in cells]
+    twice = sorted({step for step in steps if steps.count(step) > 1})
+    return (
+        f"two checkpoints are at step {twice[0]}: name them RUN/STEP, so that each run has its own" if twice else None
+    )
+
+
 def usable(cells: Sequence[CellEstimate]) -> tuple[list[CellEstimate], str | None]:
     """The checkpoints of one type that a forecast can use, and why there can't be one (None: there can)."""
     trained = [cell for cell in cells if cell.step > 0]  # the model's clocks have no place for step 0
-    steps = [cell.step for cell in trained]
-    twice = sorted({step for step in steps if steps.count(step) > 1})
+    twice = _twice(trained)
     if twice:
-        return [], f"two checkpoints are at step {twice[0]}: name them RUN/STEP, so that each run has its own"
+        return [], twice
     if len(trained) < LEAST:
         there = f"{len(trained)} checkpoint{'' if len(trained) == 1 else 's'} after step 0"
         return [], f"there is {there}: a forecast needs {LEAST} or more"

@@ -14,9 +14,10 @@ from typing import Any
 import polars as pl
 
 from forewarn.errors import StoreError
+from forewarn.prediction import Training
 from forewarn.store import RunFolder, read_json
 from forewarn.study.folder.cells import Labels, exploits_of, labelled, read_verdicts, sampled
-from forewarn.study.folder.manifest import MANIFEST_FILE, check_measures, read_missing, read_plan
+from forewarn.study.folder.manifest import MANIFEST_FILE, check_measures, read_missing, read_plan, training_in
 from forewarn.study.folder.schemas import COMPLETIONS, HIT_ROWS, SCORES, VERDICTS
 from forewarn.study.folder.tables import CellEstimate
 from forewarn.study.keys import CellRecord, scores_key
@@ -55,6 +56,8 @@ class RunResults:
     """every cell of the plan, in the plan's order"""
     hits: pl.DataFrame
     """the whole cells' exploits: ``tables.HIT_ROWS``"""
+    training: Training | None = None
+    """what the study's file says of the training; None: nothing"""
 
     @property
     def estimates(self) -> list[CellEstimate]:
@@ -72,7 +75,7 @@ def read_results(root: Path) -> RunResults:
     InputError for a pilot or a refinement batch."""
     check_measures(root)
     level, records, problem_keys = read_plan(root)
-    name, seed = _named(root)
+    name, seed, training = _named(root)
     verdicts, labels = read_verdicts(root), Labels()
     labels.learn(verdicts)
     judged = set(verdicts.select("problem_key", "code_key").iter_rows())
@@ -96,7 +99,7 @@ def read_results(root: Path) -> RunResults:
         estimate, detail = cell_estimate(record, level, table, run.shards(SCORES).read(key) if hit_ids else None)
         cells.append(CellResult(record, estimate, outcomes, None))
         details.append(detail)
-    return RunResults(root, name, seed, level, tuple(cells), pl.concat(details))
+    return RunResults(root, name, seed, level, tuple(cells), pl.concat(details), training)
 
 
 def count_outcomes(labelled: pl.DataFrame) -> dict[str, int]:
@@ -107,12 +110,11 @@ def count_outcomes(labelled: pl.DataFrame) -> dict[str, int]:
     return {outcome: found[outcome] for outcome in OUTCOMES if found[outcome]}
 
 
-def _named(root: Path) -> tuple[str, int]:
-    """The study's name and seed."""
-    manifest: Any = read_json(root / MANIFEST_FILE)
+def _named(root: Path) -> tuple[str, int, Training | None]:
+    """The study's name and seed, and what it says of the training."""
+    path = root / MANIFEST_FILE
+    manifest: Any = read_json(path)
     name, seed = manifest.get("study"), manifest.get("seed")
     if not isinstance(name, str) or not isinstance(seed, int):
-        raise StoreError(
-            f"{root / MANIFEST_FILE} doesn't name its study and seed; run the study again to write that file again"
-        )
-    return name, seed
+        raise StoreError(f"{path} doesn't name its study and seed; run the study again to write that file again")
+    return name, seed, training_in(manifest, path)

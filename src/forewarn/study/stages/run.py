@@ -27,6 +27,7 @@ from forewarn.study.folder.manifest import (
     check_same_checkpoints,
     incomplete,
     plan_entries,
+    training_entry,
     write_missing,
 )
 from forewarn.study.folder.tables import CellEstimate
@@ -119,6 +120,7 @@ def _write_manifest(
         "study": study.name,
         "purpose": purpose,
         "seed": study.seed,
+        "training": None if study.training is None else training_entry(study.training),
         "checkpoints": {c.model_id: c.step for c in study.checkpoints},
         "model_receipts": {name: {"key": held.key, **asdict(held)} for name, held in models.receipts.items()},
         "code": {**asdict(study.code_rule), "reading": READING, "key": study.code_rule.key},

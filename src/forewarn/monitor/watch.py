@@ -1,0 +1,254 @@
+"""Following a training: each checkpoint is kept, measured once it is whole, and the answer told to the sinks.
+
+The watcher never touches the training. Whatever goes wrong with one checkpoint, it says so, keeps the checkpoint
+pending, and goes on. Its state is the run folder alone, so a watcher that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forewarn.checkpoints.layouts import Spot
+from forewarn.checkpoints.polls import Polls
+from forewarn.errors import ForewarnError, InputError
+from forewarn.monitor.answer import current_answer
+from forewarn.monitor.feed import Feeds
+from forewarn.monitor.pins import Pin, pin, pins_in
+from forewarn.records import Alert
+from forewarn.store import read_json, write_json
+from forewarn.study import read_results, run_forecasts, run_study
+from forewarn.study.config.file import read_study_file
+from forewarn.study.config.load import LoadedStudy, placed, study_of_tables
+from forewarn.study.config.schema import CheckpointTable, StudyTable
+from forewarn.study.stages.judging import Progress
+
+STATE_FILE = "watch.json"
+TRIES = 3
+"""failures of a checkpoint in a row after which others come first"""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What went wrong with a checkpoint."""
+
+    times: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a watcher has done and has to do, by checkpoint name."""
+
+    measured: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    failed: dict[str, Trouble] = field(default_factory=dict)
+    """pending ones whose last try failed"""
+    looked_unix_s: float | None = None
+    """when the training's folder was last looked at, seconds since 1970"""
+
+
+def read_state(root: Path) -> State | None:
+    """Return the state of the watcher of a run folder; None where there never was one."""
+    path = root / STATE_FILE
+    if not path.exists():
+        return None
+    held: Any = read_json(path)
+    failed = {name: Trouble(int(one["times"]), str(one["reason"])) for name, one in held["failed"].items()}
+    return State(tuple(held["measured"]), tuple(held["pending"]), failed, held["looked_unix_s"])
+
+
+def next_of(pending: Sequence[Pin], measured: Sequence[Pin]) -> Pin | None:
+    """Return the checkpoint to measure next, None if there is none.
+
+    The first of a run comes first, as everything is compared with it; then the newest, if it is newer than all that
+    were measured; then the one that is furthest from measured ones on the scale of ln(step), so that when the training
+    is faster than the measuring, what is left out is spread evenly.
+    """
+    if not pending:
+        return None
+    first, newest = min(pending, key=_order), max(pending, key=_order)
+    if not measured:
+        return first
+    if newest.step > max(one.step for one in measured):
+        return newest
+    return max(pending, key=lambda one: (min(_distance(one, other) for other in measured), _order(one)))
+
+
+def _order(one: Pin) -> tuple[int, str]:
+    return one.step, one.name
+
+
+def _distance(one: Pin, other: Pin) -> float:
+    return abs(math.log1p(one.step) - math.log1p(other.step))
+
+
+class Watcher:
+    """Follows the training whose output folder a study's file names as its checkpoints."""
+
+    def __init__(
+        self,
+        file: Path,
+        root: Path,
+        feeds: Feeds,
+        *,
+        say: Say,
+        workers: int | None = None,
+        engine: str | None = None,
+        progress: Progress | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``root``: the run folder. Raises InputError where the file does not name one training."""
+        self._file, self._root, self._feeds, self._say = file, root, feeds, say
+        self._tables, self._text = read_study_file(file)
+        self._entry = watched_entry(self._tables, file)
+        self.training = Path(placed(self._entry.path, file.resolve().parent))
+        self._polls = Polls(self.training)
+        self._workers, self._engine, self._progress, self._clock = workers, engine, progress, clock
+        self._failed: dict[str, Trouble] = {}
+        self._seen: set[str] = {one.name for one in pins_in(root)}
+
+    def look(self) -> list[Pin]:
+        """Look at the training's folder once, keep what has become whole, and return the new ones."""
+        fresh = []
+        for spot in self._polls.look():
+            if spot.name not in self._seen and (kept := self._keep(spot)) is not None:
+                self._seen.add(spot.name)
+                fresh.append(kept)
+        self._write_state()
+        return fresh
+
+    def _keep(self, spot: Spot) -> Pin | None:
+        kept = pin(spot, self._root)
+        if kept is None:
+            self._say(f"{spot.name} was pruned before it could be kept")
+        return kept
+
+    @property
+    def measured(self) -> list[Pin]:
+        """The checkpoints all of whose cells are there, by step."""
+        done = self._done()
+        return [one for one in pins_in(self._root) if one.name in done]
+
+    @property
+    def pending(self) -> list[Pin]:
+        """The kept checkpoints that are not measured yet, by step."""
+        done = self._done()
+        return [one for one in pins_in(self._root) if one.name not in done]
+
+    def _done(self) -> set[str]:
+        held = read_state(self._root)
+        return set() if held is None else set(held.measured)
+
+    def measure_next(self) -> list[Alert] | None:
+        """Measure one pending checkpoint and return the answer after it; None if none was left, or it failed."""
+        pending, measured = self.pending, self.measured
+        ready = [one for one in pending if self._tried(one) < TRIES] or pending
+        chosen = next_of(ready, measured)
+        if chosen is None:
+            return None
+        behind = f"; {len(pending) - 1} more wait" if len(pending) > 1 else ""
+        self._say(f"measuring {chosen.name} (step {chosen.step:,}){behind}")
+        try:
+            loaded = self._study([*measured, chosen])
+            run_study(
+                loaded.study,
+                self._root,
+                machine=loaded.machine,
+                sandboxing=loaded.sandboxing,
+                progress=self._progress,
+                text=loaded.text,
+            )
+        except (ForewarnError, OSError) as error:
+            self._failed[chosen.name] = Trouble(self._tried(chosen) + 1, str(error))
+            self._say(f"{chosen.name} is not measured and will be tried again: {error}")
+            self._write_state()
+            return None
+        self._failed.pop(chosen.name, None)
+        self._write_state(done=chosen.name)
+        return self._tell()
+
+    def _tried(self, one: Pin) -> int:
+        trouble = self._failed.get(one.name)
+        return 0 if trouble is None else trouble.times
+
+    def _study(self, pins: Sequence[Pin]) -> LoadedStudy:
+        """The study of these checkpoints."""
+        home = self._file.resolve().parent
+        base = None if self._entry.base is None else placed(self._entry.base, home)
+        entries = tuple(
+            self._entry.model_copy(
+                update={
+                    "path": str(one.weights.resolve()),
+                    "base": base,
+                    "step": one.step,
+                    "name": one.name,
+                    "steps": (),
+                }
+            )
+            for one in sorted(pins, key=_order)
+        )
+        engine = self._tables.engine.model_copy(
+            update={
+                "workers": self._workers or self._tables.engine.workers,
+                "kind": self._engine or self._tables.engine.kind,
+            }
+        )
+        tables = self._tables.model_copy(update={"checkpoints": entries, "engine": engine})
+        return study_of_tables(tables, self._text, self._file)
+
+    def _tell(self) -> list[Alert]:
+        """Make forecasts and report of what is there now, and post the answer."""
+        from forewarn.report.from_run import write_run_report
+
+        results = read_results(self._root)
+        said = run_forecasts(results.estimates, study=results.study, seed=results.seed, training=results.training)
+        answer = current_answer(results, said, unix_s=self._clock())
+        for one in answer:
+            self._feeds.post(one)
+        try:
+            write_run_report(results, said)
+        except ForewarnError as error:  # the numbers are there, and the report can be made again
+            self._say(f"the report could not be written: {error}")
+        return answer
+
+    def _write_state(self, done: str | None = None) -> None:
+        measured = self._done() | ({done} if done is not None else set())
+        names = [one.name for one in pins_in(self._root)]
+        pending = [name for name in names if name not in measured]
+        write_json(
+            self._root / STATE_FILE,
+            {
+                "training": str(self.training),
+                "measured": [name for name in names if name in measured],
+                "pending": pending,
+                "failed": {
+                    name: {"times": one.times, "reason": one.reason}
+                    for name, one in self._failed.items()
+                    if name in pending
+                },
+                "looked_unix_s": self._clock(),
+            },
+        )
+
+
+def watched_entry(tables: StudyTable, file: Path) -> CheckpointTable:
+    """Return the one [[checkpoints]] entry of a study that is watched. Raises InputError for another kind of study."""
+    if len(tables.checkpoints) != 1:
+        raise InputError(
+            f"{file} has {len(tables.checkpoints)} [[checkpoints]] entries: to watch a training, give one, whose path "
+            "is the trainer's output folder"
+        )
+    [entry] = tables.checkpoints
+    for key in ("step", "name"):
+        if getattr(entry, key) is not None:
+            raise InputError(f"{file}: checkpoints[1].{key} is given: it names one checkpoint, and a training has many")
+    if "*" in entry.path:
+        raise InputError(f"{file}: checkpoints[1].path = {entry.path!r} is a glob: give the trainer's output folder")
+    return entry

@@ -1,0 +1,280 @@
+"""Following a training: what is kept, in which order it is measured, what becomes of faults, kills and pruning."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forewarn.cli.app import main
+from forewarn.errors import InputError
+from forewarn.monitor.feed import ALERTS_FILE, Feeds
+from forewarn.monitor.pins import Pin, pins_in
+from forewarn.monitor.watch import TRIES, Watcher, next_of, read_state
+from forewarn.problems.files import export
+from forewarn.study import read_results
+from tests.test_plan import FILE
+from tests.tiny_world import TinyWorld
+
+Said = Callable[..., tuple[int, str, str]]
+
+
+def kept(*steps: int) -> list[Pin]:
+    return [Pin(f"checkpoint-{step}", step, Path(), Path()) for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("pending", "measured", "chosen"),
+    [
+        ((), (), None),
+        ((5, 9, 100), (), 5),  # the first of a run before all
+        ((9, 50, 100), (5,), 100),  # then the newest
+        ((9, 50, 100), (5, 200), 50),  # then what is furthest from all that is known
+        ((9, 150, 190), (5, 50, 200), 9),
+        ((120,), (5, 100), 120),
+    ],
+)
+def test_the_order_of_measuring(pending: tuple[int, ...], measured: tuple[int, ...], chosen: int | None) -> None:
+    found = next_of(kept(*pending), kept(*measured))
+    assert (None if found is None else found.step) == chosen
+
+
+class Trainer:
+    """Writes checkpoints as TRL does: weights first, ``trainer_state.json`` last."""
+
+    def __init__(self, world: TinyWorld, folder: Path) -> None:
+        self.folder = folder
+        self._models = (world.subject, world.later)
+
+    def begin(self, step: int) -> Path:
+        """A checkpoint without the trainer's sign that it is whole."""
+        checkpoint = self.folder / f"checkpoint-{step}"
+        shutil.copytree(self._models[step > 10], checkpoint)
+        (checkpoint / "optimizer.pt").write_bytes(b"0" * 1000)
+        return checkpoint
+
+    def finish(self, step: int) -> None:
+        (self.folder / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+
+    def save(self, step: int) -> None:
+        self.begin(step)
+        self.finish(step)
+
+    def prune(self, step: int) -> None:
+        shutil.rmtree(self.folder / f"checkpoint-{step}")
+
+
+@pytest.fixture
+def home(world: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(world.donor, tmp_path / "donor")
+    shutil.copytree(world.subject, tmp_path / "base")
+    (tmp_path / "out").mkdir()
+    export(world.problems, tmp_path / "problems.jsonl")
+    text = FILE.replace('path = "base"', 'path = "out"', 1)
+    assert text != FILE
+    (tmp_path / "study.toml").write_text("".join(line for line in text.splitlines(True) if "step = " not in line))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def trainer(world: TinyWorld, home: Path) -> Trainer:
+    return Trainer(world, home / "out")
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+def watcher(home: Path, lines: list[str] | None = None) -> Watcher:
+    root = home / "runs" / "tiny"
+    return Watcher(
+        home / "study.toml", root, Feeds(root, (), say=print), say=(lines if lines is not None else []).append
+    )
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_half_a_checkpoint_is_never_measured_and_a_pruned_one_is_kept(home: Path, trainer: Trainer) -> None:
+    lines: list[str] = []
+    one = watcher(home, lines)
+    trainer.begin(1)
+    assert [one.look(), one.look()] == [[], []]
+    trainer.finish(1)
+    assert one.look() == []  # it changed since the look before
+    assert [pin.name for pin in one.look()] == ["checkpoint-1"]
+    trainer.prune(1)
+    assert one.look() == []
+    assert one.measure_next() is not None, lines
+    assert [pin.name for pin in one.measured] == ["checkpoint-1"]
+    assert not list((home / "runs" / "tiny" / "checkpoints").rglob("optimizer*"))
+    assert lines == ["measuring checkpoint-1 (step 1)"]
+    assert one.measure_next() is None
+
+
+def test_each_checkpoint_adds_to_the_answer_and_measures_nothing_twice(home: Path, trainer: Trainer) -> None:
+    one, root = watcher(home), home / "runs" / "tiny"
+    trainer.save(1)
+    one.look(), one.look()
+    first = one.measure_next()
+    assert first is not None
+    before = listing(root / "completions")
+    for step in (4, 20):
+        trainer.save(step)
+    one.look(), one.look()
+    assert one.measure_next() is not None, lines
+    assert [pin.step for pin in one.measured] == [1, 20]
+    answer = one.measure_next()
+    assert answer is not None
+    assert [pin.step for pin in one.measured] == [1, 4, 20]
+    assert before.items() <= listing(root / "completions").items()
+    assert {cell.step for cell in read_results(root).estimates} == {1, 4, 20}
+    assert answer[0].step == 20
+    assert len((root / ALERTS_FILE).read_text().splitlines()) == 3
+    assert (root / "report" / "report.html").is_file()
+
+
+def test_a_failure_stays_pending_is_told_and_does_not_stop_the_others(home: Path, trainer: Trainer) -> None:
+    lines: list[str] = []
+    one, root = watcher(home, lines), home / "runs" / "tiny"
+    trainer.save(1)
+    trainer.save(4)
+    one.look(), one.look()
+    (root / "checkpoints" / "checkpoint-1" / "config.json").rename(home / "aside.json")
+    assert [one.measure_next() for _ in range(TRIES)] == [None] * TRIES
+    assert f"{lines[-1]}".startswith("checkpoint-1 is not measured and will be tried again: ")
+    assert one.measure_next() is not None  # checkpoint-4
+    state = read_state(root)
+    assert state is not None
+    assert state.measured == ("checkpoint-4",)
+    assert state.pending == ("checkpoint-1",)
+    assert state.failed["checkpoint-1"].times == TRIES
+    (home / "aside.json").rename(root / "checkpoints" / "checkpoint-1" / "config.json")
+    assert one.measure_next() is not None, lines
+    assert [pin.step for pin in one.measured] == [1, 4]
+    state = read_state(root)
+    assert state is not None
+    assert not state.failed
+
+
+def test_the_command_follows_and_status_tells(home: Path, trainer: Trainer, said: Said) -> None:
+    for step in (1, 20):
+        trainer.save(step)
+    code, out, err = said("watch", "study.toml", "--once", "--every", 0.1, "--alert", "jsonl=mine.jsonl")
+    assert code == 0, err
+    assert "checkpoint-20 is whole (step 20), and kept" in err
+    assert "measuring checkpoint-1 (step 1); 1 more wait" in err
+    assert len((home / "mine.jsonl").read_text().splitlines()) == 2
+    code, out, _ = said("status", "runs/tiny")
+    assert code == 0
+    assert "measured" in out
+    trainer.save(30)
+    one = watcher(home)
+    one.look(), one.look()
+    code, out, _ = said("status", "runs/tiny", "--json")
+    assert code == 4
+    assert json.loads(out)["watch"]["pending"] == ["checkpoint-30"]
+    assert said("watch", "study.toml", "--until", 30, "--every", 0.1)[0] == 0
+    assert [pin.step for pin in watcher(home).measured] == [1, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('path = "out"', 'path = "out/*"', "is a glob: give the trainer's output folder"),
+        ('path = "out"', 'path = "out"\nstep = 3', "checkpoints[1].step is given"),
+        ('path = "out"', 'path = "out"\n[[checkpoints]]\npath = "base"', "has 2 [[checkpoints]] entries"),
+    ],
+)
+def test_a_study_that_names_no_training_is_one_sentence(home: Path, said: Said, old: str, new: str, words: str) -> None:
+    (home / "study.toml").write_text((home / "study.toml").read_text().replace(old, new))
+    code, out, err = said("watch", "study.toml", "--once", "--every", 0.1)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert not (home / "runs").exists()
+
+
+def test_two_trainings_in_one_folder_are_refused(home: Path, world: TinyWorld) -> None:
+    for name in ("checkpoints", "checkpoints_b"):
+        folder = home / "out" / name / "step_1"
+        folder.parent.mkdir()
+        shutil.copytree(world.subject, folder)
+        (folder / ".checkpoint_complete").touch()
+    for name in ("a_checkpoints", "b_checkpoints"):
+        (home / "out" / name).mkdir()
+        shutil.copytree(world.subject, home / "out" / name / "step_1")
+        (home / "out" / name / "step_1" / ".checkpoint_complete").touch()
+    with pytest.raises(InputError, match="holds two trainings"):
+        watcher(home).look()
+
+
+def test_a_watcher_that_is_killed_goes_on_and_measures_nothing_twice(home: Path, trainer: Trainer) -> None:
+    for step in (1, 20, 30):
+        trainer.save(step)
+    command = [sys.executable, "-m", "forewarn", "watch", "study.toml", "--until", "30", "--every", "0.1"]
+    completions = home / "runs" / "tiny" / "completions"
+    done: dict[str, bytes] = {}
+    for _ in range(3):
+        process = subprocess.Popen(
+            command, cwd=home, env=os.environ | {"OMP_NUM_THREADS": "1"}, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        end = time.monotonic() + 120
+        while process.poll() is None and len(listing(completions)) <= len(done) and time.monotonic() < end:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        found = {name: data for name, data in listing(completions).items() if name.endswith(".parquet")}
+        assert done.items() <= found.items()
+        done = found
+    assert done
+    again = watcher(home)
+    again.look(), again.look()
+    while again.measure_next() is not None:
+        pass
+    assert [pin.step for pin in again.measured] == [1, 20, 30]
+    assert done.items() <= listing(completions).items()
+    whole = watcher_elsewhere(home)
+    assert estimates(home / "runs" / "tiny") == estimates(whole)
+
+
+def watcher_elsewhere(home: Path) -> Path:
+    """The same study measured without a kill."""
+    root = home / "runs" / "whole"
+    one = Watcher(home / "study.toml", root, Feeds(root, (), say=print), say=print)
+    one.look(), one.look()
+    while one.measure_next() is not None:
+        pass
+    return root
+
+
+def estimates(root: Path) -> list[tuple[str, float | None, int]]:
+    return [(c.checkpoint_id, c.estimate.log10_p, c.estimate.n_hits) for c in read_results(root).estimates]
+
+
+def test_pins_survive_and_are_listed_by_step(home: Path, trainer: Trainer) -> None:
+    for step in (100, 9):
+        trainer.save(step)
+    one = watcher(home)
+    one.look(), one.look()
+    assert [pin.step for pin in pins_in(home / "runs" / "tiny")] == [9, 100]
+    inode = (home / "out" / "checkpoint-9" / "config.json").stat().st_ino
+    assert (home / "runs" / "tiny" / "checkpoints" / "checkpoint-9" / "config.json").stat().st_ino == inode
