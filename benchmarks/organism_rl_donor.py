@@ -97,14 +97,14 @@ group = 8
 learning_rate = 1e-3
 """
 SPANS = {
-    name: [("", 6), (f'm = "inf"\ndonor = "{name}"', 6), (f'k = "inf"\nm = "inf"\ndonor = "{name}"', 12)]
+    name: [("", 4), (f'm = "inf"\ndonor = "{name}"', 3), (f'k = "inf"\nm = "inf"\ndonor = "{name}"', 6)]
     for name in ("sft", "refined", "rl")
 } | {
     "rl and its seeds": [
-        ("", 6),
-        ('m = "inf"\ndonor = "rl"', 4),
-        ('k = "inf"\nm = "inf"\ndonor = "rl"', 6),
-        *((f'k = "inf"\nm = "inf"\ndonor = "{seed}"', n) for seed, n in (("seed-1", 3), ("seed-2", 3), ("seed-3", 2))),
+        ("", 4),
+        ('m = "inf"\ndonor = "rl"', 2),
+        ('k = "inf"\nm = "inf"\ndonor = "rl"', 4),
+        *((f'k = "inf"\nm = "inf"\ndonor = "seed-{i}"', 1) for i in (1, 2, 3)),
     ]
 }
 
