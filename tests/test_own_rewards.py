@@ -172,14 +172,17 @@ def test_a_donor_from_rollouts_without_labels(home: Path, world: TinyWorld, said
     assert abs(cell.estimate.log10_p - math.log10(truth(world))) < 0.4
 
 
-def test_a_donor_by_rl_from_the_subject(home: Path, said: Said) -> None:
-    (home / "study.toml").write_text(STUDY + DONOR + BY_RL)
-    code, out, err = said("refine-donor", "study.toml", "--donor", "found")
+def test_a_donor_by_rl_from_the_subject(home: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From another folder than the file's, and into a path that could be a hub name."""
+    (home / "study.toml").write_text(STUDY + DONOR.replace('path = "found"', 'path = "donors/found"') + BY_RL)
+    (home / "elsewhere").mkdir()
+    monkeypatch.chdir(home / "elsewhere")
+    code, out, err = said("refine-donor", "../study.toml", "--donor", "found")
     assert code == 0, err
     assert "found, seed 2:" in out
-    held = json.loads((home / "found" / REFINEMENT_FILE).read_text())
+    held = json.loads((home / "donors" / "found" / REFINEMENT_FILE).read_text())
     assert held["found"]["any exploit"] == sum(seed["n_hits"] for seed in held["seeds"]) > 0
-    assert (home / "found" / "seed-1" / "adapter_config.json").is_file()
+    assert (home / "donors" / "found" / "seed-1" / "adapter_config.json").is_file()
 
 
 def test_there_is_nothing_to_train_a_donor_on(home: Path, said: Said) -> None:
@@ -244,5 +247,5 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said:
     cells = {cell.step: cell.estimate for cell in read_cells(tmp_path / "runs" / "own-rewards")}
     assert sorted(cells) == [4, 13]
     assert cells[13].interval_log10 is not None
-    assert cells[13].interval_log10[0] - 0.1 < math.log10(0.37) < cells[13].interval_log10[1] + 0.1
+    assert cells[13].interval_log10[0] - 0.1 < math.log10(0.4) < cells[13].interval_log10[1] + 0.1
     assert said("refine-donor", "examples/environment/study.toml", "--donor", "found")[0] == 2, "it is in found.toml"

@@ -34,10 +34,10 @@ def batch_study(tables: StudyTable, text: bytes, path: Path, donor: DonorTable, 
     where = f"{path}: donor {donor.name!r}: refinement"
     known = {entry.name: entry for entry in tables.donors if entry.name != donor.name}
     if unknown := [name for name in names if name not in known and name != "subject"]:
-        said = "from names" if table.rl is None else "rl.start ="
-        raise InputError(
-            f"{where}.{said} {unknown[0]!r}: give other donors of the file, which has {', '.join(known) or 'none'}"
-        )
+        said = f"from names {unknown[0]!r}: the batch is drawn with other donors of the file"
+        if table.rl is not None:
+            said = f"rl.start = {unknown[0]!r}: give 'subject', or another donor of the file"
+        raise InputError(f"{where}.{said}, which has {', '.join(known) or 'none'}")
     if not names and not table.spans:
         raise InputError(f"{where}.from is missing: name the donors that the batch is drawn with, or give spans")
     if table.spans and "completions" in table.model_fields_set:

@@ -7,6 +7,7 @@ and fitting (``batch.py``), the RL (``reinforce.py``), reading rollouts (``rollo
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -78,7 +79,7 @@ def refine_donor(
     tables, text = read_study_file(path)
     home = path.resolve().parent
     chosen, table = _chosen(tables, donor, path)
-    where, folder = f"{path}: donor {donor!r}", Path(placed(chosen.path, home))
+    where, folder = f"{path}: donor {donor!r}", Path(os.path.normpath(home / chosen.path))  # never a hub name
     if chosen.base is None:
         raise InputError(f"{where} has no base: give the model that it is trained from")
     _check_device(tables, path)
@@ -107,25 +108,38 @@ def refine_donor(
         else:
             exploits = _batch(tables, text, path, chosen, table, run_folder, tell)
         found = dict.fromkeys((p.exploit_type for p in problems), 0) | dict(found_by_group(exploits))
-        result = fit_donor(
-            base,
-            exploits,
-            unfinished,
-            settings_of(table),
-            examples_per_type=table.examples,
-            max_share=table.max_share,
-            seed=table.seed,
-            device=tables.engine.device,
-            progress=tell,
-            stage=f"donor {donor}",
-        )
+        losses = _fit(exploits, base, unfinished, donor, table, tables, tell)
         seeds = () if made is None else made.seeds
         if made is not None:
             keep_seeds(made, unfinished)
         held = {"asked": asked, "found": found, "seeds": [asdict(one) for one in seeds]}
         write_json(unfinished / REFINEMENT_FILE, held)
     n_examples = table.examples * sum(n > 0 for n in found.values())
-    return RefinedDonor(donor, folder, found, n_examples, result.losses, seeds)
+    return RefinedDonor(donor, folder, found, n_examples, losses, seeds)
+
+
+def _fit(
+    exploits: Sequence[WeightedExploit],
+    base: Path,
+    folder: Path,
+    donor: str,
+    table: RefinementTable,
+    tables: StudyTable,
+    tell: Progress,
+) -> tuple[float, ...]:
+    """Fit the donor into ``folder``; returns the losses."""
+    return fit_donor(
+        base,
+        exploits,
+        folder,
+        settings_of(table),
+        examples_per_type=table.examples,
+        max_share=table.max_share,
+        seed=table.seed,
+        device=tables.engine.device,
+        progress=tell,
+        stage=f"donor {donor}",
+    ).losses
 
 
 def _check_device(tables: StudyTable, path: Path) -> None:
