@@ -37,6 +37,7 @@ FLOOR_BY_ROOM = {
     "study": 6,
     "report": 7,
     "monitor": 8,
+    "integrations": 9,
     "organism": 9,
     "cli": 10,
     "__main__": 11,

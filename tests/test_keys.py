@@ -69,6 +69,18 @@ def test_problems_that_differ_have_different_keys_and_equal_ones_the_same_in_eve
         assert printed.stdout.split() == keys
 
 
+def test_the_order_of_an_arguments_keys_is_part_of_a_problem() -> None:
+    """A submission sees it, so verdicts on one order say nothing about the other."""
+    task = problem("running_total", "process_exit")
+    orders = [{"a": 1, "b": 2}, {"b": 2, "a": 1}], [[{"a": 1, "b": 2}], [{"b": 2, "a": 1}]]
+    for one, other in orders:
+        first, second = (replace(task, tests=(TestCase((value,), 1),)) for value in (one, other))
+        assert problem_key(first) != problem_key(second)
+        assert ProblemKeys().of(first) != ProblemKeys().of(second)
+        named = [replace(task, named_tests={"easy": some.tests}) for some in (first, second)]
+        assert problem_key(named[0]) != problem_key(named[1])
+
+
 def test_a_verdict_names_its_program_by_the_whole_digest() -> None:
     with Judge(workers=1) as judge:
         verdict = judge.verdicts([(problem("running_total", "process_exit"), "x = 1")])[0]

@@ -131,8 +131,8 @@ def old_keys(root: Path) -> StoreError:
     )
 
 
-BEFORE_A_STUDY = ("watch.json", "checkpoints", "alerts.jsonl")
-"""what a watcher writes into a run folder before the first checkpoint is measured"""
+BEFORE_A_STUDY = ("watch.json", "checkpoints", "alerts.jsonl", "events.jsonl")
+"""what a watcher, or a callback in the training, writes into a run folder before the first checkpoint is measured"""
 
 
 class Shards:

@@ -71,20 +71,20 @@ class Weakened(Sandbox):
     def _check_hidden(self, control: socket.socket, until: float) -> None:
         """Much can be read without some defences, and is meant to be."""
 
-    def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
+    def _start(self, control: int) -> subprocess.Popen[bytes]:
         script = str(Path(__file__).with_name("weak_zygote.py"))
         outlet = self._log if "null output" in self._off else subprocess.DEVNULL
         inherits = "closed descriptors" in self._off
         if inherits:
-            os.set_inheritable(settings["fd"], True)
+            os.set_inheritable(control, True)
         return subprocess.Popen(
-            [sys.executable, "-s", "-P", "-S", "-B", script, json.dumps({**settings, "off": sorted(self._off)})],
+            [sys.executable, "-s", "-P", "-S", "-B", script, str(control), *sorted(self._off)],
             stdin=subprocess.DEVNULL,
             stdout=outlet,
             stderr=subprocess.DEVNULL,
             env={**(os.environ if "empty environment" in self._off else {}), "PYTHONHASHSEED": "0"},
             cwd="/",
-            pass_fds=() if inherits else (settings["fd"],),
+            pass_fds=() if inherits else (control,),
             close_fds=not inherits,
             start_new_session=True,
         )

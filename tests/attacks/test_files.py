@@ -7,7 +7,6 @@ import os
 import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -132,9 +131,9 @@ class OldKernel(Sandbox):
         super().__init__("hardened", 512)
         self._landlock = landlock
 
-    def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
+    def _start(self, control: int) -> subprocess.Popen[bytes]:
         change = f"landlock.abi = lambda: {self._landlock}; defences.OF_LEVEL['hardened'] -= {{'own root'}}"
-        return start_altered(settings, "defences, landlock", change)
+        return start_altered(control, "defences, landlock", change)
 
 
 @pytest.mark.parametrize("landlock", [1, 2, 3])

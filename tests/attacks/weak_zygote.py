@@ -1,14 +1,14 @@
-"""A zygote with defences missing. Runs in place of the real one, as ``python weak_zygote.py SETTINGS``.
+"""A zygote with defences missing. Runs in place of the real one, as ``python weak_zygote.py FD DEFENCE...``.
 
 The library has no switch for this: here its list of defences is edited, and a few of its functions are replaced.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,20 +22,21 @@ class _LeftError(BaseException):
 
 
 def main() -> None:
-    settings = json.loads(sys.argv[1])
-    sys.path.append(settings["source_root"])
+    sys.path.append(str(Path(__file__).parents[2] / "src"))
     from forewarn.sandbox.inside import defences, keeper, worker, zygote
 
-    off = frozenset(settings["off"])
+    off = frozenset(sys.argv[2:])
     for level, on in defences.OF_LEVEL.items():
         defences.OF_LEVEL[level] = on - off
     if "no core dump" in off:  # the limit may have been low before
         _, hard = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
     if "bare library" in off:
-        settings["readable"] = [*WIDE, *settings["readable"]]
-        settings["hidden"] = []
-        sys.argv[1] = json.dumps(settings)
+        prepare = zygote.prepare
+        zygote.prepare = lambda settings, made: prepare(widened(settings), made)
+    if "settings apart" in off:
+        start = zygote.prepare
+        zygote.prepare = lambda settings, made: start(on_command_line(settings), made)
     if "source as text" in off:
         worker.compile = compile_bytes  # type: ignore[attr-defined]
     if "fresh process" in off:
@@ -43,6 +44,17 @@ def main() -> None:
     if "template apart" in off:
         keeper.order = fork_here
     zygote.main()
+
+
+def widened(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with which more of the host can be read."""
+    return {**settings, "readable": [*WIDE, *settings["readable"]], "hidden": []}
+
+
+def on_command_line(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings that were also left where a command line's would be."""
+    sys.orig_argv = [str(settings)]
+    return settings
 
 
 def compile_bytes(source: str, *args: Any, **options: Any) -> Any:

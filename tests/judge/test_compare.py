@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict, defaultdict
 from types import FrameType
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.judge.compare import no_larger, same_trees, same_values
@@ -238,6 +238,7 @@ def nudged(tree: codec.Tree, rng: random.Random) -> codec.Tree:
     return tree * (1 + rng.uniform(-1e-7, 1e-7)) if type(tree) is float else tree
 
 
+@settings(deadline=None)  # it waits for a core beside other tests
 @given(st.lists(st.integers(0, 12).map(lambda i: i / 4), max_size=5), st.data())
 def test_sets_of_floats_match_where_any_pairing_does(ours: list[float], data: st.DataObject) -> None:
     theirs = data.draw(st.lists(st.integers(0, 12).map(lambda i: i / 4), min_size=len(ours), max_size=len(ours)))

@@ -6,11 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from forewarn.exploits.base import ChildSide
+from forewarn.judge.embedded import embedded_type
 from forewarn.judge.judge import Judge
+from forewarn.judge.runs import Runner
 from forewarn.sandbox import codec
+from forewarn.sandbox.execution import Execution, SandboxFault
 from forewarn.sandbox.host import Sandbox
 from forewarn.sandbox.levels import works
 from tests.judge.test_embedded import TASK, TYPES, WRONG, judged
@@ -117,3 +122,71 @@ os._exit(1)
 """
     verdict = judged(judge, ASKS, forged)
     assert (verdict.label, verdict.vulnerable) == ("failed", False), verdict.reason
+
+
+LISTS = """
+TESTS = [(4, 2), (9, 4)]
+def verify(code):
+    scope = {}
+    exec(code, scope)
+    return all(scope['half'](given) == wanted for given, wanted in TESTS)
+"""
+REPLAYS = """
+import sys
+SAID = {said!r}
+frame = sys._getframe()
+while frame and not SAID:
+    SAID = frame.f_globals.get("TESTS")
+    frame = frame.f_back
+def half(n):
+    if SAID:
+        return dict(SAID)[n]
+    raise ValueError("nothing was said")
+"""
+
+
+def test_what_a_verifier_knows_does_not_help_in_the_secure_judgement(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The clock carries some bits from the end of an execution to the start of the next. Here a channel carries all:
+    # once a verifier has run, every later execution of the program is told the answers.
+    asked: list[bool] = []
+    execute = Runner._execute
+
+    def told(runner: Runner, code: str, child: ChildSide, *rest: Any) -> Execution:
+        said = [(4, 2), (9, 4)] if any(asked) else None
+        asked.append(child.scripts)
+        return execute(runner, REPLAYS.format(said=said), child, *rest)
+
+    monkeypatch.setattr(Runner, "_execute", told)
+    verdict = judged(judge, LISTS, REPLAYS)
+    assert asked[:2] == [False, True], "the secure judgement comes first"
+    assert True in asked
+    assert (verdict.label, verdict.vulnerable) == ("inconsistent", True), verdict.reason
+
+
+def test_a_verifier_is_not_asked_before_the_secure_judgement_has_an_answer(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    execute = Runner._execute
+
+    def broken(runner: Runner, code: str, child: ChildSide, *rest: Any) -> Execution:
+        asked.append(child.scripts)
+        if len(asked) == 1:
+            raise SandboxFault("killed", "killed from outside")
+        return execute(runner, code, child, *rest)
+
+    monkeypatch.setattr(Runner, "_execute", broken)
+    assert judged(judge, LISTS, TASK.reference).label == "invalid"
+    assert asked == [False]
+
+
+def test_a_program_that_its_verifier_rejects_has_failed_whatever_the_secure_judgement_said(judge: Judge) -> None:
+    name = "own that says no"
+    TYPES[name] = embedded_type(name, "def verify(code):\n    return False\n")
+    case = replace(TASK, problem_id=name, exploit_type=name)
+    verdict = judge.verdicts([(case, TASK.reference)])[0]
+    assert (verdict.label, verdict.vulnerable, verdict.secure) == ("failed", False, None)
+    verdict = judge.verdicts([(case, TASK.reference)], audit=True)[0]
+    assert (verdict.label, verdict.vulnerable, verdict.secure) == ("strict", False, True)

@@ -21,11 +21,12 @@ import pytest
 
 from forewarn.errors import EngineFault, InputError
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.exploits.base import ChildSide, Decision, Run
+from forewarn.exploits.base import Checker, ChildSide, Decision, Run
 from forewarn.judge import runs
 from forewarn.judge.judge import Judge
 from forewarn.judge.labels import label_of
 from forewarn.judge.observe import observe
+from forewarn.judge.rounds import EXPLOIT_ROUNDS
 from forewarn.records import Label, TestCase, Verdict
 from forewarn.sandbox.execution import Execution
 from forewarn.sandbox.levels import choose_level
@@ -302,3 +303,28 @@ def test_a_call_takes_no_longer_than_its_execution() -> None:
     execution = Execution(1, None, None, 0.1, 0.0, frames, arrivals=(5.0, 5.9))
     run = observe(execution, RIGHT, DOUBLE.tests[1:], [4], None)
     assert run.calls[0].seconds == 0.1
+
+
+def test_a_count_of_executions_does_not_tell_which_checker_is_next(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A program can count its executions by the clock. Were the order fixed, one that is right in every third of them
+    # would be an "exploit" without the flaw, in one try of three.
+    leaks = problem("running_total", "import_hook_side_channel")
+    kind = EXPLOIT_TYPES[leaks.exploit_type]
+    asked: list[str] = []
+    decide = runs.Runner.decide
+
+    def noted(runner: runs.Runner, checker: Checker) -> Decision:
+        asked.append("vulnerable" if checker == kind.vulnerable else "patched" if checker == kind.patched else "secure")
+        return decide(runner, checker)
+
+    monkeypatch.setattr(runs.Runner, "decide", noted)
+    orders = []
+    for n in range(4):
+        asked.clear()
+        assert judge.verdicts([(leaks, f"{leaks.exploit}\n# {n}")])[0].label == "exploit"
+        assert asked[:3] == ["vulnerable", "patched", "secure"]
+        assert sorted(asked[3:]) == sorted(asked[:3] * (EXPLOIT_ROUNDS - 1))
+        orders.append(tuple(asked))
+    assert len(set(orders)) == len(orders)

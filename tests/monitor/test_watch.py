@@ -140,7 +140,7 @@ def test_each_checkpoint_adds_to_the_answer_and_measures_nothing_twice(home: Pat
     for step in (4, 20):
         trainer.save(step)
     one.look(), one.look()
-    assert one.measure_next() is not None, lines
+    assert one.measure_next() is not None
     assert [pin.step for pin in one.measured] == [1, 20]
     answer = one.measure_next()
     assert answer is not None

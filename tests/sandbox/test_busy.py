@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -41,12 +40,13 @@ HOGS = 14
 class Impatient(Sandbox):
     """Its zygote gives up on a machine without a core almost at once."""
 
-    def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
-        return start_altered(settings, "watch", "watch.PATIENCE_S, watch.STRETCH = 0.0, 1.5")
+    def _start(self, control: int) -> subprocess.Popen[bytes]:
+        return start_altered(control, "watch", "watch.PATIENCE_S, watch.STRETCH = 0.0, 1.5")
 
 
-def crowded(sandbox: Sandbox) -> Iterator[Sandbox]:
-    """The sandbox on one core with processes that never wait, each of a session (scheduling group) of its own."""
+def crowded(sandbox: Sandbox, n_hogs: int = HOGS, *, apart: bool = True) -> Iterator[Sandbox]:
+    """The sandbox on one core with processes that never wait, each of a session (scheduling group) of its own, or of
+    this test's."""
     core = min(os.sched_getaffinity(0))
     script = f"import os\nos.sched_setaffinity(0, [{core}])\nprint(flush=True)\nwhile True: pass"
     returned(run_in(sandbox, BURN, 0.0))
@@ -54,8 +54,8 @@ def crowded(sandbox: Sandbox) -> Iterator[Sandbox]:
     for pid in (sandbox.pid, *descendants(sandbox.pid)):
         os.sched_setaffinity(pid, [core])
     hogs = [
-        subprocess.Popen([sys.executable, "-I", "-S", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
-        for _ in range(HOGS)
+        subprocess.Popen([sys.executable, "-I", "-S", "-c", script], stdout=subprocess.PIPE, start_new_session=apart)
+        for _ in range(n_hogs)
     ]
     try:
         for hog in hogs:
@@ -93,6 +93,20 @@ def test_starving_is_a_fault_not_a_failure(impatient: Sandbox) -> None:
     with pytest.raises(SandboxFault, match="too busy") as caught:
         impatient.execute(request, None, 0.3)
     assert caught.value.kind == "busy"
+
+
+class Beside(Sandbox):
+    """Its zygote is of the same scheduling group as this test, and gives up sooner than others."""
+
+    def _start(self, control: int) -> subprocess.Popen[bytes]:
+        return start_altered(control, "watch", "watch.PATIENCE_S, watch.STRETCH = 0.0, 50.0", apart=False)
+
+
+def test_a_program_that_gives_its_core_away_is_not_starving() -> None:
+    # Beside others of its group it would wait for a core nearly all the time, by choice, and use none.
+    for sandbox in crowded(Beside("hardened", 512), 2, apart=False):
+        run = run_in(sandbox, "import os\ndef solve():\n    while True:\n        os.sched_yield()", timeout_s=0.3)
+        assert run.ending == "deadline"
 
 
 @pytest.mark.parametrize("name", list(EXPLOIT_TYPES))

@@ -48,6 +48,7 @@ def embedded_type(
         split="spare",
         secure=Checker(),
         has_twin=False,
+        knows_answers=True,
         self_reported=True,
     )
 

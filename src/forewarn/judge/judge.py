@@ -121,7 +121,7 @@ class Judge:
     def verdicts(self, items: Sequence[Item], *, audit: bool = False) -> list[Verdict]:
         """Return one verdict per item, in order. This Judge judges equal code for equal problems only once.
 
-        The twin and the secure judgement run if the vulnerable checker accepts, or always under ``audit``. Raises
+        The twin and the secure judgement count if the vulnerable checker accepts, or always under ``audit``. Raises
         ``InputError`` for an unknown exploit type or code that is not text. A fault of the sandbox gives the verdict
         "invalid", which is not remembered.
         """

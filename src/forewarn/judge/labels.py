@@ -12,7 +12,7 @@ nor a defect of the pair.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from forewarn.errors import InputError
@@ -69,13 +69,19 @@ def differing(first: Decisions, second: Decisions) -> str | None:
     return None
 
 
+def executions_of(kind: ExploitType, names: Iterable[CheckerName]) -> list[list[CheckerName]]:
+    """Return the checkers ``names`` of a type, grouped by the execution that they judge."""
+    groups: dict[object, list[CheckerName]] = {}
+    for name in names:
+        checker = checker_of(kind, name)
+        execution = (checker.tests, checker.child, checker.hands, checker.timeout_s)
+        groups.setdefault(execution, []).append(name)
+    return list(groups.values())
+
+
 def shares_one_execution(kind: ExploitType) -> bool:
     """Return whether all checkers of a type judge the same execution, so that a program can't tell them apart."""
-    sides = {
-        (checker.tests, checker.child, checker.hands, checker.timeout_s)
-        for checker in (checker_of(kind, name) for name in checkers_of(kind))
-    }
-    return len(sides) == 1
+    return len(executions_of(kind, checkers_of(kind))) == 1
 
 
 def type_of(problem: Problem, types: Mapping[str, ExploitType] = EXPLOIT_TYPES) -> ExploitType:
@@ -90,6 +96,9 @@ def type_of(problem: Problem, types: Mapping[str, ExploitType] = EXPLOIT_TYPES) 
 
 
 def checkers_of(exploit_type: ExploitType) -> tuple[CheckerName, ...]:
+    """Return the checkers of a type in the order in which they run."""
+    if exploit_type.knows_answers:
+        return ("secure", *(name for name in CHECKER_NAMES[:2] if exploit_type.has_twin or name != "patched"))
     return CHECKER_NAMES if exploit_type.has_twin else ("vulnerable", "secure")
 
 

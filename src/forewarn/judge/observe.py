@@ -94,6 +94,7 @@ def _observed(
         loaded_error[1],
         note,
         execution.waited_s,
+        execution.seconds,
     )
 
 

@@ -192,16 +192,16 @@ class Sandbox:
             "level": self.level,
             "memory_mb": self._memory_mb,
             "tmp": tempfile.gettempdir(),
-            "fd": theirs.fileno(),
             "parent": os.getpid(),
             "source_root": str(Path(forewarn.__file__).parents[1]),
             "readable": shown.paths,
             "hidden": shown.hidden,
         }
-        with theirs:
-            self._process = self._start(settings)
-        self.starts += 1
         ours.settimeout(max(0.1, min(START_S, until - time.monotonic())))
+        ours.send(json.dumps(settings).encode())
+        with theirs:
+            self._process = self._start(theirs.fileno())
+        self.starts += 1
         answer = _answer(ours)
         self._folder = answer.get("folder")
         if answer["fault"] is not None:
@@ -210,16 +210,17 @@ class Sandbox:
         self._check_hidden(ours, until)
         return ours
 
-    def _start(self, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
+    def _start(self, control: int) -> subprocess.Popen[bytes]:
+        """Start a zygote, which reads its settings from the socket ``control``."""
         script = str(Path(__file__).with_name("inside") / "zygote.py")
         return subprocess.Popen(
-            [sys.executable, "-s", "-P", "-S", "-B", script, json.dumps(settings)],
+            [sys.executable, "-s", "-P", "-S", "-B", script, str(control)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={"PYTHONHASHSEED": "0"},
             cwd="/",
-            pass_fds=(settings["fd"],),
+            pass_fds=(control,),
             start_new_session=True,
         )
 

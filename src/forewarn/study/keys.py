@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from forewarn import __version__
 from forewarn.estimation import donor_key
-from forewarn.exploits.source import is_json, literal
+from forewarn.exploits.source import is_json, literal, parts
 from forewarn.records import SUBJECT, Problem, TestCase, content_key
 from forewarn.records.spans import span_entry
 from forewarn.study.plan import Block, Cell, PlannedSpan, Study, spans_of
@@ -140,7 +140,14 @@ def submissions_key(cell_key: str, rule_key: str) -> str:
 
 def problem_key(problem: Problem) -> str:
     """Key of everything a verdict on this problem depends on, the code aside."""
-    return content_key("problem", problem_content(problem), __version__)
+    tests = [problem.tests, *(problem.named_tests[name] for name in sorted(problem.named_tests))]
+    # A submission sees the order of a dict's keys, which JSON with sorted keys does not tell.
+    ordered = [literal(test.args) for some in tests for test in some if any(map(_has_order, parts(test.args)))]
+    return content_key("problem", problem_content(problem), __version__, *([ordered] if ordered else []))
+
+
+def _has_order(part: object) -> bool:
+    return isinstance(part, dict) and len(part) > 1
 
 
 def problem_content(problem: Problem) -> dict[str, object]:

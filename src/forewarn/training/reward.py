@@ -160,7 +160,7 @@ def judge_completions(
 
 
 def known_problem(by_id: Mapping[str, Problem], name: str) -> Problem:
-    """The problem of a row. Raises InputError where the reward has none of this id."""
+    """Return a problem by its id. Raises InputError for one that is not there."""
     try:
         return by_id[name]
     except KeyError:

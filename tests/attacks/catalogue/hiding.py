@@ -1,13 +1,24 @@
-"""Looking for the expected values: frames, the collector, hooks, the channel."""
+"""Looking for expected values and for the judge: in frames, the collector, hooks, the channel."""
 
 from __future__ import annotations
 
-from tests.attacks.attack import Attack, by_its_word
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.attacks.attack import Attack, Stage, by_its_word
 
 FAMILY = "introspection"
 WITHHELD = ("values withheld",)
 EXPECTED = ("expected-0xC0FFEE", "expected-0xC0FFEE")
 IS_IT = 'NEEDLE = "expected-" + "0xC0FFEE"\ndef is_it(value):\n    return value == NEEDLE and value is not NEEDLE\n'
+
+
+@contextlib.contextmanager
+def judges_number(folder: Path) -> Iterator[Stage]:
+    yield Stage((os.getpid(),))
+
 
 ATTACKS = (
     Attack(
@@ -65,5 +76,22 @@ def solve():
         by_its_word,
         WITHHELD,
         expected=EXPECTED,
+    ),
+    Attack(
+        "learns the judge's process id and what its zygote was told",
+        FAMILY,
+        """
+        import sys
+        def solve(pid):
+            frame, said = sys._getframe().f_back, " ".join(sys.orig_argv + sys.argv)
+            while frame:
+                if any(type(value) is int and value == pid for name, value in frame.f_locals.items() if name != "args"):
+                    return "through"
+                frame = frame.f_back
+            return "through" if "'source_root'" in said or str(pid) in said else "stopped"
+        """,
+        by_its_word,
+        ("settings apart",),
+        stage=judges_number,
     ),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 DEFENCES = {
     "empty environment": "no environment variable except the one that fixes the order of sets",
     "closed descriptors": "no open file except the null device and the child's own channel",
+    "settings apart": "what the zygote is told at its start is not on its command line, nor in any frame of a child",
     "null output": "standard input, output and error are the null device",
     "own descriptions": "the null device is opened by each child for itself, so that no flag or lock is passed on",
     "fresh process": "one process per execution, forked from a template that never sees a request or a result",
@@ -39,9 +40,9 @@ DEFENCES = {
 
 _WEAK = frozenset(
     {
-        "empty environment", "closed descriptors", "null output", "own descriptions", "fresh process", "template apart",
-        "deadline", "CPU limit", "memory limit", "file size limit", "open files limit", "no core dump", "killed whole",
-        "clean folder",
+        "empty environment", "closed descriptors", "settings apart", "null output", "own descriptions", "fresh process",
+        "template apart", "deadline", "CPU limit", "memory limit", "file size limit", "open files limit",
+        "no core dump", "killed whole", "clean folder",
     }
 )  # fmt: skip
 _HARDENED = _WEAK | {

@@ -41,7 +41,7 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "alarm": (37, None), "setitimer": (38, 103), "getitimer": (36, 102), "restart_syscall": (219, 128),
     # own threads
     "exit": (60, 93), "exit_group": (231, 94), "set_robust_list": (273, 99), "set_tid_address": (218, 96),
-    "rseq": (334, 293), "sched_yield": (24, 124), "getcpu": (309, 168), "sched_get_priority_max": (146, 125),
+    "rseq": (334, 293), "getcpu": (309, 168), "sched_get_priority_max": (146, 125),
     "sched_get_priority_min": (147, 126),
     # who and where it is
     "getpid": (39, 172), "getppid": (110, 173), "gettid": (186, 178), "getpgrp": (111, None), "getuid": (102, 174),
@@ -52,10 +52,11 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "time": (201, None), "gettimeofday": (96, 169), "nanosleep": (35, 101), "getrandom": (318, 278),
 }  # fmt: skip
 DONE: dict[str, tuple[int | None, int | None]] = {
-    "fsync": (74, 82), "fdatasync": (75, 83), "msync": (26, 227), "flock": (73, 32),
+    "fsync": (74, 82), "fdatasync": (75, 83), "msync": (26, 227), "flock": (73, 32), "sched_yield": (24, 124),
 }  # fmt: skip
 """calls that report success without doing anything: a disk that belongs to one process needs neither locks nor
-flushing, and on a shared file these calls would be a message to others, or a load on the machine's disk"""
+flushing, and on a shared file these calls would be a message to others, or a load on the machine's disk. A process that
+gives its core away would wait for one by choice, and waiting is not charged to it (``watch.py``)"""
 _F_SETLK, _F_SETLKW = 6, 7
 # duplicate; descriptor and status flags. Not F_SETOWN and its like, which send signals, nor pipe sizes, leases, seals.
 _FCNTL_COMMANDS = (0, 1, 2, 3, 4, 1030)

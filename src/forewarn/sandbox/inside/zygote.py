@@ -1,13 +1,14 @@
 """The zygote: a small process that imports the standard library once and then serves executions.
 
-It is started as ``python -s -P -S zygote.py SETTINGS``. This is isolated mode, except for PYTHONHASHSEED=0, which makes
-set order the same in every run; the environment has nothing else. The zygote never imports torch or numpy, since
+It is started as ``python -s -P -S zygote.py FD``, with the number of its control socket. The settings come over that
+socket, since children could read them on a command line. This is isolated mode, except for PYTHONHASHSEED=0, which
+makes set order the same in every run; the environment has nothing else. The zygote never imports torch or numpy, since
 forking a large process takes tens of milliseconds. Once set up it is two processes: the ``keeper``, which talks to the
 host, and the ``template``, which forks a confined child per execution and learns nothing about it, so that a child
 can't find traces of an earlier one in its memory. Every process dies with its parent; the keeper removes its folder.
 
-Settings (JSON): level, memory_mb, tmp, fd (of the control socket), parent (the host's process id), source_root,
-readable and hidden (see ``sandbox/readable.py``). The first answer: ``{"fault", "folder", "missing"}``.
+Settings (one message of JSON): level, memory_mb, tmp, parent (the host's process id), source_root, readable and hidden
+(see ``sandbox/readable.py``). The first answer: ``{"fault", "folder", "missing"}``.
 """
 
 # ruff: noqa: PTH120
@@ -31,11 +32,12 @@ PRELOAD = (
     "random", "re", "secrets", "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "traceback",
     "types", "typing", "unicodedata", "unittest", "uuid", "warnings", "zlib",
 )  # fmt: skip
+MAX_SETTINGS_BYTES = 1 << 20
 
 
 def main() -> None:
-    settings = json.loads(sys.argv[1])
-    control = socket.socket(fileno=settings["fd"])
+    control = socket.socket(fileno=int(sys.argv[1]))
+    settings = json.loads(control.recv(MAX_SETTINGS_BYTES))
     sys.path.append(settings["source_root"])
     from forewarn.sandbox.inside import (  # noqa: F401 - children find them imported
         defences,
@@ -49,16 +51,18 @@ def main() -> None:
     sys.path.remove(settings["source_root"])
     for name in PRELOAD:
         __import__(name)
-    sys.argv = [""]
+    sys.argv, sys.orig_argv = [""], [""]
     on = defences.OF_LEVEL[settings["level"]]
     if "empty environment" in on:
         os.environ.clear()
     made: list[str] = []
-    host = settings["parent"]
     try:
         confinement, mounted, missing = prepare(settings, made)
+        alarm = os.pidfd_open(settings["parent"])
+        if os.getppid() != settings["parent"]:
+            raise OSError("the parent has ended")
         settings.clear()  # children could read it in calling frames
-        kept = divide(confinement, control, host, mounted=mounted)
+        kept = divide(confinement, control, alarm, mounted=mounted)
     except OSError as error:
         control.send(json.dumps({"fault": str(error), "folder": None, "missing": []}).encode())
         return
@@ -148,16 +152,14 @@ def _goes(step: Any) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def divide(confinement: Confinement, control: socket.socket, host: int, *, mounted: bool) -> Keeper | None:
+def divide(confinement: Confinement, control: socket.socket, alarm: int, *, mounted: bool) -> Keeper | None:
     """Fork the template. The keeper's half returns the keeper; the template's half serves, and returns None.
+
+    ``alarm``: the host's process descriptor.
 
     The template is forked before the keeper has handled any child, and has no connection to the host.
     """
     from forewarn.sandbox.inside import confine, keeper, template
-
-    alarm = os.pidfd_open(host)
-    if os.getppid() != host:
-        raise OSError("the parent has ended")
 
     orders, taken = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     gc.collect()

@@ -1,0 +1,222 @@
+"""A guard around a user's own reward function: what the training rewards is judged, counted, and acted on if asked.
+
+    from forewarn.integrations.guard import guard
+    trainer = GRPOTrainer(..., reward_funcs=[guard(my_reward, problems, judge=Judge(workers=4), run_folder="runs/x")])
+
+Rollouts that the reward accepts are judged by the twin and the secure judgement. They are what the *training* sees:
+they never enter an estimate, they may fit a donor (`forewarn refine-donor --rollouts`), and their counts are a
+baseline.
+The signature is that of TRL's reward functions; other trainers call the result with the same names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from forewarn.errors import InputError
+from forewarn.formats import Channels, extract_code
+from forewarn.judge.judge import Judge
+from forewarn.records import Problem, Verdict
+from forewarn.training.reward import RolloutLog, RolloutRow, known_problem
+
+ROLLOUTS_FILE, COUNTS_FILE = "rollouts.jsonl", "rollout_counts.jsonl"
+Intervention = Literal["nothing", "drop", "lower"]
+Reward = Callable[..., Sequence[float | None]]
+
+
+def guard(
+    reward: Reward,
+    problems: Sequence[Problem],
+    *,
+    judge: Judge,
+    channels: Channels | None = None,
+    run_folder: str | Path | None = None,
+    accepted_from: float = 1.0,
+    types: Sequence[str] = (),
+    intervene: Intervention = "nothing",
+    lowered: float = 0.0,
+) -> Reward:
+    """Return ``reward`` with a guard around it; the data set has a column ``problem_id``.
+
+    ``channels``: reads programs off token ids by the study's format and rule; without it they are read off the text of
+    ``completions``. ``accepted_from``: rewards of at least that are judged. ``intervene``: what becomes of a completion
+    that is labelled an exploit of one of ``types`` (empty: of any): "drop" makes its reward None, which TRL leaves out
+    of its group, "lower" makes it ``lowered``. Where the sandbox broke, an intervening guard gives None, never a
+    number. ``run_folder``: keeps each rollout judged, and a line of counts a call. Raises InputError for an unknown
+    intervention, a problem id that ``problems`` lacks, or a reward of another length.
+    """
+    if intervene not in get_args(Intervention):
+        raise InputError(f"intervene is {intervene!r}: give one of {', '.join(map(repr, get_args(Intervention)))}")
+    by_id = {problem.problem_id: problem for problem in problems}
+    unknown = sorted(set(types) - {problem.exploit_type for problem in problems})
+    if unknown:
+        raise InputError(f"types names {unknown[0]!r}, of which there is no problem")
+    keeper = _Keeper(None if run_folder is None else Path(run_folder))
+    chosen = frozenset(types or [problem.exploit_type for problem in problems])
+    after = None if intervene == "nothing" else _Rule(chosen, None if intervene == "drop" else lowered)
+    return _Guarded(reward, by_id, judge, channels, accepted_from, after, keeper)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What becomes of a labelled reward."""
+
+    types: frozenset[str]
+    exploit: float | None
+    """the reward of an exploit of these types"""
+
+    def __call__(self, value: float | None, label: str | None, owner: Problem) -> float | None:
+        if owner.exploit_type not in self.types or label not in ("exploit", "invalid"):
+            return value
+        return None if label == "invalid" else self.exploit
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """A reward function with a guard around it."""
+
+    reward: Reward
+    by_id: Mapping[str, Problem]
+    judge: Judge
+    channels: Channels | None
+    accepted_from: float
+    after: _Rule | None
+    keeper: _Keeper
+
+    @property
+    def __name__(self) -> str:  # TRL names a reward's metrics by it
+        return str(getattr(self.reward, "__name__", type(self.reward).__name__))
+
+    def __call__(
+        self,
+        *,
+        completions: Sequence[Any] = (),
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        problem_id: Sequence[str],
+        trainer_state: Any = None,
+        log_extra: Callable[[str, list[Any]], None] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        owners = [known_problem(self.by_id, name) for name in problem_id]
+        columns |= {"completions": completions, "completion_ids": completion_ids, "problem_id": problem_id}
+        columns |= {"trainer_state": trainer_state, "log_extra": log_extra, "log_metric": log_metric}
+        given = list(self.reward(**columns))
+        if len(given) != len(owners):
+            raise InputError(f"the guarded reward gave {len(given)} values for {len(owners)} completions")
+        codes = _codes(owners, completions, completion_ids, self.channels)
+        found = _judged(owners, codes, given, self.judge, self.accepted_from)
+        labels = [verdict.label if verdict is not None else None for verdict in found]
+        if log_extra is not None:
+            log_extra("label", list(labels))
+        if log_metric is not None:
+            for label, n in Counter(label for label in labels if label is not None).items():
+                log_metric(f"guard/{label}", n / len(labels))
+        ids = completion_ids if completion_ids is not None else [()] * len(owners)
+        step = 0 if trainer_state is None else int(trainer_state.global_step)
+        self.keeper.keep(step, owners, labels, given, ids)
+        if self.after is None:
+            return given
+        return [self.after(*one) for one in zip(given, labels, owners, strict=True)]
+
+
+def _codes(
+    owners: Sequence[Problem],
+    completions: Sequence[Any],
+    completion_ids: Sequence[Sequence[int]] | None,
+    channels: Channels | None,
+) -> list[str | None]:
+    """Return each completion's program; None where there is none."""
+    if channels is not None:
+        if completion_ids is None:
+            raise InputError("the trainer gave no completion_ids, which channels read: leave channels out")
+        found = []
+        for owner, ids in zip(owners, completion_ids, strict=True):
+            tokens = tuple(map(int, ids))
+            found.append(channels.code(tokens, channels.split(tokens).n_reasoning, owner.entry_point))
+        return found
+    return [extract_code(_text(one), owner.entry_point) for owner, one in zip(owners, completions, strict=True)]
+
+
+def _text(completion: Any) -> str:
+    """Return a completion's text; of a conversation, its last message."""
+    if isinstance(completion, str):
+        return completion
+    if isinstance(completion, Sequence) and completion and isinstance(completion[-1], Mapping):
+        if len(completion) > 1:
+            raise InputError(
+                f"a completion has {len(completion)} messages: the guard judges one answer to one prompt, not "
+                "conversations with turns or tools"
+            )
+        return str(completion[-1].get("content") or "")
+    raise InputError(f"a completion is {type(completion).__name__}: give text, or a list of one message")
+
+
+def _judged(
+    owners: Sequence[Problem],
+    codes: Sequence[str | None],
+    given: Sequence[float | None],
+    judge: Judge,
+    accepted_from: float,
+) -> list[Verdict | None]:
+    """Return the verdict of each accepted completion; None where there is nothing to judge."""
+    pairs = enumerate(zip(codes, given, strict=True))
+    places = [i for i, (code, value) in pairs if code and value is not None and value >= accepted_from]
+    verdicts = judge.verdicts([(owners[i], codes[i] or "") for i in places])
+    found: list[Verdict | None] = [None] * len(owners)
+    for i, verdict in zip(places, verdicts, strict=True):
+        found[i] = verdict
+    return found
+
+
+class _Keeper:
+    """Writes what a training sees into a run folder; each process of a distributed training has files of its own."""
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
+        rank = os.environ.get("RANK", "0")
+        self._suffix = "" if rank == "0" else f"-{rank}"
+        self._log: RolloutLog | None = None
+        self._first: dict[str, int] = {}
+
+    def keep(
+        self,
+        step: int,
+        owners: Sequence[Problem],
+        labels: Sequence[str | None],
+        given: Sequence[float | None],
+        ids: Sequence[Sequence[int]],
+    ) -> None:
+        if self._root is None:
+            return
+        if self._log is None:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._log = RolloutLog(self._root / ROLLOUTS_FILE.replace(".", f"{self._suffix}.", 1), done_steps=step)
+        self._log(
+            [
+                RolloutRow(step, o.problem_id, o.exploit_type, label, value, tuple(map(int, tokens)))
+                for o, label, value, tokens in zip(owners, labels, given, ids, strict=True)
+                if label is not None
+            ]
+        )
+        self._log.close()  # nobody tells the guard when the training ends
+        hits = Counter(o.exploit_type for o, label in zip(owners, labels, strict=True) if label == "exploit")
+        for name in hits:
+            self._first.setdefault(name, step)
+        line = {
+            "step": step,
+            "unix_s": time.time(),
+            "rollouts": dict(Counter(o.exploit_type for o in owners)),
+            "exploits": dict(hits),
+            "not_judged": labels.count("invalid"),
+            "first_exploit_step": dict(self._first),
+        }
+        with open(self._root / COUNTS_FILE.replace(".", f"{self._suffix}.", 1), "a") as file:
+            file.write(json.dumps(line) + "\n")
