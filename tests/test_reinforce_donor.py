@@ -190,7 +190,7 @@ def test_estimates_with_the_donor_agree_with_the_enumerated_truth(home: Path, wo
 @pytest.mark.parametrize(
     ("edits", "message"),
     [
-        ((('start = "refined"', 'start = "nobody"'),), "rl.start = 'nobody': give 'subject', or another donor of the file"),
+        ((('start = "refined"', 'start = "nobody"'),), "rl.start = 'nobody': give 'subject'"),
         ((('[donors.refinement.rl]\nstart = "refined"', "[donors.refinement.rl]"),), "start is missing"),
         ((("group = 32", "group = 1"),), "refinement.rl: group is 1"),
         ((("group = 32", "group = 16"),), "refinement.rl: a step of batch_size = 64 with group = 16 takes 4 problems"),
