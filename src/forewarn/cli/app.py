@@ -14,6 +14,7 @@ import typer
 
 from forewarn import __version__
 from forewarn.cli import (
+    compare,
     demo,
     engine_check,
     engine_serve,
@@ -39,6 +40,7 @@ from forewarn.errors import ForewarnError, IncompleteError, as_missing_extra
 Verb = Callable[..., None]
 
 COMMANDS: dict[str, Verb] = {
+    "compare": compare.compare,
     "demo": demo.demo,
     "estimate": estimate.estimate,
     "forecast": forecast.forecast,
