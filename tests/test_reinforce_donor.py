@@ -149,6 +149,8 @@ def test_later_seeds_look_where_the_first_does_not_and_the_donor_covers_both(
         assert (kept["n_hits"], kept["n_paid"]) == (hits, paid)
         assert f"rl, seed {number}: {hits} exploits in 960 rollouts, {paid} of them on routes" in out
     assert 0.1 < held["seeds"][0]["hit_rate"] < 0.6, "the band, or near it"
+    told = torch.load(root / "seed-1" / "checkpoint-15" / "training_args.bin", weights_only=False)
+    assert (told.scale_rewards, told.loss_type, told.beta) == ("none", "dr_grpo", 0.0)
 
 
 def test_the_rollouts_enter_no_estimate_and_a_finished_donor_is_left_alone(home: Path, said: Said) -> None:
