@@ -41,7 +41,8 @@ def shared_draws(rng: np.random.Generator, n_trace: int, n_own: int) -> tuple[Dr
         ratio[n_own:, 1] = 8.0 - c - effect
         span = np.repeat([0, 1], [n_own, n_trace])
         ids = np.concatenate([1000 + 1000 * c + np.arange(n_own), np.arange(n_trace)])
-        out.append(Draws(ratio, hit, span, np.zeros_like(span), ids, span, span, np.zeros_like(hit)))
+        no = np.zeros_like(hit)
+        out.append(Draws(ratio, hit, span, np.zeros_like(span), ids, span, span, no, no))
     return tuple(out)
 
 

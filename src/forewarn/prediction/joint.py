@@ -29,10 +29,10 @@ START_LOGIT, START_SD = math.log(1e-5), 4.0
 """prior of a rate at the first checkpoint, logits"""
 MISSED_NATS = 10.0
 """how far below the truth an estimate can be whose spans missed mass: anywhere in so many nats, equally likely"""
-N_PARTICLES = 2000
+N_PARTICLES = 4000
 LEAST_PLAIN = 0.05
 """share of guesses that follow their path whatever the estimate says"""
-FUTURES = 4
+FUTURES = 2
 """continuations of each particle: their agreement tells chance from what is not known"""
 N_SHOWN = 16
 """steps at which paths are kept"""

@@ -10,7 +10,7 @@ from forewarn.prediction import Training, forecast_run
 from forewarn.records import Forecast, derived_seed
 from forewarn.study.folder.tables import CellEstimate
 
-N_PARTICLES, N_CALL_PARTICLES = 2000, 500
+N_PARTICLES, N_CALL_PARTICLES = 4000, 1000
 """guesses of the forecast that is shown, and of those that only tell when a type was first called"""
 LEAST_HORIZON = 100
 """steps; the horizon of a run that has been measured before training alone"""
