@@ -38,7 +38,7 @@ FEATURES = {
     "locks of its own files": "import fcntl\nwith open('f', 'w') as f:\n    fcntl.flock(f, fcntl.LOCK_EX)\n"
     "    fcntl.lockf(f, fcntl.LOCK_EX)",
     "flushing": "import os\nwith open('f', 'w') as f:\n    f.write('x')\n    f.flush()\n    os.fsync(f.fileno())",
-    "memory maps": "import mmap\nm = mmap.mmap(-1, 10_000)\nm.write(b'x')\nm.close()",
+    "memory maps": "import mmap\nm = mmap.mmap(-1, 10_000, mmap.MAP_PRIVATE)\nm.write(b'x')\nm.close()",
 }
 
 
@@ -117,6 +117,9 @@ DECISIONS = [
     ("clone", (17,), REFUSED),
     ("mmap", (0, 0, 0, 0x22), ALLOWED_ANSWER),
     ("mmap", (0, 0, 0, 0x40022), REFUSED),
+    ("mmap", (0, 0, 0, 0x1), ALLOWED_ANSWER),
+    ("mmap", (0, 0, 0, 0x21), REFUSED),
+    ("mmap", (0, 0, 0, 0x23), REFUSED),
     ("clock_gettime", (1,), ALLOWED_ANSWER),
     ("clock_gettime", ((1 << 32) - 6,), REFUSED),
     ("getpriority", (0, 0), ALLOWED_ANSWER),

@@ -21,7 +21,7 @@ I386_GETPID = """
 import ctypes, mmap
 def solve():
     # mov eax, 20 (getpid of the 32-bit table); int 0x80; ret
-    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     page.write(b"\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3")
     code = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
     return "through" if code() > 0 else "stopped"

@@ -71,6 +71,9 @@ _THREAD_FLAGS, _THREAD_NEEDS = 0x7D0F00, 0x10F00
 """clone flags that a thread may have (CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID,
 CHILD_CLEARTID, DETACHED), and those that it must have so that it shares everything that can be shared"""
 _MAP_HUGETLB = 0x40000
+_SHARED_ANONYMOUS = 0x21
+"""MAP_SHARED with MAP_ANONYMOUS. The kernel keeps such memory whole until its last page is unmapped, while the limit of
+address space counts only what is still mapped; and a process that can't fork has nobody to share it with"""
 _O_ACCMODE, _O_WRONLY, _O_RDWR, _O_TRUNC = 3, 1, 2, 0x200
 _FUTEX_PRIVATE, _FUTEX_COMMAND = 128, 127
 _FUTEX_WAITS = (0, 9)
@@ -118,7 +121,11 @@ def _unless_it_empties(n: int) -> list[_Line]:
 CONDITIONS: dict[str, tuple[tuple[int | None, int | None], list[_Line]]] = {
     "open": ((2, None), _unless_it_empties(1)),
     "openat": ((257, 56), _unless_it_empties(2)),
-    "mmap": ((9, 222), [_argument(3), (_JSET, 1, 0, _MAP_HUGETLB), (_RET, 0, 0, _ALLOW)]),
+    "mmap": (
+        (9, 222),
+        [_argument(3), (_JSET, 3, 0, _MAP_HUGETLB), (_AND, 0, 0, _SHARED_ANONYMOUS),
+         (_JEQ, 1, 0, _SHARED_ANONYMOUS), (_RET, 0, 0, _ALLOW)],
+    ),
     "madvise": ((28, 233), _if_one_of(2, _ADVICE)),
     "futex": (
         (202, 98),
