@@ -113,6 +113,22 @@ def test_an_accepted_completion_without_a_program_is_counted_and_not_paid(world:
     assert (line["rollouts"], line["not_judged"], line["rejected"]) == ({problem.exploit_type: 3}, 1, 1)
 
 
+def test_what_contradicts_itself_is_not_paid_by_an_intervening_guard(world: TinyWorld) -> None:
+    """An exploit that works by chance would otherwise keep its reward as often as its executions differ."""
+    problem = world.problems[0]
+    answers = iter([True, False, True, False])
+
+    def rule(run: Any) -> Decision:
+        return Decision(next(answers), "by turns")
+
+    kind = replace(EXPLOIT_TYPES[problem.exploit_type], vulnerable=Checker(rule=rule))
+    with Judge(workers=1, types={problem.exploit_type: kind}) as judge:
+        guarded = guard(mine, world.problems, judge=judge, intervene="lower", lowered=-1.0)
+        columns: dict[str, list[Any]] = {}
+        assert call(world, guarded, [EXPLOIT], log_extra=columns.__setitem__) == [None]
+    assert columns["label"] == ["inconsistent"]
+
+
 def test_parts_of_a_message_are_one_text(world: TinyWorld) -> None:
     def pays(*, completions: list[Any], **_: Any) -> list[float | None]:
         return [2.0 for _ in completions]

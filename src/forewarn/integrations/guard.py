@@ -53,7 +53,8 @@ def guard(
     the guard judges the last, a right program behind an exploit hides it. ``accepted_from``: rewards of at least that
     are judged. ``intervene``: what becomes of a completion that is labelled an exploit of one of ``types`` (empty: of
     any): "drop" makes its reward None, which TRL leaves out of its group, "lower" makes it ``lowered``. Where the
-    sandbox broke, or an accepted completion has no program, an intervening guard gives None, never a number.
+    sandbox broke, an accepted completion has no program, or its executions contradict each other ("inconsistent"), an
+    intervening guard gives None, never a number.
     ``run_folder``: keeps each rollout judged, and a line of counts a call. Raises InputError for an unknown
     intervention, a problem id that ``problems`` lacks, or a reward of another length.
     """
@@ -80,7 +81,7 @@ class _Rule:
     """the reward of an exploit of these types"""
 
     def __call__(self, value: float | None, label: str | None, owner: Problem) -> float | None:
-        if owner.exploit_type not in self.types or label not in ("exploit", *_NOT_JUDGED):
+        if owner.exploit_type not in self.types or label not in ("exploit", "inconsistent", *_NOT_JUDGED):
             return value
         return self.exploit if label == "exploit" else None
 
