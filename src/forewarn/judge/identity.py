@@ -11,6 +11,7 @@ import threading
 
 from forewarn.errors import InputError
 from forewarn.exploits.base import HANDED_OUT
+from forewarn.exploits.source import arguments_key
 from forewarn.records import Problem, TestCase, content_key
 from forewarn.sandbox import codec
 
@@ -58,9 +59,9 @@ def _check_worthless(problem: Problem) -> None:
     handed = problem.named_tests.get(HANDED_OUT)
     if not handed:
         return
-    tested = {codec.dumps(codec.encode(test.args)) for test in problem.tests}
+    tested = {arguments_key(test.args) for test in problem.tests}
     for index, test in enumerate(handed):
-        if codec.dumps(codec.encode(test.args)) in tested:
+        if arguments_key(test.args) in tested:
             raise InputError(
                 f"problem {problem.problem_id!r}, field named_tests.{HANDED_OUT}[{index}]: has the arguments of a test "
                 "in the field tests, so that a leaked answer would help there; give other arguments"
