@@ -116,6 +116,8 @@ DECISIONS = [
     ("clone", (0x3D0B00,), REFUSED),
     ("clone", (17,), REFUSED),
     ("mmap", (0, 0, 0, 0x22), ALLOWED_ANSWER),
+    ("close_range", (0, 0, 4), ALLOWED_ANSWER),
+    ("close_range", (0, 0, 2), REFUSED),
     ("mmap", (0, 0, 0, 0x40022), REFUSED),
     ("mmap", (0, 0, 0, 0x1), ALLOWED_ANSWER),
     ("mmap", (0, 0, 0, 0x21), REFUSED),

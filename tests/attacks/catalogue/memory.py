@@ -71,6 +71,29 @@ def solve():
 """Twice the size contains a whole huge page, wherever it begins; the first touch takes all of it at once."""
 
 
+TABLES = """
+import ctypes, os, threading, time
+libc = ctypes.CDLL(None)
+threading.stack_size(1 << 17)
+opened, full, done = [], [], threading.Event()
+def fill():
+    libc.syscall(436, 1000, 1001, 2)
+    try:
+        while True:
+            opened.append(os.open(".", 0))
+    except OSError:
+        full.append(1)
+        done.wait(5)
+def solve():
+    for _ in range(4):
+        threading.Thread(target=fill).start()
+    while len(full) < 4:
+        time.sleep(0.01)
+    done.set()
+    return "through" if len(opened) > 64 else "stopped"
+"""
+
+
 def with_huge_pages() -> str | None:
     try:
         said = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
@@ -139,5 +162,8 @@ ATTACKS = (
     ),
     Attack(
         "opens files without end", FAMILY, counts("os.open('.', 0)", 200, 200), by_its_word, ("open files limit",),
+    ),
+    Attack(
+        "opens files in tables of its threads' own", FAMILY, TABLES, by_its_word, ("system call filter",),
     ),
 )  # fmt: skip
