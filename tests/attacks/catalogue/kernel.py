@@ -28,6 +28,18 @@ def solve():
 """
 
 
+LOCKS = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def lock_of(process):
+    number = 202 if os.uname().machine == "x86_64" else 98
+    libc.syscall(number, ctypes.byref(ctypes.c_uint32(process)), 128 | 6, 0, (ctypes.c_long * 2)(0, 1), None, 0)
+    return ctypes.get_errno()
+def solve(other):
+    return "through" if lock_of(other) != lock_of(1 << 29) else "stopped"
+"""
+
+
 def system_call(x86: int, arm: int, *args: str) -> str:
     """``libc`` of a raw system call by its number on either machine."""
     given = "".join(f", {arg}" for arg in args)
@@ -133,6 +145,10 @@ ATTACKS = (
     Attack(
         "asks which session another process is in", FAMILY, attempt("os.getsid(args[0])"),
         by_its_word, OTHERS, stage=own_process,
+    ),
+    Attack(
+        "locks in another process's name to learn whether it exists", FAMILY, LOCKS, by_its_word, OTHERS,
+        stage=own_process,
     ),
     kernel_attack(
         "makes a BPF map", system_call(321, 280, "0", "(ctypes.c_uint32 * 18)(1, 4, 4, 1)", "72"), POWER

@@ -82,6 +82,10 @@ _FUTEX_WAITS = (0, 9)
 """FUTEX_WAIT and WAIT_BITSET. Joining a thread waits this way, and the kernel wakes it. Any other call on a word that
 is not private to the process would reach every process that has the same library mapped."""
 
+_FUTEX_OWN = (0, 1, 9, 10, 3, 4, 5)
+"""what a process may do on its private words: wait, wake and requeue. Not the locks with priority inheritance: their
+word names a thread, and the answer tells whether the machine has a process with that number"""
+
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """machine -> column of the table, AUDIT_ARCH"""
 _LAST_KNOWN = 449
@@ -132,8 +136,8 @@ CONDITIONS: dict[str, tuple[tuple[int | None, int | None], list[_Line]]] = {
     "madvise": ((28, 233), _if_one_of(2, _ADVICE)),
     "futex": (
         (202, 98),
-        [_argument(1), (_JSET, 0, 1, _FUTEX_PRIVATE), (_RET, 0, 0, _ALLOW), (_AND, 0, 0, _FUTEX_COMMAND),
-         *_if_one_of(1, _FUTEX_WAITS)[1:]],
+        [_argument(1), (_AND, 0, 0, _FUTEX_PRIVATE | _FUTEX_COMMAND),
+         *_if_one_of(1, [*(_FUTEX_PRIVATE | command for command in _FUTEX_OWN), *_FUTEX_WAITS])[1:]],
     ),
     "clone": (
         (56, 220),
