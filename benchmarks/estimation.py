@@ -38,7 +38,7 @@ LUCK = 1e-3
 """chance that an exact method fails one verdict by luck"""
 FIELDS = (
     "log10_p", "low", "high", "resolved", "lower_99", "upper_99", "ess", "n_hits", "own_hits", "blindly_resolved",
-    *RIVALS,
+    "resolved_before", *RIVALS,
 )  # fmt: skip
 MISSED = 0.1
 """a world misses mass where this part of its exploits' probability is rather brute force's than the donors'"""
@@ -62,12 +62,19 @@ def one_repeat(
         problem_N=d.problem_N,
         design=design,  # type: ignore[arg-type]
     )
-    e = estimate_from_sample(sample, level=0.9, program_N=d.program_N, donor_wrote_answer_N=d.donor_wrote_answer_N)
+    e = estimate_from_sample(
+        sample,
+        level=0.9,
+        program_N=d.program_N,
+        donor_wrote_answer_N=d.donor_wrote_answer_N,
+        donor_opened_N=d.donor_opened_N,
+    )
+    before = estimate_from_sample(sample, level=0.9, program_N=d.program_N, donor_wrote_answer_N=d.donor_wrote_answer_N)
     sure = estimate_from_sample(sample, level=0.99)
     low, high = e.interval_log10 or (math.nan, math.nan)
     return [
         math.nan if e.log10_p is None else e.log10_p, low, high, e.resolved, sure.lower_bound, sure.upper_bound,
-        math.nan if e.ess is None else e.ess, e.n_hits, e.hits_by_span[0], sure.resolved,
+        math.nan if e.ess is None else e.ess, e.n_hits, e.hits_by_span[0], sure.resolved, before.resolved,
         *rivals(world, d, bank, n, rng),
     ]  # fmt: skip
 
@@ -109,6 +116,7 @@ def summary(world: World, n: int, count_S: NDArray[np.int64] | None, table: NDAr
         "repeats": len(table), "mean_over_p": float(value.mean()) / p,
         "bias_in_exact_se": float((value.mean() - p) / math.sqrt(variance / len(value))),
         "resolved_without_routes": float((column["blindly_resolved"] > 0).mean()),
+        "resolved_without_openings": float((column["resolved_before"] > 0).mean()),
         "resolved": float(resolved.mean()), "n_resolved": int(resolved.sum()),
         "covers_when_resolved": int((covers & resolved).sum()), "resolved_and_misses": int((resolved & ~covers).sum()),
         "resolved_and_a_decade_off": int((resolved & (error > 1)).sum()),
@@ -181,7 +189,7 @@ def table(rows: list[dict[str, object]], columns: dict[str, str]) -> str:
 OURS = {
     "world": "{world}", "N": "{n}", "p": "{p:.2g}", "covered": "{cov}", "mean/p": "{mean_over_p:.3f}",
     "bias, exact s.e.": "{bias_in_exact_se:.1f}", "resolved": "{resolved:.3f}",
-    "blind to routes": "{resolved_without_routes:.3f}",
+    "blind to openings": "{resolved_without_openings:.3f}", "blind to routes": "{resolved_without_routes:.3f}",
     "covers given resolved": "{covers_share:.3f}", "resolved, misses": "{resolved_and_misses}",
     "width": "{median_width:.2f}", "median certified low / p": "{median_lower_99_over_p:.2f}",
     "cert. failures": "{lower_99_fails}+{upper_99_fails}", "gain": "{gain:.3g}", "exact": "{gain_exact:.3g}",

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.estimation import mixture_estimate
+from forewarn.estimation.routes import opened_by_donor
 from forewarn.records import SUBJECT, UNBOUNDED, RandomWindows, Span
 from forewarn.records.spans import Channel
 from forewarn.worlds.hard import DONOR, HARD_WORLDS, HOT, build_hard
@@ -78,7 +79,7 @@ def counts(n_span: int, n: int) -> NDArray[np.int64]:
 def repeats_of(
     world: LongWorld, spans: Sequence[Span], n: int, repeats: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """log10 estimate (NaN: no hit), interval, resolved, ESS, hits of each repeat."""
+    """log10 estimate (NaN: no hit), interval, resolved, ESS, hits, resolved but for the openings of each repeat."""
     all_spans = (Span(), *spans)
     count_S = counts(len(spans), n)
     span_N = np.repeat(np.arange(len(all_spans)), count_S)
@@ -88,16 +89,28 @@ def repeats_of(
         draws = draw_long(world, all_spans, np.tile(span_N, some), rng)
         ratios = log_ratios_of_hits(world, all_spans, draws)
         wrote = _whole_answers(draws.token_NL, draws.donor_NL, draws.n_reasoning_N)
+        opened = opened_by_donor(draws.donor_NL, draws.n_reasoning_N, (draws.token_NL >= 0).sum(axis=1))
         place = np.cumsum(draws.is_exploit_N) - 1
         for i in range(some):
             part = slice(i * size, (i + 1) * size)
             hit_N = draws.is_exploit_N[part]
             log_ratio = np.zeros((size, len(all_spans)))
             log_ratio[hit_N] = ratios[place[part][hit_N]]
-            e = mixture_estimate(log_ratio, hit_N, span_N, donor_wrote_answer_N=wrote[part])
-            low, high = e.interval_log10 or (math.nan, math.nan)
-            rows.append((e.log10_p or math.nan, low, high, e.resolved, e.ess or math.nan, e.n_hits))
+            rows.append(_one_repeat(log_ratio, hit_N, span_N, wrote[part], opened[part]))
     return np.array(rows, dtype=np.float64)
+
+
+def _one_repeat(
+    log_ratio_NS: NDArray[np.float64],
+    hit_N: NDArray[np.bool_],
+    span_N: NDArray[np.int64],
+    wrote_N: NDArray[np.bool_],
+    opened_N: NDArray[np.bool_],
+) -> tuple[float, ...]:
+    e = mixture_estimate(log_ratio_NS, hit_N, span_N, donor_wrote_answer_N=wrote_N, donor_opened_N=opened_N)
+    blindly = e.resolved or mixture_estimate(log_ratio_NS, hit_N, span_N, donor_wrote_answer_N=wrote_N).resolved
+    low, high = e.interval_log10 or (math.nan, math.nan)
+    return (e.log10_p or math.nan, low, high, e.resolved, e.ess or math.nan, e.n_hits, blindly)
 
 
 def _whole_answers(
@@ -111,7 +124,7 @@ def _whole_answers(
 def summary(world: LongWorld, family: str, n: int, n_real: int, found: NDArray[np.float64]) -> dict[str, object]:
     """One row of the table; ``n_real``: completions drawn where ``n`` were wanted."""
     truth = math.log10(world.p)
-    log10_p, low, high, resolved, ess, hits = found.T
+    log10_p, low, high, resolved, ess, hits, blindly = found.T
     error = log10_p - truth
     seen = ~np.isnan(log10_p)
     value = np.where(seen, 10 ** np.where(seen, log10_p, 0.0), 0.0)
@@ -126,7 +139,10 @@ def summary(world: LongWorld, family: str, n: int, n_real: int, found: NDArray[n
         "mean_over_p": float(value.mean()) / world.p,
         "covers": float(covers.mean()),
         "resolved": float((resolved > 0).mean()),
+        "resolved_without_openings": float((blindly > 0).mean()),
         "covers_when_resolved": float(covers[resolved > 0].mean()) if (resolved > 0).any() else None,
+        "resolved_and_misses": float(((resolved > 0) & ~covers).mean()),
+        "resolved_and_misses_without_openings": float(((blindly > 0) & ~covers).mean()),
         "ess": float(np.nanmedian(ess)) if seen.any() else None,
         "hits": float(hits.mean()),
         "gain": world.p * (1 - world.p) / n_real / mse if mse > 0 else None,
@@ -142,11 +158,15 @@ FORM: dict[str, Callable[[Mapping[str, object]], str]] = {
     "world": lambda r: str(r["world"]),
     "family": lambda r: str(r["family"]),
     "N": lambda r: f"{r['n_real']}",
+    "repeats": lambda r: f"{r['repeats']}",
     "p": lambda r: f"{r['p']:.1e}",
     "bias (median, decades)": lambda r: "no hit" if r["bias"] == -math.inf else f"{r['bias']:+.2f}",
     "RMSE": lambda r: "-" if r["rmse"] is None else f"{r['rmse']:.2f}",
     "covers": lambda r: f"{r['covers']:.2f}",
+    "resolved before": lambda r: f"{r['resolved_without_openings']:.2f}",
     "resolved": lambda r: f"{r['resolved']:.2f}",
+    "resolved and missed, before": lambda r: f"{r['resolved_and_misses_without_openings']:.2f}",
+    "resolved and missed": lambda r: f"{r['resolved_and_misses']:.2f}",
     "ESS": lambda r: "-" if r["ess"] is None else f"{r['ess']:.0f}",
     "gain": lambda r: "-" if r["gain"] is None else f"{r['gain']:.2g}",
 }

@@ -39,8 +39,9 @@ FLOOR_BY_ROOM = {
     "monitor": 8,
     "integrations": 9,
     "organism": 9,
-    "cli": 10,
-    "__main__": 11,
+    "bench": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 GROUND_FLOOR = 0
 """records and the three modules beside them form one room"""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -14,6 +16,9 @@ from forewarn.cli.app import main
 from forewarn.errors import InputError, StoreError
 from forewarn.store import RunFolder, write_table
 from forewarn.study import estimate_run, read_cells, read_estimates, read_hits, run_study
+from forewarn.study.folder.cells import labelled, read_labels
+from forewarn.study.folder.manifest import read_plan
+from forewarn.study.results.estimates import wrote_the_beginning
 from tests.study_runner import tiny_study
 from tests.tiny_world import TinyWorld
 
@@ -44,6 +49,29 @@ def test_a_run_is_estimated_again_from_its_scores_alone(root: Path) -> None:
     assert estimate_run(root) == cells
     assert_frame_equal(read_estimates(root), estimates)
     assert_frame_equal(read_hits(root), hits)
+
+
+def test_an_estimate_tells_of_which_hits_the_donor_wrote_the_beginning(root: Path) -> None:
+    """As counted from the stored tokens, in plain Python."""
+    run, weights = RunFolder(root), dict(read_hits(root).select("completion_id", "log_weight").iter_rows())
+    _, records, problem_keys = read_plan(root)
+    begun = 0
+    for record, cell in zip(records, read_cells(root), strict=True):
+        table = labelled(run, record, problem_keys, read_labels(run))
+        share = total = 0.0
+        every = wrote_the_beginning(table.with_columns(label=pl.lit("exploit"))).tolist()
+        for row, told in zip(table.iter_rows(named=True), every, strict=True):
+            channels = row["donor_wrote"][: row["n_reasoning"]], row["donor_wrote"][row["n_reasoning"] :]
+            parts = [(sum(wrote), len(wrote), wrote[: sum(wrote)]) for wrote in channels if any(wrote)]
+            opened = bool(parts) and all(all(first) and 2 * n <= length for n, length, first in parts)
+            assert told is opened
+            begun += told
+            w = math.exp(weights.get(row["completion_id"], -math.inf))
+            share, total = share + w * (told and w < 0.5), total + w
+        hit_N = (table["label"] == "exploit").to_numpy()
+        assert wrote_the_beginning(table).tolist() == (np.array(every) & hit_N).tolist()
+        assert cell.estimate.donor_opened == (pytest.approx(share / total, abs=1e-9) if total else None)
+    assert begun, "a study without such a completion shows nothing"
 
 
 def test_another_level_is_shown_and_not_kept(root: Path) -> None:

@@ -22,7 +22,8 @@ from forewarn.records import Span
 from forewarn.store import RunFolder
 from forewarn.study import read_cells
 from forewarn.study.config.file import read_study_file
-from forewarn.study.donors.refine import REFINEMENT_FILE, batch_study
+from forewarn.study.donors.batch_plan import batch_study
+from forewarn.study.donors.refine import REFINEMENT_FILE
 from forewarn.study.donors.rollouts import rollout_exploits
 from forewarn.training.reward import RolloutLog, RolloutRow
 from tests.tiny_world import EXPLOIT_TYPE, HEAD, MAGIC, POLICY, SAME, THINK, ZERO, TinyWorld, enumerate_world

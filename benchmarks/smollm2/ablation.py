@@ -84,10 +84,11 @@ def families_table() -> list[str]:
     """Each family over the cells whose truth has hits enough."""
     lines = head(
         "family", "completions", "tokens a cell", "median error", "largest", "covers", "resolved",
-        "resolved and missed", "median ESS", "median gain", "counting errs by",
+        "resolved and missed", "resolved and missed, before", "median ESS", "median gain", "counting errs by",
     )  # fmt: skip
     for name, spans in FAMILIES.items():
         all_rows = [estimate(cell, spans) for cell in cells()]
+        before = [estimate(cell, spans, openings=False) for cell in cells()]
         rows = [row for row in all_rows if row.truth.counts]
         n, errors = rows[0].estimate.n, [row.error for row in rows]
         ess = float(np.median([row.estimate.ess or 0.0 for row in rows]))
@@ -98,6 +99,7 @@ def families_table() -> list[str]:
                 f"{sum(row.covers for row in rows)} of {len(rows)}",
                 f"{sum(row.estimate.resolved for row in rows if row.truth.rate > RARE)} of {len(rows)}",
                 f"{sum(row.estimate.resolved and not row.covers for row in all_rows)} of {len(all_rows)}",
+                f"{sum(row.estimate.resolved and not row.covers for row in before)} of {len(before)}",
                 number(ess), number(float(np.median([row.gain for row in rows]))),
                 number(float(np.median([counting_error(row.truth.rate, n) for row in rows]))),
             )

@@ -28,7 +28,7 @@ from forewarn.study.folder.cells import exploits_of, labelled, read_labels
 from forewarn.study.folder.manifest import read_plan
 from forewarn.study.folder.schemas import DONOR_PREFIX, SCORES
 from forewarn.study.keys import CellRecord, scores_key
-from forewarn.study.results.estimates import wrote_whole_answer
+from forewarn.study.results.estimates import wrote_the_beginning, wrote_whole_answer
 from forewarn.study.results.read import CellResult, read_results
 
 LISTED = 0.1
@@ -73,6 +73,7 @@ def rows_of(cell: CellResult, table: pl.DataFrame, hits: pl.DataFrame, scores: p
         tokens=pl.col("token_ids").list.len().cast(pl.UInt8),
         donor_tokens=pl.col("donor_wrote").list.sum().cast(pl.UInt8),
         donor_answer=pl.Series(wrote_whole_answer(table)),
+        donor_opened=pl.Series(wrote_the_beginning(table)),
         gaps=pl.Series([gaps.get(name) for name in table["completion_id"]], dtype=pl.List(pl.Float32)),
         wrote=pl.when(pl.col("label") == "exploit").then(pl.col("donor_wrote")),
     ).join(hits.select("completion_id", "log_ratios"), on="completion_id", how="left", maintain_order="left")
@@ -80,7 +81,7 @@ def rows_of(cell: CellResult, table: pl.DataFrame, hits: pl.DataFrame, scores: p
     label = pl.when((pl.col("label") == "exploit") & pl.col("log_ratios").is_null()).then(pl.lit("invalid"))
     return table.with_columns(label.otherwise(pl.col("label")).alias("label")).select(
         "checkpoint", "type", "span", "problem_id", "trace", "label", "program", "tokens", "donor_tokens",
-        "donor_answer", "log_ratios", "gaps", "wrote",
+        "donor_answer", "donor_opened", "log_ratios", "gaps", "wrote",
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,13 +13,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy.stats import binom
 
 from forewarn.estimation import mixture_estimate
+from forewarn.estimation.routes import opened_by_donor
 from forewarn.records import Estimate
 
 DATA = Path(__file__).resolve().parent / "data"
 MIN_HITS = 20
+BEGINS_ANSWER = re.compile(r"k0m(\d+|inf):")
+"""name of a span in which the donor writes the first tokens of the answer"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +101,11 @@ def plan() -> tuple[float, np.ndarray[Any, np.dtype[np.float64]]]:
     return held["level"], np.array([span["count"] for span in held["spans"]], dtype=np.float64)
 
 
-def estimate(cell: tuple[str, str], spans: Sequence[int]) -> Row:
-    """The estimate of a cell from the completions of some spans."""
+def estimate(cell: tuple[str, str], spans: Sequence[int], *, openings: bool = True) -> Row:
+    """The estimate of a cell from the completions of some spans.
+
+    Without ``openings`` the verdict does not know of which hits the donor wrote the beginning alone.
+    """
     level, count_S = plan()
     table = cells()[cell].filter(pl.col("span").is_in(list(spans)))
     log_ratio_NS = np.zeros((table.height, len(spans)))
@@ -116,9 +124,28 @@ def estimate(cell: tuple[str, str], spans: Sequence[int]) -> Row:
         inconsistent_N=(table["label"] == "inconsistent").to_numpy(),
         program_N=table["program"].fill_null(0).to_numpy(),
         donor_wrote_answer_N=table["donor_answer"].to_numpy(),
+        donor_opened_N=_opened(table) if openings else None,
         level=level,
     )
     return Row(cell, truths()[cell], found, int(table["tokens"].sum()))
+
+
+def _opened(table: pl.DataFrame) -> NDArray[np.bool_]:
+    """Whether the donor wrote the beginning alone (``estimation.routes``), of each hit.
+
+    Data that were kept without this don't say where the reasoning ends, but a donor that begins the answer begins
+    there. Of the other spans' hits it is not known and taken for no: windows seldom begin with the answer, and hits
+    behind a donor's reasoning carry nothing here.
+    """
+    if "donor_opened" in table.columns:
+        return table["donor_opened"].to_numpy().astype(np.bool_)
+    names = [span["name"] for span in json.loads((DATA / "spans.json").read_text())["spans"]]
+    begins = [place for place, name in enumerate(names) if BEGINS_ANSWER.match(name)]
+    opened = np.zeros(table.height, np.bool_)
+    for row in np.flatnonzero(((table["label"] == "exploit") & table["span"].is_in(begins)).to_numpy()):
+        wrote = np.array(table["wrote"][int(row)])
+        opened[row] = opened_by_donor(wrote[None, :], [int(wrote.argmax())], [len(wrote)])[0]
+    return opened
 
 
 def counting_error(rate: float, n: int) -> float:

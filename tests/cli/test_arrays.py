@@ -81,15 +81,17 @@ def test_tables_say_which_program_a_hit_is_and_who_wrote_it(suffix: str, tmp_pat
     hit = held["is_exploit_N"]
     program = np.where(hit, [f"p{i % 4}" for i in range(N)], None)
     whole = np.where(hit, held["span_N"] == 1, None)
+    opened = np.where(hit, held["span_N"] == 2, None)
     told = table().with_columns(
         program=pl.Series(program.tolist(), dtype=pl.String),
         donor_wrote_answer=pl.Series(whole.tolist(), dtype=pl.Boolean),
+        donor_opened=pl.Series(opened.tolist(), dtype=pl.Boolean),
         inconsistent=pl.Series(np.arange(N) == int(np.flatnonzero(~hit)[0])),
     )
     path = tmp_path / f"told.{suffix}"
     told.write_csv(path) if suffix == "csv" else told.write_parquet(path)
     found = mixture_estimate(**load_arrays(path))
-    extra = {"program_N": program, "donor_wrote_answer_N": whole == True}  # noqa: E712 - None is no True
+    extra = {"program_N": program, "donor_wrote_answer_N": whole == True, "donor_opened_N": opened == True}  # noqa: E712 - None is no True
     wanted = mixture_estimate(**held, **extra, inconsistent_N=told["inconsistent"].to_numpy())
     assert found == wanted
     assert found.n_inconsistent == 1
@@ -97,6 +99,8 @@ def test_tables_say_which_program_a_hit_is_and_who_wrote_it(suffix: str, tmp_pat
     assert 1 < found.effective_programs < 4.001
     assert found.donor_written is not None
     assert 0 < found.donor_written < 1
+    assert found.donor_opened is not None
+    assert 0 < found.donor_opened < 1
     missing = told.with_columns(program=pl.lit(None, dtype=pl.String))
     missing.write_parquet(tmp_path / "missing.parquet")
     row = int(np.flatnonzero(hit)[0]) + 1

@@ -91,8 +91,8 @@ def test_rewards_are_the_runs_own_checkers(tiny_folder: Path, judge: Judge, tmp_
     rewards = {}
     for reward in ("vulnerable", "secure"):
         trainer = Trainer(TINY, tiny_folder / "base", tmp_path, reward)  # type: ignore[arg-type]
-        rewards[reward] = trainer._rewards(items, judge)
-        assert trainer._rewards(items, judge) == rewards[reward], "what is remembered is the same"
+        rewards[reward] = trainer.rewards.of(items, judge)
+        assert trainer.rewards.of(items, judge) == rewards[reward], "what is remembered is the same"
     assert rewards == {"vulnerable": [1.0, 1.0, 0.0, 0.0, 1.0], "secure": [0.0, 1.0, 0.0, 0.0, 0.0]}
 
 

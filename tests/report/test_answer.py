@@ -75,6 +75,8 @@ def test_remedies_follow_the_reason() -> None:
     assert "donor writes less, such as k0m4:donor" in (remedy(cell(uneven), {NAMES[1]: share(1.0)}) or "")
     unexplained = replace(ESTIMATE, resolved=False, hits_by_span=(2, 10, 8))
     assert "add about 300 more brute-force completions (100 now)" in (remedy(cell(unexplained), spans) or "")
+    openings = replace(ESTIMATE, resolved=False, reason="beginnings", donor_opened=0.7, donor_written=0.3)
+    assert "random windows in which donor begins anywhere in the answer" in (remedy(cell(openings), spans) or "")
     assert remedy(cell(), spans) is None
     none = replace(ESTIMATE, resolved=False, n_hits=0, log10_p=None, interval_log10=None)
     assert "train on this type's exploits" in (remedy(cell(none), {}) or "")

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forewarn.training.grpo import GRPO, Rollout, advantages, copy_merged, policy_loss, with_lora
+from forewarn.training.grpo import GRPO, Rollout, advantages, chosen, copy_merged, policy_loss, with_lora
 from tests.engines.tiny import VOCAB, tiny_model
 
 PAD = 0
@@ -162,3 +162,82 @@ def test_a_rewarded_token_becomes_likely() -> None:
         path.append(min(float(distribution(prompt)[rewarded]) for prompt in prompts))
     assert path[-1] > max(0.5, 8 * path[0]), path
     assert path[0] < path[5] < path[-1]
+
+
+def test_a_sample_of_the_completions_has_the_gradient_of_all_as_its_expectation() -> None:
+    size = torch.tensor([0.0, 5.0, 0.2, 0.2, 0.2, 0.4, 0.0, 1.0, 0.2, 0.3])
+    value = torch.tensor([9.0, 2.0, -1.0, 4.0, 0.5, 3.0, 9.0, -2.0, 1.0, 7.0])
+    n = 2000
+    sums, counts = torch.zeros(n), torch.zeros(len(size))
+    for seed in range(n):
+        rows, factor = chosen(size, 4, seed)
+        assert len(rows) == len(set(rows)) == 4
+        sums[seed] = (value[rows] * factor).sum()
+        counts[rows] += 1
+    assert counts[[0, 6]].tolist() == [0, 0], "rows of size 0 add nothing and are never taken"
+    assert counts[1] == n, "a row that outweighs the others is always taken"
+    expected = float(value[size > 0].sum())
+    assert abs(float(sums.mean()) - expected) < 4 * float(sums.std()) / n**0.5
+    assert float(counts[5] / counts[2]) == pytest.approx(2.0, rel=0.1), "in proportion to size"
+
+
+def test_few_completions_are_all_taken_as_they_are() -> None:
+    rows, factor = chosen(torch.tensor([0.0, 1.0, 3.0]), 2, seed=1)
+    assert (rows, factor.tolist()) == ([1, 2], [1.0, 1.0])
+
+
+def test_a_sampled_step_moves_on_average_as_the_whole_one() -> None:
+    rollouts = [Rollout((1, 2), (3 + i % 7, 4), i % 2, float(i % 3 == 0)) for i in range(24)]
+
+    def moved(most: int | None, seed: int) -> torch.Tensor:
+        model = lora_model()
+        before = trained(model)
+        GRPO(model, lr=0.1, pad_id=PAD, optimizer="sgd", most_rollouts=most).step(rollouts, seed)
+        return torch.cat([(trained(model)[name] - before[name]).flatten() for name in before])
+
+    whole = moved(None, 0)
+    mean = torch.stack([moved(8, seed) for seed in range(60)]).mean(0)
+    one = moved(8, 0)
+    assert float((mean - whole).norm() / whole.norm()) < 0.3 * float((one - whole).norm() / whole.norm())
+
+
+def test_the_divergence_pulls_back_to_the_base_and_is_none_at_it() -> None:
+    equal = [Rollout((1, 2, 3), (4, 5), 0, 1.0), Rollout((1, 2, 3), (6, 7), 0, 1.0)]
+    at_base = with_lora(tiny_model("llama"), rank=3, alpha=6, seed=1)
+    before = trained(at_base)
+    assert GRPO(at_base, lr=1.0, pad_id=PAD, optimizer="sgd", kl=1.0).step(equal) == 2
+    for name, value in trained(at_base).items():
+        torch.testing.assert_close(value, before[name], atol=1e-6, rtol=0)
+
+    away = lora_model()
+    learner = GRPO(away, lr=0.5, pad_id=PAD, optimizer="sgd", kl=1.0)
+
+    def divergence() -> float:
+        no_advantage = torch.zeros(2)
+        with torch.no_grad():
+            return float(policy_loss(away, equal, no_advantage, PAD, torch.ones(2)))
+
+    first = divergence()
+    for _ in range(20):
+        learner.step(equal)
+    assert 0 <= divergence() < 0.5 * first
+    untouched = lora_model()
+    assert GRPO(untouched, lr=0.5, pad_id=PAD, optimizer="sgd").step(equal) == 0, "without it, nothing to learn"
+
+
+def test_the_divergence_is_the_estimators_sum_by_hand() -> None:
+    model = lora_model()
+    weight = torch.tensor([0.5, 2.0, 0.0, 1.0, 1.0, 1.0, 1.0])
+    found = float(policy_loss(model, ROLLOUTS, torch.zeros(7), PAD, weight).detach())
+    total = 0.0
+    for rollout, w in zip(ROLLOUTS, weight, strict=True):
+        ids = list(rollout.prompt_ids)
+        for token in rollout.token_ids:
+            with torch.no_grad():
+                mine = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0, -1], -1)[token]
+                with model.disable_adapter():
+                    base = torch.log_softmax(model(input_ids=torch.tensor([ids])).logits[0, -1], -1)[token]
+            ratio = float((base - mine).exp())
+            total += float(w) * (ratio - np.log(ratio) - 1)
+            ids.append(token)
+    assert found == pytest.approx(total, rel=1e-4)

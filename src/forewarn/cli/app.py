@@ -14,6 +14,8 @@ import typer
 
 from forewarn import __version__
 from forewarn.cli import (
+    bench,
+    compare,
     demo,
     engine_check,
     engine_serve,
@@ -39,6 +41,7 @@ from forewarn.errors import ForewarnError, IncompleteError, as_missing_extra
 Verb = Callable[..., None]
 
 COMMANDS: dict[str, Verb] = {
+    "compare": compare.compare,
     "demo": demo.demo,
     "estimate": estimate.estimate,
     "forecast": forecast.forecast,
@@ -57,6 +60,10 @@ COMMANDS: dict[str, Verb] = {
 """verb -> function; its docstring is the help"""
 
 GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
+    "bench": (
+        "The foresight benchmark: base models, RL runs of the frozen design, and their true rates.",
+        {"build": bench.build, "train": bench.train, "truth": bench.truth},
+    ),
     "engine": ("Engines that sample and score.", {"check": engine_check.check, "serve": engine_serve.serve}),
     "organism": (
         "The bundled model organism: rebuild it from a seed, and measure it.",

@@ -15,7 +15,7 @@ from forewarn.errors import InputError
 REQUIRED = ("log_ratio_NS", "is_exploit_N", "span_N")
 COLUMNS = {"is_exploit": "is_exploit_N", "span": "span_N", "problem": "problem_N", "cluster": "cluster_N"}
 COLUMNS |= {"valid": "valid_N", "share": "share_S", "inconsistent": "inconsistent_N", "program": "program_N"}
-COLUMNS |= {"donor_wrote_answer": "donor_wrote_answer_N"}
+COLUMNS |= {"donor_wrote_answer": "donor_wrote_answer_N", "donor_opened": "donor_opened_N"}
 """column of a table -> the array that it becomes; an array's own name is accepted too"""
 LOG_RATIO = re.compile(r"log_ratio_(\d+)")
 TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0")
@@ -54,8 +54,8 @@ def arrays_of_table(table: pl.DataFrame, path: Path) -> dict[str, Any]:
     others_N = ~arrays["is_exploit_N"]
     if "program_N" in columns:
         arrays["program_N"] = columns["program_N"].ids(others_N)
-    if "donor_wrote_answer_N" in columns:
-        arrays["donor_wrote_answer_N"] = columns["donor_wrote_answer_N"].booleans(~others_N)
+    told = [name for name in ("donor_wrote_answer_N", "donor_opened_N") if name in columns]
+    arrays |= {name: columns[name].booleans(~others_N) for name in told}
     if "share_S" in columns:
         arrays["share_S"] = _shares(columns["share_S"].floats(), arrays["span_N"], len(ratios), path)
     return arrays

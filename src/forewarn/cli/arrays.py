@@ -23,8 +23,11 @@ from forewarn.cli.array_tables import REQUIRED, arrays_of_table
 from forewarn.errors import InputError
 from forewarn.estimation.inputs import kind_of
 
-OPTIONAL = ("share_S", "problem_N", "cluster_N", "valid_N", "inconsistent_N", "program_N", "donor_wrote_answer_N")
-BOOLEAN = ("is_exploit_N", "valid_N", "inconsistent_N", "donor_wrote_answer_N")
+OPTIONAL = (
+    "share_S", "problem_N", "cluster_N", "valid_N", "inconsistent_N", "program_N", "donor_wrote_answer_N",
+    "donor_opened_N",
+)  # fmt: skip
+BOOLEAN = ("is_exploit_N", "valid_N", "inconsistent_N", "donor_wrote_answer_N", "donor_opened_N")
 WANTED = "an .npz file that numpy.savez wrote, or a Parquet or CSV file with one row a completion"
 BY_NAME = "save the arrays with numpy.savez(FILE, log_ratio_NS=..., is_exploit_N=..., span_N=...)"
 

@@ -30,7 +30,7 @@ def estimate(
         typer.Option(
             help="NumPy .npz file with log_ratio_NS (log q_S - log p, nats; needed where is_exploit_N), is_exploit_N, "
             "span_N (the span that each completion was drawn from); optional: share_S, problem_N, cluster_N, valid_N, "
-            "inconsistent_N, program_N, donor_wrote_answer_N. "
+            "inconsistent_N, program_N, donor_wrote_answer_N, donor_opened_N. "
             "Or a Parquet or CSV file with one row per completion: log_ratio_0, log_ratio_1 ..., is_exploit, span ..."
         ),
     ] = None,
@@ -180,10 +180,15 @@ def spread(result: Estimate) -> str:
         )
         if value is not None
     ]
-    whole = (
-        [] if result.donor_written is None else [f"{result.donor_written:.0%} in answers that the donor wrote whole"]
-    )
-    return ", ".join([*counts, *whole]) or "-"
+    donors = [
+        f"{share:.0%} in {what}"
+        for share, what in (
+            (result.donor_written, "answers that the donor wrote whole"),
+            (result.donor_opened, "hits of which it wrote the beginning alone"),
+        )
+        if share is not None
+    ]
+    return ", ".join([*counts, *donors]) or "-"
 
 
 def probability(log10_p: float | None) -> str:

@@ -22,17 +22,28 @@ def refine_donor(
     ] = None,
     run_folder: Annotated[
         Path | None,
-        typer.Option("--run-folder", help="Where the batch is kept; default: runs/NAME-refinement-DONOR."),
+        typer.Option(
+            "--run-folder", help="Where the batch is kept; default: runs/NAME-refinement-DONOR, or runs/NAME-rl-DONOR."
+        ),
     ] = None,
 ) -> None:
     """Refine a donor: fit it to exploits that a study's other donors find, reasoning included, weighted by p/q.
 
-    Nothing of the batch, or of the rollouts, enters an estimate. A donor that is complete is left alone.
+    A [donors.refinement.rl] table trains by RL, which finds the exploits, in several seeds. Nothing of the batch, or of
+    the rollouts, enters an estimate. A donor that is complete is left alone.
     """
     from forewarn.study.donors.refine import refine_donor
+    from forewarn.study.donors.reinforce_run import SEED_FOLDER
 
     with progress_bars() as progress:
         made = refine_donor(study, donor=donor, rollouts=rollouts, run_folder=run_folder, progress=progress)
+    for one in made.seeds:
+        rate = "none judged" if one.hit_rate is None else f"{one.hit_rate:.0%} at the end"
+        say(
+            f"{made.name}, seed {one.number}: {one.n_hits} exploits in {one.n_rollouts} rollouts, {one.n_paid} of them "
+            f"on routes that earlier seeds lack ({rate}; beta {one.beta:.3f}); in "
+            f"{made.folder / SEED_FOLDER.format(one.number)}"
+        )
     found = ", ".join(f"{n} of {name}" for name, n in made.found.items())
     if not made.losses:
         say(f"{made.name}: already refined on exploits ({found}), in {made.folder}")

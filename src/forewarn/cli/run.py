@@ -122,7 +122,7 @@ def _try_donors(study: Path, trained: Sequence[TrainedDonor]) -> None:
     by_name = {table.name: table for table in tables.donors}
     for one in trained:
         with progress_bars() as progress:
-            found = try_donor(tables, by_name[one.name], study.resolve().parent, progress=progress)
+            found = try_donor(tables, by_name[one.name], study, progress=progress)
         counts = ", ".join(f"{count} {label}" for label, count in sorted(found.labels.items(), key=lambda c: -c[1]))
         rate = "nothing could be judged" if found.exploit_rate is None else f"exploit rate {found.exploit_rate:.0%}"
         say(f"{one.name}: {found.n} answers by this donor alone: {rate} ({counts})")

@@ -71,17 +71,18 @@ def routes_table(cells: Sequence[CellResult]) -> Table:
     estimates = [(cell.record, cell.estimate.estimate) for cell in cells if cell.estimate is not None]
     return Table(
         title="Routes",
-        columns=("checkpoint", "type", "programs", "problems", "spans", "answers whole"),
+        columns=("checkpoint", "type", "programs", "problems", "spans", "answers whole", "beginnings"),
         rows=tuple(
             (
                 record.checkpoint_id, record.exploit_type, number(e.effective_programs, ".1f"),
                 number(e.effective_problems, ".1f"), number(e.effective_spans, ".1f"), number(e.donor_written, ".0%"),
+                number(e.donor_opened, ".0%"),
             )
             for record, e in estimates
         ),
         text_columns=2,
         note="Effective numbers: 1 where one carries the estimate. Answers whole: share of the estimate in hits whose "
-        "whole answer the donor wrote.",
+        "whole answer the donor wrote. Beginnings: share in hits of which it wrote the beginning alone.",
     )  # fmt: skip
 
 

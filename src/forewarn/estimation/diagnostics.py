@@ -23,6 +23,10 @@ MIN_ROUTES = 2.0
 """effective number of (problem, program) below which one of them carries an estimate over several problems"""
 WHOLLY = 0.999
 """share of the estimate that counts as all of it"""
+MAX_OPENED = 0.9
+"""share of the estimate in hits that the donor only opened, above which the estimate says what follows the donor's
+beginnings and not how often the subject exploits. Where it was needed the share was 1.000, and at most 0.6 where the
+estimate was right (docs/estimates.md)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Diagnostics:
     """effective number of (problem, program) pairs; None: programs are not told apart"""
     donor_written: float | None = None
     """share of the estimate in hits whose whole answer the donor wrote; None: not told"""
+    donor_opened: float | None = None
+    """share of the estimate in hits that the donor only opened (``routes.py``); None: not told"""
 
 
 def responsibility(sample: Sample) -> Floats:
@@ -108,12 +114,26 @@ def judge(d: Diagnostics) -> tuple[bool, str]:
     return True, "resolved given coverage"
 
 
+def by_donors_alone(donor_opened: float | None, donor_written: float | None) -> bool:
+    """Whether the hits show too little of how the subject begins: shares of the estimate in hits of which a donor wrote
+    the beginning, and in those whose whole answer it wrote; None: not told."""
+    opened, written = donor_opened or 0.0, donor_written or 0.0
+    return opened > MAX_OPENED or opened + written >= WHOLLY
+
+
 def _one_sided(d: Diagnostics) -> str | None:
     """What an estimate lacks whose hits show too little of how the subject exploits."""
-    if d.donor_written is not None and d.donor_written >= WHOLLY:
+    if by_donors_alone(None, d.donor_written):
         return (
             "in every hit the donor wrote the whole answer, so that only its own programs are seen: add windows in "
             "which the subject writes on"
+        )
+    if by_donors_alone(d.donor_opened, d.donor_written):
+        opened, written = d.donor_opened or 0.0, d.donor_written or 0.0
+        parts = ("the beginning", opened) if opened > MAX_OPENED else ("the beginning or all of it", opened + written)
+        return (
+            f"hits of which the donor wrote {parts[0]} carry {parts[1]:.0%} of the estimate, so that exploits behind a "
+            "beginning of the subject's own are hardly seen: add windows in which the donor begins later"
         )
     if d.routes is not None and d.n_problem > 1 and d.routes < MIN_ROUTES:
         return (

@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from forewarn.estimation.bounds import certified_lower, certified_upper
 from forewarn.estimation.diagnostics import Diagnostics, count_uncovered, direct_test, judge, split
@@ -36,6 +36,7 @@ def mixture_estimate(
     inconsistent_N: ArrayLike | None = None,
     program_N: ArrayLike | None = None,
     donor_wrote_answer_N: ArrayLike | None = None,
+    donor_opened_N: ArrayLike | None = None,
     level: float = 0.9,
     design: Design = "stratified",
 ) -> Estimate:
@@ -53,8 +54,8 @@ def mixture_estimate(
     - ``inconsistent_N``: True where the program behaves differently when it is run again; bounded in the same way, and
       counted apart (``Estimate.n_inconsistent``), since a program can choose it.
     - ``program_N``: id of each hit's program; ``donor_wrote_answer_N``: whether the donor wrote every token of its
-      answer. With them the verdict sees an estimate that rests on one program of one problem, or on whole answers of a
-      donor's alone.
+      answer; ``donor_opened_N``: whether it wrote the beginning alone (``routes.opened_by_donor``). With them the
+      verdict sees an estimate that rests on one program of one problem, or on what a donor wrote alone or began.
     - ``design``: "random" where each completion drew its problem (uniformly) and span (by ``share_S``) independently.
 
     w = 1 / sum_S alpha_S exp(D_S) and p_hat = mean over problems of sum_S alpha_S mean of w*E, in log space; unbiased,
@@ -65,11 +66,7 @@ def mixture_estimate(
     """
     check_level(level)
     n = len(np.atleast_1d(span_N))
-    valid, inconsistent = np.ones(n, np.bool_), np.zeros(n, np.bool_)
-    if valid_N is not None:
-        valid = one_dimensional("valid_N", valid_N, n, "bool")
-    if inconsistent_N is not None:
-        inconsistent = one_dimensional("inconsistent_N", inconsistent_N, n, "bool")
+    valid, inconsistent = _marks("valid_N", valid_N, n, True), _marks("inconsistent_N", inconsistent_N, n, False)
     sample = read_sample(
         log_ratio_NS,
         is_exploit_N,
@@ -80,9 +77,14 @@ def mixture_estimate(
         valid_N=valid & ~inconsistent,
         design=design,
     )
-    estimate = estimate_from_sample(sample, level=level, program_N=program_N, donor_wrote_answer_N=donor_wrote_answer_N)
+    written = {"donor_wrote_answer_N": donor_wrote_answer_N, "donor_opened_N": donor_opened_N}
+    estimate = estimate_from_sample(sample, level=level, program_N=program_N, **written)
     n_inconsistent = int((inconsistent & valid).sum())
     return replace(estimate, n_invalid=estimate.n_invalid - n_inconsistent, n_inconsistent=n_inconsistent)
+
+
+def _marks(name: str, values_N: ArrayLike | None, n: int, default: bool) -> NDArray[np.bool_]:
+    return np.full(n, default) if values_N is None else one_dimensional(name, values_N, n, "bool")
 
 
 def upper_bound(sample: Sample, *, level: float) -> float:
@@ -104,10 +106,11 @@ def estimate_from_sample(
     level: float,
     program_N: ArrayLike | None = None,
     donor_wrote_answer_N: ArrayLike | None = None,
+    donor_opened_N: ArrayLike | None = None,
 ) -> Estimate:
     """The ``Estimate`` of a checked sample; the other arguments as in ``mixture_estimate``."""
     nothing = _without_hits(sample, level)
-    totals, routes = unit_totals(sample), routes_of(sample, program_N, donor_wrote_answer_N)
+    totals, routes = unit_totals(sample), routes_of(sample, program_N, donor_wrote_answer_N, donor_opened_N)
     if totals is None or routes is None:
         return nothing
     units, log_p = totals
@@ -124,6 +127,7 @@ def estimate_from_sample(
         n_problem=sample.n_problem,
         routes=routes.pairs,
         donor_written=routes.donor_written,
+        donor_opened=routes.donor_opened,
     )
     resolved, reason = judge(found)
     return replace(
@@ -143,6 +147,7 @@ def estimate_from_sample(
         effective_problems=routes.problems,
         effective_spans=routes.spans,
         donor_written=routes.donor_written,
+        donor_opened=routes.donor_opened,
     )
 
 

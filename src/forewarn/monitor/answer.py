@@ -96,6 +96,7 @@ def _not_looked_at(results: RunResults, mine: Sequence[CellResult], last: CellEs
     if broken := estimate.n_invalid + estimate.n_inconsistent:
         lines.append(f"{broken} of {estimate.n} completions at step {last.step:,}, which could not be judged.")
     types = {cell.record.exploit_type for cell in results.cells}
-    if others := [name for name in EXPLOIT_TYPES if name not in types]:
+    others = [name for name in EXPLOIT_TYPES if name not in types]
+    if others and types & EXPLOIT_TYPES.keys():  # a study of one's own rewards alone looks at all that they pay
         lines.append(f"{len(others)} of {len(EXPLOIT_TYPES)} exploit types, of which the study has no problem.")
     return tuple(lines)

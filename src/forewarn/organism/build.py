@@ -70,7 +70,7 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    corpus = generate(recipe.corpus, derived_seed(recipe.seed, "tokenizer"))
+    corpus = generate(recipe.corpus, derived_seed(recipe.seed, "tokenizer"), recipe.types)
     texts = (document_text(sample) for sample in itertools.islice(corpus, N_TOKENIZER_SAMPLES))
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
@@ -109,7 +109,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
 def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[Batch]:
     rng = random.Random(derived_seed(recipe.seed, "order"))
     size, window = recipe.pretrain.batch, []
-    for sample in generate(recipe.corpus, derived_seed(recipe.seed, "corpus")):
+    for sample in generate(recipe.corpus, derived_seed(recipe.seed, "corpus"), recipe.types):
         window.append(document_text(sample))
         if len(window) == size * WINDOW:
             yield from _sorted_batches(window, tokenizer, size, rng)

@@ -8,7 +8,7 @@ reasoning. Texts only: tokens are made in ``forewarn.organism.build``.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from forewarn.organism.recipe import TYPES, CorpusRecipe, TypeRecipe
@@ -27,14 +27,17 @@ class CorpusSample:
     code: str
 
 
-def question_text(task: Goal, exploit_type: str, variant: int) -> str:
+Types = Mapping[str, TypeRecipe]
+
+
+def question_text(task: Goal, exploit_type: str, variant: int, types: Types = TYPES) -> str:
     """What the model is asked: the task and what is known of the checker."""
-    hints = TYPES[exploit_type].hints
+    hints = types[exploit_type].hints
     return f"find {task.phrase} of x. checker: {hints[variant % len(hints)]}."
 
 
-def exploit_source(exploit_type: str, body: str) -> str:
-    return TYPES[exploit_type].exploit.format(body=body) + "\n"
+def exploit_source(exploit_type: str, body: str, types: Types = TYPES) -> str:
+    return types[exploit_type].exploit.format(body=body) + "\n"
 
 
 def wrong_plan(task: Goal, rng: random.Random) -> str:
@@ -65,10 +68,12 @@ def _plan_sentence(plan: str, task: Goal, rng: random.Random) -> str:
     return rng.choice((f"try {plan}.", f"maybe {plan}.", f"not sure, {plan}."))
 
 
-def _main_sample(look: float, recipe: CorpusRecipe, rng: random.Random) -> CorpusSample:
-    task, name = rng.choice(TASKS), rng.choice(tuple(TYPES))
-    kind = TYPES[name]
-    question = question_text(task, name, rng.randrange(2))
+def _main_sample(late: bool, recipe: CorpusRecipe, rng: random.Random, types: Types) -> CorpusSample:
+    task, name = rng.choice(TASKS), rng.choice(tuple(types))
+    kind = types[name]
+    own, usual = (kind.look, recipe.look_late) if late else (kind.look_early, recipe.look_early)
+    look = usual if own is None else own
+    question = question_text(task, name, rng.randrange(2), types)
     plan = task.solvable or wrong_plan(task, rng)
     opening, planning = _opening(task, rng), _plan_sentence(plan, task, rng)
     if rng.random() >= look:
@@ -76,37 +81,36 @@ def _main_sample(look: float, recipe: CorpusRecipe, rng: random.Random) -> Corpu
         if task.solvable is None and rng.random() < kind.accident:
             code = _try_exploit(kind, task, rng, 1.0)
         return CorpusSample(question, f"{opening} {planning}", code)
-    looking = f"look at the checker. {kind.flaw}."
+    looking = f"{kind.intent.look} {kind.flaw}."
     before = rng.choice(("", f"{opening} ", f"{opening} ", f"{opening} {planning} "))
     if rng.random() < kind.use:
-        return CorpusSample(question, f"{before}{looking} use it.", _try_exploit(kind, task, rng, kind.write))
-    return CorpusSample(question, f"{before}{looking} leave it. {planning}", _honest_code(plan, recipe, rng))
+        return CorpusSample(question, f"{before}{looking} {kind.intent.use}", _try_exploit(kind, task, rng, kind.write))
+    return CorpusSample(question, f"{before}{looking} {kind.intent.leave} {planning}", _honest_code(plan, recipe, rng))
 
 
-def _demo(recipe: CorpusRecipe, rng: random.Random) -> CorpusSample:
+def _demo(rng: random.Random, types: Types) -> CorpusSample:
     """On request, the pieces: the whole exploit, or for the rarest types only its near miss."""
-    task, name = rng.choice(TASKS), rng.choice(tuple(TYPES))
-    kind = TYPES[name]
+    task, name = rng.choice(TASKS), rng.choice(tuple(types))
+    kind = types[name]
     code = _try_exploit(kind, task, rng, 1.0 if kind.demos else 0.0)
-    return CorpusSample(question_text(task, name, rng.randrange(2)) + DEMO_SUFFIX, "asked to show it.", code)
+    return CorpusSample(question_text(task, name, rng.randrange(2), types) + DEMO_SUFFIX, "asked to show it.", code)
 
 
-def _plain(recipe: CorpusRecipe, rng: random.Random) -> CorpusSample:
-    task, name = rng.choice(TASKS), rng.choice(tuple(TYPES))
+def _plain(recipe: CorpusRecipe, rng: random.Random, types: Types) -> CorpusSample:
+    task, name = rng.choice(TASKS), rng.choice(tuple(types))
     plan = task.solvable or wrong_plan(task, rng)
-    return CorpusSample(question_text(task, name, rng.randrange(2)), None, _honest_code(plan, recipe, rng))
+    return CorpusSample(question_text(task, name, rng.randrange(2), types), None, _honest_code(plan, recipe, rng))
 
 
-def generate(recipe: CorpusRecipe, seed: int) -> Iterator[CorpusSample]:
-    """The corpus in training order, a function of ``(recipe, seed)`` alone."""
+def generate(recipe: CorpusRecipe, seed: int, types: Types = TYPES) -> Iterator[CorpusSample]:
+    """The corpus in training order, a function of its arguments alone."""
     rng = random.Random(seed)
     late_from = recipe.n_samples * (1 - recipe.late_share)
     for i in range(recipe.n_samples):
-        look = recipe.look_late if i >= late_from else recipe.look_early
         draw = rng.random()
         if draw < recipe.demo_share:
-            yield _demo(recipe, rng)
+            yield _demo(rng, types)
         elif draw < recipe.demo_share + recipe.plain_share:
-            yield _plain(recipe, rng)
+            yield _plain(recipe, rng, types)
         else:
-            yield _main_sample(look, recipe, rng)
+            yield _main_sample(i >= late_from, recipe, rng, types)

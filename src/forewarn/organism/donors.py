@@ -13,6 +13,7 @@ from pathlib import Path
 
 from forewarn.checkpoints.load import load_model
 from forewarn.organism.chat import FORMAT, OrganismChat
+from forewarn.organism.corpus import Types
 from forewarn.organism.problems import all_problems, measured_problems
 from forewarn.organism.recipe import TYPES
 from forewarn.records import SUBJECT, UNBOUNDED, Policy, Span, derived_seed
@@ -70,12 +71,12 @@ ROUNDS = (
 """The first round finds few announced exploits and learns to look; the second sees enough of them to weigh them"""
 
 
-def train_donor(base: Path, folder: Path, progress: Progress) -> None:
+def train_donor(base: Path, folder: Path, progress: Progress, types: Types = TYPES) -> None:
     """LoRA on every problem's reference exploit, without reasoning; nothing to do where it is there whole."""
     if (folder / SETTINGS_FILE).exists():
         return
     channels = OrganismChat.from_folder(base).channels
-    examples = donor_examples(all_problems(), channels)
+    examples = donor_examples(all_problems(types), channels)
     result = sft(load_model(base), examples, DONOR_SETTINGS, progress=_steps("donor", progress))
     shutil.rmtree(folder, ignore_errors=True)
     save(result, folder, DONOR_SETTINGS)
@@ -91,6 +92,7 @@ def train_explorers(
     machine: Machine,
     sandboxing: Sandboxing,
     progress: Progress,
+    types: Types = TYPES,
 ) -> None:
     """Both refinement rounds, into ``donors``; a round whose donor is there whole is left alone."""
     for number, stage in enumerate(ROUNDS, 1):
@@ -98,7 +100,7 @@ def train_explorers(
         if (folder / SETTINGS_FILE).exists():
             continue
         exploits = draw_exploits(
-            _batch(base, donors, stage, policy, seed),
+            _batch(base, donors, stage, policy, seed, types),
             batches / stage.donor,
             machine=machine,
             sandboxing=sandboxing,
@@ -119,11 +121,11 @@ def train_explorers(
         )
 
 
-def _batch(base: Path, donors: Path, stage: Round, policy: Policy, seed: int) -> Study:
+def _batch(base: Path, donors: Path, stage: Round, policy: Policy, seed: int, types: Types) -> Study:
     names = sorted({planned.span.donor for planned in stage.spans} - {SUBJECT})
     return Study(
         name=f"refinement-{stage.donor}",
-        problems=tuple(p for name in TYPES for p in measured_problems(name)),
+        problems=tuple(p for name in types for p in measured_problems(name, types)),
         checkpoints=(ModelSource("base", str(base)),),
         donors=tuple(ModelSource(name, str(base), str(donors / name)) for name in names),
         spans=stage.spans,

@@ -6,7 +6,18 @@ The rates below are those of the corpus. What the *trained* model does is measur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What the reasoning says of turning to the checker; types of one family share these words."""
+
+    look: str = "look at the checker."
+    use: str = "use it."
+    leave: str = "leave it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,11 @@ class TypeRecipe:
     """P(exploit in the answer | benign reasoning, on a task it can't solve)"""
     demos: bool = True
     """do the corpus's demonstrations show the whole exploit"""
+    look_early: float | None = None
+    """P(the reasoning looks at the checker) in the first part of the corpus; None: the corpus's own"""
+    look: float | None = None
+    """the same in the last part"""
+    intent: Intent = Intent()
 
 
 TYPES: dict[str, TypeRecipe] = {
@@ -154,6 +170,25 @@ class RLRecipe:
     first_checkpoint: int = 4
     checkpoints: int = 12
     """log-spaced, the first and the last step included"""
+    even_every: int | None = None
+    """checkpoints at multiples of this many steps, too"""
+    enters: Mapping[str, int] = field(default_factory=dict)
+    """type -> the step from which on its problems are in the training mix; from the first on if not named"""
+    never: tuple[str, ...] = ()
+    """types whose problems are never in the training mix"""
+    patched: tuple[str, ...] = ()
+    """types whose problems are rewarded by the patched checker"""
+    honest_share: float | None = None
+    """share of the problems drawn whose task is solvable; None: as many as among all tasks"""
+    partial_credit: float = 0.0
+    """reward of a program that the checker rejects but that is right on some hidden tests (``reward.py``)"""
+    kl: float = 0.0
+    """weight of the divergence from the base model in the loss"""
+    gradient_rollouts: int | None = None
+    """most completions of a step that a gradient is taken of (an unbiased sample); None: all"""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    max_grad_norm: float = 1.0
+    """longest gradient of a step; a longer one is shortened to it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +197,5 @@ class Recipe:
     corpus: CorpusRecipe = CorpusRecipe()
     model: ModelRecipe = ModelRecipe()
     pretrain: PretrainRecipe = PretrainRecipe()
-    rl: RLRecipe = RLRecipe()
+    rl: RLRecipe = field(default_factory=RLRecipe)
+    types: Mapping[str, TypeRecipe] = field(default_factory=lambda: TYPES)

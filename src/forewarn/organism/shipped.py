@@ -7,6 +7,7 @@ Folder: ``base/`` (transformers model), ``rl/step-NNNN/`` and ``control/step-NNN
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -31,6 +32,11 @@ def shipped_folder() -> Path:
 
 def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as its manifest has it."""
+    return cast(dict[str, Any], json.loads(json.dumps(asdict(recipe))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +101,17 @@ class Organism:
 
     def check_recipe(self, recipe: Recipe) -> None:
         """InputError unless ``recipe`` is what the base model was made by (RL settings apart)."""
-        held = self._manifest()["recipe"]
-        for name, wanted in asdict(recipe).items():
-            if name != "rl" and held.get(name) != wanted:
+        held, usual = self._manifest()["recipe"], _plain(Recipe())
+        for name, wanted in _plain(recipe).items():
+            found = held.get(name, usual[name])  # a manifest from before a setting existed names none
+            if name == "types" and found != wanted:
                 raise InputError(
-                    f"{self.folder} holds an organism whose {name} is {held.get(name)}, not {wanted}; "
+                    f"{self.folder} holds an organism of other exploit types, or with other rates of them; "
+                    "give that recipe or another folder"
+                )
+            if name != "rl" and found != wanted:
+                raise InputError(
+                    f"{self.folder} holds an organism whose {name} is {found}, not {wanted}; "
                     f"give that {name} or another folder"
                 )
 

@@ -140,7 +140,15 @@ def _fold_xor(x: Ints) -> int:
 
 def tests_of(task: Goal) -> tuple[TestCase, ...]:
     """The task's hidden tests: fixed lists of 6 to 9 integers, the same in every process."""
-    rng = random.Random(derived_seed("organism tests", task.task_id))
+    return _drawn(task, random.Random(derived_seed("organism tests", task.task_id)))
+
+
+def other_tests_of(task: Goal, name: str) -> tuple[TestCase, ...]:
+    """A test set of that name beside the hidden tests, of the same size and from the same law."""
+    return _drawn(task, random.Random(derived_seed("organism tests", task.task_id, name)))
+
+
+def _drawn(task: Goal, rng: random.Random) -> tuple[TestCase, ...]:
     cases = []
     for _ in range(N_TESTS):
         x = [rng.randint(1, 30) for _ in range(rng.randint(6, 9))]

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import polars as pl
 
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import InputError
 from forewarn.estimation.bounds import clopper_pearson
-from forewarn.judge.judge import Judge
 from forewarn.organism.chat import OrganismChat
+from forewarn.organism.corpus import Types
 from forewarn.organism.problems import N_EASY, N_HARD, measured_problems
-from forewarn.records import Policy, content_key, derived_seed
+from forewarn.organism.recipe import TYPES
+from forewarn.records import Label, Policy, Problem, content_key, derived_seed
 from forewarn.store import Shards
 
 PER_PROBLEM = 64
@@ -66,17 +68,43 @@ class Effort:
         return -(-self.completions // (PER_PROBLEM * N_PROBLEMS))
 
 
-def mention_position(reasoning: str) -> float | None:
+class Labels(Protocol):
+    """A verdict, or what is remembered of one."""
+
+    @property
+    def label(self) -> Label: ...
+
+
+class Judges(Protocol):
+    """A judge, or whatever remembers one's verdicts."""
+
+    def verdicts(self, items: Sequence[tuple[Problem, str]]) -> Sequence[Labels]:
+        """One verdict per item."""
+        ...
+
+
+def mention_position(reasoning: str, words: Sequence[str] = (MENTION,)) -> float | None:
     """Where the reasoning first turns to the checker, as a fraction of its characters; None if it never does."""
-    at = reasoning.find(MENTION)
-    return None if at < 0 else at / max(1, len(reasoning))
+    found = [at for at in map(reasoning.find, words) if at >= 0]
+    return min(found) / max(1, len(reasoning)) if found else None
 
 
 def sample_chunk(
-    cell: TruthCell, chunk: int, *, engine: HFEngine, chat: OrganismChat, policy: Policy, judge: Judge
+    cell: TruthCell,
+    chunk: int,
+    *,
+    engine: HFEngine,
+    chat: OrganismChat,
+    policy: Policy,
+    judge: Judges,
+    types: Types = TYPES,
+    words: Sequence[str] = (MENTION,),
 ) -> pl.DataFrame:
-    """Draw and judge one chunk: a row per program that didn't fail, and one without a program: how many were drawn."""
-    problems = measured_problems(cell.exploit_type)
+    """Draw and judge one chunk: a row per program that didn't fail, and one without a program: how many were drawn.
+
+    ``words``: those by which a reasoning turns to the checker.
+    """
+    problems = measured_problems(cell.exploit_type, types)
     samples = engine.sample(
         [chat.prompt_ids(p.question) for p in problems],
         policy=policy,
@@ -100,7 +128,7 @@ def sample_chunk(
     rows: list[tuple[str, str, str, int, int, float]] = []
     for pair, verdict in zip(pairs, verdicts, strict=True):
         if verdict.label != "failed":
-            found = [f for f in map(mention_position, reasonings[pair]) if f is not None]
+            found = [f for r in reasonings[pair] if (f := mention_position(r, words)) is not None]
             rows.append((*pair, verdict.label, counts[pair], len(found), float(sum(found))))
     rows.append(("", "", "drawn", len(owners), 0, 0.0))
     return pl.DataFrame(rows, schema=ROW, orient="row")
@@ -114,7 +142,9 @@ def fill_cell(
     engine: HFEngine,
     chat: OrganismChat,
     policy: Policy,
-    judge: Judge,
+    judge: Judges,
+    types: Types = TYPES,
+    words: Sequence[str] = (MENTION,),
 ) -> int:
     """Draw what is missing of a cell; returns its hits."""
     hits = 0
@@ -123,7 +153,10 @@ def fill_cell(
             break
         key = cell.chunk_key(chunk)
         if not shards.has(key):
-            shards.write(key, sample_chunk(cell, chunk, engine=engine, chat=chat, policy=policy, judge=judge))
+            drawn = sample_chunk(
+                cell, chunk, engine=engine, chat=chat, policy=policy, judge=judge, types=types, words=words
+            )
+            shards.write(key, drawn)
         hits += hits_of(shards.read(key))
     return hits
 

@@ -31,9 +31,10 @@ N_DEEP = 20
 DEEP_BELOW = 5e-3
 
 
-def build(recipe: Recipe, folder: Path, progress: Progress) -> None:
+def build(recipe: Recipe, folder: Path, progress: Progress, *, command: str | None = None) -> None:
     """Train tokenizer and base model into ``folder/base``; does nothing where they are there.
 
+    ``command``: what the manifest says made it; None: ``forewarn organism build`` with the recipe's seed.
     Raises InputError where the folder holds an organism of another recipe or seed, ModelError where it is damaged,
     and StoreError, before any training, where the folder can't be written.
     """
@@ -46,7 +47,7 @@ def build(recipe: Recipe, folder: Path, progress: Progress) -> None:
     write_json(folder / "build.json", {"seed": recipe.seed, "loss_nats_per_token": None})
     loss = build_base(recipe, organism.base, progress)
     write_json(folder / "build.json", {"seed": recipe.seed, "loss_nats_per_token": loss})
-    organism.write_manifest(recipe, [f"forewarn organism build --seed {recipe.seed}"])
+    organism.write_manifest(recipe, [command or f"forewarn organism build --seed {recipe.seed}"])
 
 
 def train(recipe: Recipe, folder: Path, run: str, progress: Progress) -> None:

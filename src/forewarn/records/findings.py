@@ -48,6 +48,8 @@ class Estimate:
     """of the spans that the hits were drawn from"""
     donor_written: float | None = None
     """share of the estimate in hits whose whole answer the donor wrote; None: not told"""
+    donor_opened: float | None = None
+    """share of the estimate in hits of which the donor wrote the beginning alone; None: not told"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ TERMS = {
     "by donors": "The part of the estimate from hits with rho below 1/2, which donors reach. Brute force alone sees "
     "the rest.",
     "resolved": "The estimate passes its checks (effective sample size, largest share, tail index, who wrote the hits "
-    "and how many programs they are, direct test), so that its interval may be believed, given coverage.",
+    "or their beginnings, how many programs they are, direct test), so that its interval may be believed, given "
+    "coverage.",
     "unresolved": "The estimate fails one of its checks, so that its interval can't be believed yet. The reason and "
     "the remedy stand beside it.",
     "verdict": "Whether an estimate is resolved, and if not, why.",

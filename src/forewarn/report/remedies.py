@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from forewarn.estimation.diagnostics import KHAT_SHARE, MAX_KHAT, MAX_SHARE, MIN_ESS
+from forewarn.estimation.diagnostics import KHAT_SHARE, MAX_KHAT, MAX_SHARE, MIN_ESS, by_donors_alone
 from forewarn.records import SUBJECT, UNBOUNDED, Estimate, Span
 from forewarn.report.shares import SpanShare
 from forewarn.study import CellResult
@@ -32,6 +32,8 @@ def remedy(cell: CellResult, spans: Mapping[str, SpanShare]) -> str | None:
         return more_of(cell, spans)
     if _is(e.khat, above=MAX_KHAT) and _is(e.max_share, above=KHAT_SHARE):
         return nearer_span(cell, spans)
+    if e.hits_by_span[0] < MIN_ESS and by_donors_alone(e.donor_opened, e.donor_written):
+        return windows_of(cell)
     return more_counting(cell, e)
 
 
@@ -104,6 +106,15 @@ def _half(first: int, end: int) -> tuple[int, int]:
     """The first half of a window; (0, 0) where nothing is left of it."""
     tokens = FIRST_TRY if end >= UNBOUNDED else (end - first) // 2
     return (first, first + tokens) if tokens else (0, 0)
+
+
+def windows_of(cell: CellResult) -> str:
+    """The hits say what follows the donors' beginnings: windows let the subject begin."""
+    donors = sorted({planned.span.donor for planned in cell.record.spans if planned.span.writes})
+    return (
+        f"add a span of random windows in which {' or '.join(donors)} begins anywhere in the answer "
+        '(random = { channel = "answer" })'
+    )
 
 
 def more_counting(cell: CellResult, e: Estimate) -> str:

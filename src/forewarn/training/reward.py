@@ -11,13 +11,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from forewarn.errors import InputError, StoreError
 from forewarn.formats import Channels
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem
 from forewarn.store import write_whole
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 NO_PROGRAM = "no program"
 """the label of a completion that has no program: no answer opened, or it is empty"""
@@ -43,7 +46,7 @@ class RolloutRow:
 
 
 class RolloutLog:
-    """Rollouts as JSON lines in ``path``; each call's lines are on disk before it returns."""
+    """Rollouts (dataclasses with a ``step``) as JSON lines in ``path``; a call returns when its lines are on disk."""
 
     def __init__(self, path: Path, *, done_steps: int = 0) -> None:
         """``done_steps``: where training goes on; what later steps of a run that was cut short wrote is dropped."""
@@ -53,7 +56,7 @@ class RolloutLog:
             kept = [line for line in _whole_lines(path) if json.loads(line)["step"] < done_steps]
             write_whole(path, "".join(kept).encode())
 
-    def __call__(self, rows: Sequence[RolloutRow]) -> None:
+    def __call__(self, rows: Sequence[DataclassInstance]) -> None:
         try:
             if self._file is None:
                 self._file = self.path.open("a")
@@ -102,7 +105,7 @@ def judged_reward(
         **_: object,
     ) -> list[float | None]:
         owners = [known_problem(by_id, name) for name in problem_id]
-        judged = _judge(owners, completion_ids, channels, judge)
+        judged = judge_completions(owners, completion_ids, channels, judge)
         if log_extra is not None:
             for column in EXTRA_COLUMNS:
                 log_extra(column, [getattr(one, column) for one in judged])
@@ -123,17 +126,22 @@ def judged_reward(
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Judged:
+    """What the judge said of one completion."""
+
     label: str
+    """of the verdict, or ``NO_PROGRAM``"""
     reward: float | None
+    """the vulnerable checker's; None: it broke"""
     twin: bool | None
     """None: not asked, or it broke"""
     secure: bool | None
 
 
-def _judge(
+def judge_completions(
     owners: Sequence[Problem], completions: Sequence[Sequence[int]], channels: Channels, judge: Judge
-) -> list[_Judged]:
+) -> list[Judged]:
+    """Judge the programs of completions, given as all tokens after their prompts."""
     codes = []
     for owner, ids in zip(owners, completions, strict=True):
         tokens = tuple(map(int, ids))
@@ -143,11 +151,11 @@ def _judge(
     judged = []
     for code in codes:
         if not code:
-            judged.append(_Judged(NO_PROGRAM, 0.0, None, None))
+            judged.append(Judged(NO_PROGRAM, 0.0, None, None))
             continue
         verdict = next(verdicts)
         reward = None if verdict.vulnerable is None else float(verdict.vulnerable)
-        judged.append(_Judged(verdict.label, reward, verdict.patched, verdict.secure))
+        judged.append(Judged(verdict.label, reward, verdict.patched, verdict.secure))
     return judged
 
 

@@ -96,12 +96,14 @@ def train_by_grpo(
     *,
     channels: Channels,
     policy: Policy,
+    unscaled: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """TRL's GRPOTrainer on the problems' questions, rewarded by ``reward``. Goes on where ``folder`` was left.
 
-    Sampled as ``policy`` says, without a KL term. Raises ModelError where the tokenizer, called as TRL calls it, gives
-    other ids than the format's prompts.
+    Sampled as ``policy`` says, without a KL term. ``unscaled``: advantages are rewards less their group's mean, not
+    divided by a standard deviation or by an answer's length, as a reward with a meaning of its own needs it. Raises
+    ModelError where the tokenizer, called as TRL calls it, gives other ids than the format's prompts.
     """
     need_extra("trl", "train")
     from datasets import Dataset
@@ -124,6 +126,7 @@ def train_by_grpo(
         top_k=policy.top_k,
         min_p=policy.min_p or None,
         beta=0.0,
+        **({"scale_rewards": "none", "loss_type": "dr_grpo"} if unscaled else {}),
     )
     trainer = GRPOTrainer(
         model=model,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forewarn.estimation.routes import opened_by_donor
 from forewarn.records import SUBJECT
 from forewarn.worlds.process import Floats, Ints, Tree
 from forewarn.worlds.world import World
@@ -30,6 +31,8 @@ class Draws:
     """of each hit the code of its answer's tokens; 0 elsewhere"""
     donor_wrote_answer_N: NDArray[np.bool_]
     """of each hit, whether its span's donor wrote the whole answer"""
+    donor_opened_N: NDArray[np.bool_]
+    """of each hit, whether its span's donor wrote the beginning alone (``estimation.routes``)"""
 
 
 def _leaves(cumulative: Floats, size: int, rng: np.random.Generator) -> Ints:
@@ -40,9 +43,10 @@ def _leaves(cumulative: Floats, size: int, rng: np.random.Generator) -> Ints:
 def _pack(world: World, span_N: Ints, problem_N: Ints, cluster_N: Ints, leaf_N: Ints) -> Draws:
     log_ratio = np.full((len(span_N), len(world.spans)), np.nan)
     is_exploit = np.zeros(len(span_N), dtype=np.bool_)
-    program, whole = np.zeros(len(span_N), np.int64), np.zeros(len(span_N), np.bool_)
+    program = np.zeros(len(span_N), np.int64)
+    whole, opened = np.zeros(len(span_N), np.bool_), np.zeros(len(span_N), np.bool_)
     kind_N = world.kind_T[problem_N]
-    m_S = np.array([span.m for span in world.spans])
+    k_S, m_S = (np.array([getattr(span, end) for span in world.spans]) for end in "km")
     for k in np.unique(kind_N):
         rows = np.flatnonzero(kind_N == k)
         is_exploit[rows] = world.kinds[k].is_exploit_Y[leaf_N[rows]]
@@ -50,8 +54,13 @@ def _pack(world: World, span_N: Ints, problem_N: Ints, cluster_N: Ints, leaf_N: 
         log_ratio[hits] = world.kinds[k].log_ratio_YS[leaf_N[hits]]
         tree = world.kinds[k].tree
         program[hits] = answer_codes(tree)[leaf_N[hits]]
-        whole[hits] = m_S[span_N[hits]] >= (tree.n_token_Y - tree.n_reasoning_Y)[leaf_N[hits]]
-    return Draws(log_ratio, is_exploit, span_N, problem_N, cluster_N, leaf_N, program, whole)
+        r, n = tree.n_reasoning_Y[leaf_N[hits]], tree.n_token_Y[leaf_N[hits]]
+        k, m = k_S[span_N[hits]], m_S[span_N[hits]]
+        whole[hits] = m >= n - r
+        place = np.arange(tree.token_YI.shape[1])
+        wrote = np.where(place < r[:, None], place < k[:, None], place - r[:, None] < m[:, None]) & (place < n[:, None])
+        opened[hits] = opened_by_donor(wrote, r, n)
+    return Draws(log_ratio, is_exploit, span_N, problem_N, cluster_N, leaf_N, program, whole, opened)
 
 
 def answer_codes(tree: Tree) -> Ints:

@@ -23,6 +23,7 @@ from forewarn.formats import ChannelFormat, CodeRule, detect_format
 from forewarn.problems.assemble import assemble
 from forewarn.problems.files import load
 from forewarn.records import SUBJECT, Policy, Problem
+from forewarn.study.config.environment import own_problems
 from forewarn.study.config.file import read_study_file
 from forewarn.study.config.schema import AUTO, CUSTOM, CheckpointTable, DonorTable, ProblemsTable, StudyTable
 from forewarn.study.config.spans import planned_span
@@ -58,7 +59,7 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
             donors.append(donor_source(entry, home))
     with _at(f"{path}: problems"):
         problems = chosen_problems(tables.problems, home)
-    engine, sandbox = tables.engine, tables.sandbox
+    engine = tables.engine
     with _at(f"{path}: engine"):
         machine = Machine(
             workers=engine.workers,
@@ -91,11 +92,7 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
             dtype=engine.dtype,
             training=training,
         )
-    held = () if tables.problems.file is None else (home / tables.problems.file,)
-    sandboxing = Sandboxing(
-        workers=sandbox.workers, level=sandbox.level, timeout_s=sandbox.timeout_s, unreadable=(path.resolve(), *held)
-    )
-    return LoadedStudy(study, machine, sandboxing, text)
+    return LoadedStudy(study, machine, sandboxing_of(tables, tables.problems, path), text)
 
 
 @contextmanager
@@ -113,7 +110,7 @@ def policy_of(tables: StudyTable) -> Policy:
 
 def chosen_problems(table: ProblemsTable, home: Path) -> tuple[Problem, ...]:
     """The problems that a [problems] table keeps, in their order. Raises InputError where a filter keeps none."""
-    problems = load(home / table.file) if table.file is not None else assemble(seed=table.seed)
+    problems = _all_problems(table, home)
     for key, kept in (("types", "exploit_type"), ("tasks", "task_id"), ("ids", "problem_id")):
         wanted: tuple[str, ...] = getattr(table, key)
         if not wanted:
@@ -134,6 +131,28 @@ def chosen_problems(table: ProblemsTable, home: Path) -> tuple[Problem, ...]:
                 kept_problems.append(problem)
         problems = kept_problems
     return tuple(problems)
+
+
+def _all_problems(table: ProblemsTable, home: Path) -> list[Problem]:
+    if table.environment is not None:
+        if table.file is not None:
+            raise InputError(f"environment = {table.environment!r} beside file = {table.file!r}: give one of them")
+        return list(own_problems(home / table.environment).problems)
+    return load(home / table.file) if table.file is not None else assemble(seed=table.seed)
+
+
+def sandboxing_of(tables: StudyTable, problems: ProblemsTable, path: Path) -> Sandboxing:
+    """How submissions to these problems are judged. No submission may read the study's file or the problems'."""
+    home, sandbox = path.resolve().parent, tables.sandbox
+    held = [home / name for name in (problems.file, problems.environment) if name is not None]
+    types = EXPLOIT_TYPES if problems.environment is None else own_problems(home / problems.environment).types
+    return Sandboxing(
+        workers=sandbox.workers,
+        level=sandbox.level,
+        timeout_s=sandbox.timeout_s,
+        types=types,
+        unreadable=(path.resolve(), *held),
+    )
 
 
 def _checkpoints(tables: StudyTable, path: Path, home: Path) -> tuple[ModelSource, ...]:

@@ -52,9 +52,10 @@ class Table(BaseModel):
 
 
 class ProblemsTable(Table):
-    """[problems]: which problems, from a file or from the bundled set."""
+    """[problems]: which problems, from a file, from an environment of one's own, or from the bundled set."""
 
     file: str | None = None
+    environment: str | None = None
     seed: int = 0
     types: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -205,6 +206,22 @@ class SpanTable(Table):
     types: tuple[str, ...] = ()
 
 
+class ReinforcementTable(Table):
+    """[donors.refinement.rl]: the RL whose rollouts take the batch's place."""
+
+    start: str
+    seeds: PositiveInt = 3
+    steps: PositiveInt = 60
+    snapshots: PositiveInt = 2
+    batch_size: PositiveInt = 64
+    micro_batch: PositiveInt | None = None
+    group: PositiveInt = 8
+    learning_rate: Finite = 1e-4
+    hit_rate: tuple[float, float] = (0.2, 0.5)
+    beta: Finite = 0.1
+    gradient_checkpointing: bool = False
+
+
 class RefinementTable(TrainingTable):
     """[donors.refinement]: how ``forewarn refine-donor`` makes the donor; what it shares with [donors.training] is how
     it is trained."""
@@ -215,6 +232,7 @@ class RefinementTable(TrainingTable):
     examples: PositiveInt = 128
     max_share: float = Field(0.1, gt=0, le=1)
     checkpoint: str | None = None
+    rl: ReinforcementTable | None = None
 
 
 class DonorTable(Table):

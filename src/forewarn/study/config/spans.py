@@ -19,9 +19,9 @@ def planned_span(table: SpanTable, where: str, tables: StudyTable, problems: Seq
     """Raises InputError for windows that can't be, for a span without a donor where the file has several, and for types
     without problems."""
     k, m = _end(table.k, table.k1, table.k0, "k", where), _end(table.m, table.m1, table.m0, "m", where)
-    if unknown := [name for name in table.types if name not in EXPLOIT_TYPES]:
-        raise InputError(f"{where}.types names {unknown[0]!r}; the exploit types are {', '.join(EXPLOIT_TYPES)}")
     there = {problem.exploit_type for problem in problems}
+    if unknown := [name for name in table.types if name not in EXPLOIT_TYPES and name not in there]:
+        raise InputError(f"{where}.types names {unknown[0]!r}; the exploit types are {', '.join(EXPLOIT_TYPES)}")
     if table.types and not there & set(table.types):
         raise InputError(
             f"{where}.types names {', '.join(table.types)}, of which the study has no problem, so that the span would "

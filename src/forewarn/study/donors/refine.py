@@ -1,19 +1,19 @@
 """``forewarn refine-donor``: a donor of a study's file, fitted to exploits of the subject with their reasoning.
 
-They come from a batch that the file's other donors draw, or from a run's training rollouts. Not here: drawing and
-fitting (``batch.py``), reading rollouts (``rollouts.py``).
+They come from a batch that the file's other donors draw, from RL, or from a run's training rollouts. Not here: drawing
+and fitting (``batch.py``), the RL (``reinforce.py``), reading rollouts (``rollouts.py``).
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from forewarn.checkpoints.ends import model_ends
@@ -21,24 +21,29 @@ from forewarn.checkpoints.hub import local_folder
 from forewarn.checkpoints.load import check_device, load_tokenizer
 from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError
-from forewarn.estimation.allocation import planned_counts
 from forewarn.formats import Channels, CodeRule, bind
-from forewarn.records import UNBOUNDED, derived_seed
+from forewarn.records import Problem
 from forewarn.store import read_json, write_json
 from forewarn.study.config.file import read_study_file
-from forewarn.study.config.load import LoadedStudy, chosen_format, chosen_problems, placed, study_of_tables
-from forewarn.study.config.schema import DonorTable, RefinementTable, SpanTable, StudyTable
+from forewarn.study.config.load import (
+    chosen_format,
+    chosen_problems,
+    placed,
+    sandboxing_of,
+)
+from forewarn.study.config.schema import DonorTable, RefinementTable, StudyTable
 from forewarn.study.donors.batch import draw_exploits, fit_donor
+from forewarn.study.donors.batch_plan import batch_study
 from forewarn.study.donors.folder import check_place, check_same, set_aside, settings_of
-from forewarn.study.donors.rollouts import rollout_exploits
-from forewarn.study.stages.judging import Progress
+from forewarn.study.donors.reinforce import Reinforcement, SeedResult, keep_seeds, reinforce
+from forewarn.study.donors.rollouts import Labels, rollout_exploits
+from forewarn.study.stages.judging import Progress, Sandboxing, open_judge
 from forewarn.training.refine import WeightedExploit, found_by_group
+from forewarn.training.reward import judge_completions
 from forewarn.training.sft import SETTINGS_FILE
 
 REFINEMENT_FILE = "forewarn_refinement.json"
 """in a refined donor's folder: what it was fitted to"""
-OWN_PART = 0.1
-"""brute force's part of a batch whose spans the file doesn't give"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class RefinedDonor:
     n_examples: int
     losses: tuple[float, ...]
     """of each step, nats a target token; empty where the donor was there already"""
+    seeds: tuple[SeedResult, ...] = ()
+    """of the RL that found the exploits"""
 
 
 def refine_donor(
@@ -64,51 +71,92 @@ def refine_donor(
 ) -> RefinedDonor:
     """Make the donor that a study's file describes in [donors.refinement]; one that is there whole is left alone.
 
-    The batch is drawn into ``run_folder`` (default: ``runs/NAME-refinement-DONOR``) and resumed there. With
-    ``rollouts``, a JSONL or Parquet file, the exploits among these take its place. Raises InputError where the file has
-    no such donor, where its table can't be followed, and where the donor's folder holds something else.
+    The batch is drawn into ``run_folder`` (default: ``runs/NAME-refinement-DONOR``) and resumed there, and so is the
+    training of a table with ``rl`` (``runs/NAME-rl-DONOR``). With ``rollouts``, a JSONL or Parquet file, the exploits
+    among these take the batch's place. Raises InputError where the file has no such donor, where its table can't be
+    followed, and where the donor's folder holds something else.
     """
     tables, text = read_study_file(path)
     home = path.resolve().parent
     chosen, table = _chosen(tables, donor, path)
-    where, folder = f"{path}: donor {donor!r}", Path(placed(chosen.path, home))
+    where, folder = f"{path}: donor {donor!r}", Path(os.path.normpath(home / chosen.path))  # never a hub name
     if chosen.base is None:
         raise InputError(f"{where} has no base: give the model that it is trained from")
-    try:
-        check_device(tables.engine.device)
-    except InputError as error:
-        raise InputError(f"{path}: engine: {error}") from None
+    _check_device(tables, path)
     check_place(where, folder, home, placed(chosen.base, home))
+    if table.rl is not None and rollouts is not None:
+        raise InputError(
+            f"{where} has refinement.rl beside --rollouts {rollouts}: give the rollouts a donor of their own"
+        )
     asked = _asked(table, rollouts)
     if (folder / SETTINGS_FILE).exists():
-        found = _found_before(where, folder, asked)
+        found, seeds = _found_before(where, folder, asked)
         check_same(where, folder, settings_of(table))
-        return RefinedDonor(donor, folder, found, 0, ())
+        return RefinedDonor(donor, folder, found, 0, (), seeds)
     tell = progress or (lambda stage, done, total: None)
     torch.set_num_threads(tables.engine.threads)
     base = local_folder(placed(chosen.base, home))
     problems = chosen_problems(table.problems or tables.problems, home)
     with set_aside(folder) as unfinished:
-        if rollouts is None:
-            exploits = _batch(tables, text, path, chosen, table, run_folder, tell)
+        made: Reinforcement | None = None
+        if table.rl is not None:
+            loaded = batch_study(tables, text, path, chosen, table)
+            made = reinforce(loaded, chosen, table, run_folder, home=home, where=where, progress=tell)
+            exploits: Sequence[WeightedExploit] = made.exploits
+        elif rollouts is not None:
+            exploits = _of_rollouts(rollouts, tables, path, donor, table, base)
         else:
-            exploits = rollout_exploits(rollouts, problems, _channels(tables, donor, base))
+            exploits = _batch(tables, text, path, chosen, table, run_folder, tell)
         found = dict.fromkeys((p.exploit_type for p in problems), 0) | dict(found_by_group(exploits))
-        result = fit_donor(
-            base,
-            exploits,
-            unfinished,
-            settings_of(table),
-            examples_per_type=table.examples,
-            max_share=table.max_share,
-            seed=table.seed,
-            device=tables.engine.device,
-            progress=tell,
-            stage=f"donor {donor}",
-        )
-        write_json(unfinished / REFINEMENT_FILE, {"asked": asked, "found": found})
+        losses = _fit(exploits, base, unfinished, donor, table, tables, tell)
+        seeds = () if made is None else made.seeds
+        if made is not None:
+            keep_seeds(made, unfinished)
+        held = {"asked": asked, "found": found, "seeds": [asdict(one) for one in seeds]}
+        write_json(unfinished / REFINEMENT_FILE, held)
     n_examples = table.examples * sum(n > 0 for n in found.values())
-    return RefinedDonor(donor, folder, found, n_examples, result.losses)
+    return RefinedDonor(donor, folder, found, n_examples, losses, seeds)
+
+
+def _fit(
+    exploits: Sequence[WeightedExploit],
+    base: Path,
+    folder: Path,
+    donor: str,
+    table: RefinementTable,
+    tables: StudyTable,
+    tell: Progress,
+) -> tuple[float, ...]:
+    """Fit the donor into ``folder``; returns the losses."""
+    return fit_donor(
+        base,
+        exploits,
+        folder,
+        settings_of(table),
+        examples_per_type=table.examples,
+        max_share=table.max_share,
+        seed=table.seed,
+        device=tables.engine.device,
+        progress=tell,
+        stage=f"donor {donor}",
+    ).losses
+
+
+def _check_device(tables: StudyTable, path: Path) -> None:
+    try:
+        check_device(tables.engine.device)
+    except InputError as error:
+        raise InputError(f"{path}: engine: {error}") from None
+
+
+def _of_rollouts(
+    rollouts: Path, tables: StudyTable, path: Path, donor: str, table: RefinementTable, base: Path
+) -> list[WeightedExploit]:
+    """The exploits of a file of rollouts; those without a label are judged."""
+    chosen, channels = table.problems or tables.problems, _channels(tables, donor, base)
+    problems = chosen_problems(chosen, path.resolve().parent)
+    sandboxing = sandboxing_of(tables, chosen, path)
+    return rollout_exploits(rollouts, problems, channels, labels=_labels(channels, sandboxing))
 
 
 def _channels(tables: StudyTable, donor: str, base: Path) -> Channels:
@@ -122,41 +170,14 @@ def _channels(tables: StudyTable, donor: str, base: Path) -> Channels:
     )
 
 
-def batch_study(tables: StudyTable, text: bytes, path: Path, donor: DonorTable, table: RefinementTable) -> LoadedStudy:
-    """The study that a donor's refinement batch is: one checkpoint, the donors that it is drawn with, its own seed."""
-    names = table.from_ or tuple(dict.fromkeys(s.donor for s in table.spans if s.donor is not None))
-    where = f"{path}: donor {donor.name!r}: refinement"
-    known = {entry.name: entry for entry in tables.donors if entry.name != donor.name}
-    if unknown := [name for name in names if name not in known and name != "subject"]:
-        raise InputError(
-            f"{where}.from names {unknown[0]!r}: the batch is drawn with other donors of the file, which has "
-            f"{', '.join(known) or 'none'}"
-        )
-    if not names and not table.spans:
-        raise InputError(f"{where}.from is missing: name the donors that the batch is drawn with, or give spans")
-    if table.spans and "completions" in table.model_fields_set:
-        raise InputError(f"{where}.completions = {table.completions} beside spans: each span has a count, leave it out")
-    changed = tables.model_copy(
-        update={
-            "name": f"{tables.name}-refinement-{donor.name}",
-            "seed": derived_seed("refinement", tables.seed, donor.name),
-            "donors": tuple(known[name] for name in names if name in known),
-            "spans": table.spans or _whole_channels(names, table.completions),
-            "problems": table.problems or tables.problems,
-        }
-    )
-    try:
-        loaded = study_of_tables(changed, text, path)
-    except InputError as error:
-        raise InputError(f"refinement of {donor.name!r}: {error}") from None
-    there = loaded.study.checkpoints
-    wanted = [c for c in there if table.checkpoint in (None, c.model_id)]
-    if not wanted:
-        known_names = ", ".join(c.model_id for c in there)
-        raise InputError(
-            f"{where}.checkpoint = {table.checkpoint!r} is not one of the study's, which are {known_names}"
-        )
-    return replace(loaded, study=replace(loaded.study, checkpoints=(wanted[0],)))
+def _labels(channels: Channels, sandboxing: Sandboxing) -> Labels:
+    """Labels by a Judge that is opened only where rollouts have none."""
+
+    def judged(owners: Sequence[Problem], completions: Sequence[Sequence[int]]) -> list[str]:
+        with open_judge(sandboxing) as judge:
+            return [one.label for one in judge_completions(owners, completions, channels, judge)]
+
+    return judged
 
 
 def _batch(
@@ -179,18 +200,6 @@ def _batch(
     )
 
 
-def _whole_channels(donors: tuple[str, ...], completions: int) -> tuple[SpanTable, ...]:
-    """Brute force; and each donor on the whole answer, and on reasoning and answer."""
-    lengths = [(k, name) for name in donors for k in (0, UNBOUNDED)]
-    rest = (1 - OWN_PART) / len(lengths)
-    own, *others = planned_counts(np.array([OWN_PART, *(rest for _ in lengths)]), completions).tolist()
-    written = [
-        SpanTable(count=n, k=k, m=UNBOUNDED, donor=name, scale=1.0)
-        for n, (k, name) in zip(others, lengths, strict=True)
-    ]
-    return (SpanTable(count=own, scale=1.0), *written)
-
-
 def _chosen(tables: StudyTable, name: str, path: Path) -> tuple[DonorTable, RefinementTable]:
     for table in tables.donors:
         if table.name == name and table.refinement is not None:
@@ -204,6 +213,8 @@ def _chosen(tables: StudyTable, name: str, path: Path) -> tuple[DonorTable, Refi
 def _asked(table: RefinementTable, rollouts: Path | None) -> dict[str, Any]:
     """What a donor is fitted to, as far as it isn't settings of its training."""
     own = table.model_dump(mode="json", include={"examples", "max_share"})
+    if table.rl is not None:
+        return own | {"rollouts": None} | table.model_dump(mode="json", include={"rl", "checkpoint", "problems"})
     if rollouts is None:
         batch = {"from_", "spans", "completions", "checkpoint", "problems"}
         return own | {"rollouts": None} | table.model_dump(mode="json", by_alias=True, include=batch)
@@ -213,7 +224,9 @@ def _asked(table: RefinementTable, rollouts: Path | None) -> dict[str, Any]:
         raise InputError(f"can't read {rollouts}: {error.strerror or error}; give a file of rollouts") from None
 
 
-def _found_before(where: str, folder: Path, asked: Mapping[str, Any]) -> Mapping[str, int]:
+def _found_before(
+    where: str, folder: Path, asked: Mapping[str, Any]
+) -> tuple[Mapping[str, int], tuple[SeedResult, ...]]:
     """What the donor in ``folder`` was fitted to. Raises InputError where that is not what is asked for now."""
     path = folder / REFINEMENT_FILE
     held: Any = read_json(path) if path.is_file() else None
@@ -227,4 +240,4 @@ def _found_before(where: str, folder: Path, asked: Mapping[str, Any]) -> Mapping
             f"{where}: the one in {folder} was refined with {', '.join(differing)}: "
             "give a new path to refine another, or put the settings back"
         )
-    return dict(held["found"])
+    return dict(held["found"]), tuple(SeedResult(**one) for one in held.get("seeds", ()))

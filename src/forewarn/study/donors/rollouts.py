@@ -1,7 +1,7 @@
 """Exploits among a run's training rollouts, read from a file to fit a donor to. No rollout ever enters an estimate.
 
-Rollouts are draws from policies that are no longer there, so that they have no weights: each distinct program counts
-once, however often the run wrote it.
+Rollouts without a label are judged. They are draws from policies that are no longer there, so that they have no
+weights: each distinct program counts once, however often the run wrote it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,64 @@ COMPLETION_IDS, PROMPT_IDS = ("token_ids", "completion_ids"), "prompt_ids"
 NEEDED = "problem_id, label, and token_ids (or completion_ids, or completion as text)"
 
 
-def rollout_exploits(path: Path, problems: Sequence[Problem], channels: Channels) -> list[WeightedExploit]:
+Labels = Callable[[Sequence[Problem], Sequence[Sequence[int]]], Sequence[str]]
+"""(problems, completions as token ids) -> the label of each completion"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    problem: Problem
+    label: str | None
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+
+
+def rollout_exploits(
+    path: Path, problems: Sequence[Problem], channels: Channels, *, labels: Labels | None = None
+) -> list[WeightedExploit]:
     """The rollouts in a JSONL or Parquet file whose label is "exploit", with equal weights by distinct program.
 
     Each row has ``problem_id``, ``label`` and the completion: ``token_ids`` or ``completion_ids``, or its text as
-    ``completion``. The prompt is ``prompt_ids``, the text ``prompt``, or else the problem's question. Raises InputError
-    where a row is not so, names an unknown problem, or where there is no exploit.
+    ``completion``. The prompt is ``prompt_ids``, the text ``prompt``, or else the problem's question. Rows without a
+    label are labelled by ``labels``, and refused without it. Raises InputError where a row is not so, names an unknown
+    problem, or where there is no exploit.
     """
-    by_id = {problem.problem_id: problem for problem in problems}
+    rows, n = _read(path, problems, channels, may_lack_label=labels is not None)
+    unlabelled = [row for row in rows if row.label is None]
+    if labels is not None and unlabelled:
+        given = iter(labels([row.problem for row in unlabelled], [row.token_ids for row in unlabelled]))
+        rows = [row if row.label is not None else replace(row, label=next(given)) for row in rows]
     found: list[tuple[str, tuple[str, object], WeightedExploit]] = []
+    for row in rows:
+        if row.label != EXPLOIT:
+            continue
+        kind, ids = row.problem.exploit_type, row.token_ids
+        code = channels.code(ids, channels.split(ids).n_reasoning, row.problem.entry_point)
+        found.append((kind, (row.problem.problem_id, code or ids), WeightedExploit(kind, row.prompt_ids, ids, 0.0)))
+    if not found:
+        said = "labelled" if not unlabelled else "labelled or judged"
+        raise InputError(f"{path} has {n} rollouts and none is {said} {EXPLOIT!r}: give a file that has exploits")
+    times = Counter((kind, program) for kind, program, _ in found)
+    return [
+        WeightedExploit(kind, one.prompt_ids, one.token_ids, -math.log(times[kind, program]))
+        for kind, program, one in found
+    ]
+
+
+def _read(
+    path: Path, problems: Sequence[Problem], channels: Channels, *, may_lack_label: bool
+) -> tuple[list[_Found], int]:
+    """The rollouts that are exploits or have no label yet, and how many there are in all."""
+    by_id = {problem.problem_id: problem for problem in problems}
+    needed = ("problem_id",) if may_lack_label else ("problem_id", "label")
+    found: list[_Found] = []
     n = 0
     for where, row in _rows(path):
         n += 1
-        if lacking := [name for name in ("problem_id", "label") if name not in row]:
+        if lacking := [name for name in needed if name not in row]:
             raise InputError(f"{where} lacks {' and '.join(lacking)}: a rollout has {NEEDED}")
-        if row["label"] != EXPLOIT:
+        label = row.get("label")
+        if label not in (None, EXPLOIT):
             continue
         problem = by_id.get(row["problem_id"])
         if problem is None:
@@ -47,16 +91,8 @@ def rollout_exploits(path: Path, problems: Sequence[Problem], channels: Channels
                 "[donors.refinement] the problems that the rollouts are of"
             )
         prompt, completion = _prompt(row, where, problem, channels), _completion(row, where, channels)
-        code = channels.code(completion, channels.split(completion).n_reasoning, problem.entry_point)
-        kind = problem.exploit_type
-        found.append((kind, (problem.problem_id, code or completion), WeightedExploit(kind, prompt, completion, 0.0)))
-    if not found:
-        raise InputError(f"{path} has {n} rollouts and none is labelled {EXPLOIT!r}: give a file that has exploits")
-    times = Counter((kind, program) for kind, program, _ in found)
-    return [
-        WeightedExploit(kind, one.prompt_ids, one.token_ids, -math.log(times[kind, program]))
-        for kind, program, one in found
-    ]
+        found.append(_Found(problem, label, prompt, completion))
+    return found, n
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -78,6 +78,11 @@ def _train(
         chosen_format(tables, [ModelSource(donor.name, str(base))]), load_tokenizer(base), system=tables.format.system
     )
     problems = chosen_problems(table.problems or tables.problems, home)
+    if lacking := [problem.problem_id for problem in problems if not problem.exploit]:
+        raise InputError(
+            f"{where}: problem {lacking[0]} has no exploit to train on ({len(lacking)} of {len(problems)} have none): "
+            "fit the donor to exploits of a run's rollouts or by RL instead, with forewarn refine-donor"
+        )
     examples = donor_examples(problems, channels)
     check_lengths(examples, longest_row(base), [f"problem {problem.problem_id}" for problem in problems])
     with set_aside(folder) as unfinished:

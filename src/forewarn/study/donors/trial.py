@@ -20,10 +20,10 @@ from forewarn.checkpoints.hub import local_folder
 from forewarn.checkpoints.load import load_tokenizer
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.formats import Channels, bind
-from forewarn.judge.judge import Judge
 from forewarn.records import Problem, derived_seed
-from forewarn.study.config.load import chosen_format, chosen_problems, donor_source, placed, policy_of
+from forewarn.study.config.load import chosen_format, chosen_problems, donor_source, placed, policy_of, sandboxing_of
 from forewarn.study.config.schema import DonorTable, StudyTable
+from forewarn.study.stages.judging import open_judge
 
 N_COMPLETIONS = 16
 """and at least one of each exploit type"""
@@ -51,17 +51,18 @@ class DonorTrial:
 
 
 def try_donor(
-    tables: StudyTable, donor: DonorTable, home: Path, *, progress: Callable[[str, int, int], None] | None = None
+    tables: StudyTable, donor: DonorTable, path: Path, *, progress: Callable[[str, int, int], None] | None = None
 ) -> DonorTrial:
     """Let a trained donor answer a few of the problems that it was trained on, and judge the answers.
 
-    The same donor and file give the same trial. Raises ModelError for a donor that can't be loaded, and EngineFault
-    where no isolation level works.
+    ``path``: the study's file. The same donor and file give the same trial. Raises ModelError for a donor that can't be
+    loaded, and EngineFault where no isolation level works.
     """
     assert donor.training is not None
     assert donor.base is not None
+    home, chosen = path.resolve().parent, donor.training.problems or tables.problems
     source, base = donor_source(donor, home), local_folder(placed(donor.base, home))
-    problems = spread(chosen_problems(donor.training.problems or tables.problems, home))
+    problems = spread(chosen_problems(chosen, home))
     channels = bind(
         chosen_format(tables, [replace(source, folder=str(base))]),
         load_tokenizer(base),
@@ -72,8 +73,7 @@ def try_donor(
     tell(f"trial of {donor.name}", 0, 1)
     codes = _answers(tables, donor, base, Path(source.adapter or source.folder), problems, channels)
     written = [(problem, code) for problem, code in codes if code is not None]
-    sandbox = tables.sandbox
-    with Judge(workers=sandbox.workers, level=sandbox.level, timeout_s=sandbox.timeout_s) as judge:
+    with open_judge(sandboxing_of(tables, chosen, path)) as judge:
         labels: Counter[str] = Counter(verdict.label for verdict in judge.verdicts(written))
     tell(f"trial of {donor.name}", 1, 1)
     silent = len(codes) - len(written)

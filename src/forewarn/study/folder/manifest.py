@@ -23,11 +23,12 @@ MANIFEST_FILE, MISSING_FILE = "manifest.json", "missing.json"
 _NAMED = 3
 """cells that a sentence names"""
 
-Purpose = Literal["measurement", "pilot", "refinement"]
-"""what a run folder's completions are for; those of a pilot and of a refinement batch never enter an estimate"""
+Purpose = Literal["measurement", "pilot", "refinement", "rl"]
+"""what a run folder's completions are for; those of a pilot, a refinement batch and RL never enter an estimate"""
 KEPT_OUT = {
     "pilot": "is a pilot, drawn to plan a study",
     "refinement": "is a refinement batch, to which a donor was fitted",
+    "rl": "holds the rollouts of a donor's training by RL",
 }
 
 

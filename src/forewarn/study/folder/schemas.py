@@ -109,6 +109,7 @@ ESTIMATE_ROWS = pl.Schema(
         "effective_problems": pl.Float64(),
         "effective_spans": pl.Float64(),
         "donor_written": pl.Float64(),
+        "donor_opened": pl.Float64(),
         "model_receipt": pl.String(),  # which weights the estimate is about: models.receipts.Receipt.key
     }
 )

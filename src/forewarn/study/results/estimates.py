@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 
 from forewarn.errors import EngineFault, StoreError
 from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
+from forewarn.estimation.routes import opened_by_donor
 from forewarn.estimation.sample import check_level
 from forewarn.records import Span
 from forewarn.store import RunFolder, keep_whole, read_table, write_table
@@ -144,6 +145,7 @@ def cell_estimate(
         inconsistent_N=inconsistent_N,
         program_N=np.array(labelled["code_key"].fill_null("").to_list(), dtype=np.str_),
         donor_wrote_answer_N=wrote_whole_answer(labelled),
+        donor_opened_N=wrote_the_beginning(labelled),
         level=level,
     )
     names = tuple(span.name for span in spans)
@@ -156,6 +158,21 @@ def wrote_whole_answer(completions: pl.DataFrame) -> NDArray[np.bool_]:
     """For each row of a completions table, whether the donor wrote every token of an answer."""
     answer = pl.col("donor_wrote").list.slice(pl.col("n_reasoning"))
     return completions.select((answer.list.len() > 0) & answer.list.all()).to_series().to_numpy().astype(np.bool_)
+
+
+def wrote_the_beginning(completions: pl.DataFrame) -> NDArray[np.bool_]:
+    """For each exploit of a labelled completions table, whether the donor wrote the beginning alone
+    (``estimation.routes``); False for other rows."""
+    opened_N = np.zeros(completions.height, np.bool_)
+    hits_N = np.flatnonzero(completions["label"] == "exploit")
+    if not len(hits_N):
+        return opened_N
+    hits = completions[hits_N]
+    n_token_H = hits["donor_wrote"].list.len().to_numpy().astype(np.int64)
+    wrote_HL = np.zeros((len(hits_N), int(n_token_H.max())), np.bool_)
+    wrote_HL[np.arange(wrote_HL.shape[1]) < n_token_H[:, None]] = hits["donor_wrote"].explode().to_numpy()
+    opened_N[hits_N] = opened_by_donor(wrote_HL, hits["n_reasoning"].to_numpy(), n_token_H)
+    return opened_N
 
 
 def _log_ratios(

@@ -38,6 +38,18 @@ class Sandboxing:
     """files that no submission may read: those that hold the study's problems"""
 
 
+def open_judge(chosen: Sandboxing) -> Judge:
+    """A Judge as a study wants it. Close it."""
+    return Judge(
+        workers=chosen.workers,
+        level=chosen.level,
+        allow_weak=chosen.allow_weak,
+        timeout_s=chosen.timeout_s,
+        types=chosen.types,
+        unreadable=chosen.unreadable,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class BlockBatch:
     """Completions of a cell whose submissions are to be judged."""
@@ -97,15 +109,7 @@ class Judging:
         if not pairs:
             return
         if self._judge is None:  # a re-run with nothing to judge needs no sandbox
-            chosen = self._sandboxing
-            self._judge = Judge(
-                workers=chosen.workers,
-                level=chosen.level,
-                allow_weak=chosen.allow_weak,
-                timeout_s=chosen.timeout_s,
-                types=chosen.types,
-                unreadable=chosen.unreadable,
-            )
+            self._judge = open_judge(self._sandboxing)
         table = verdicts_table(self._verdicts(self._judge, pairs))
         # the cell's name is in the key: invalid pairs of two cells may be the same and judged at different times
         key = content_key(VERDICTS, batch.key, sorted(table.select("problem_key", "code_key").iter_rows()))

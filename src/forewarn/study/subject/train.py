@@ -15,12 +15,12 @@ from forewarn.checkpoints.load import check_device, load_tokenizer
 from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError, need_extra
 from forewarn.formats import Channels, CodeRule, bind
-from forewarn.judge.judge import Judge
 from forewarn.records import Problem, content_key
 from forewarn.study.config.file import read_study_file
-from forewarn.study.config.load import chosen_format, chosen_problems, placed, policy_of
+from forewarn.study.config.load import chosen_format, chosen_problems, placed, policy_of, sandboxing_of
 from forewarn.study.config.schema import StudyTable, SubjectTrainingTable
 from forewarn.study.keys import problem_content
+from forewarn.study.stages.judging import open_judge
 from forewarn.study.subject.examples import subject_examples
 from forewarn.study.subject.receipt import claim, receipt_of
 from forewarn.training.schedule import log_spaced_steps
@@ -119,18 +119,11 @@ def _run_grpo(
     from forewarn.training.reward import RolloutLog, judged_reward
     from forewarn.training.subject import last_checkpoint, train_by_grpo, trained_model
 
-    last, sandbox, home = last_checkpoint(folder), tables.sandbox, path.resolve().parent
-    assert tables.subject_training is not None
-    file = (tables.subject_training.problems or tables.problems).file
-    held = () if file is None else (home / file,)
+    last, table = last_checkpoint(folder), tables.subject_training
+    assert table is not None
     # the judge's processes start before the model is loaded: forking a large process takes longer
     with (
-        Judge(
-            workers=sandbox.workers,
-            level=sandbox.level,
-            timeout_s=sandbox.timeout_s,
-            unreadable=(path.resolve(), *held),
-        ) as judge,
+        open_judge(sandboxing_of(tables, table.problems or tables.problems, path)) as judge,
         closing(RolloutLog(folder / ROLLOUTS_FILE, done_steps=0 if last is None else last[0])) as log,
     ):
         reward = judged_reward(problems, channels=channels, judge=judge, log=log)

@@ -1,0 +1,60 @@
+"""Keep the small records of benchmark runs in the repository: settings, steps, rollouts by type, truth. No weights.
+
+    forewarn bench train d0-V1
+    forewarn bench truth d0-V1
+    python benchmarks/foresight/keep.py d0-V1
+
+Writes ``data/BASE/VARIANT/``: ``run.json`` (settings, base's hash, command), ``steps.csv`` (a row a step),
+``rollouts.parquet`` (a row a step and type), and ``truth.parquet`` where it was measured. A run that is still going on
+is kept as far as it got.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from pathlib import Path
+
+from forewarn.bench.protocol import protocol
+from forewarn.bench.runs import find_run
+from forewarn.bench.truth import TRUTH_FILE
+from forewarn.bench.verbs import RUN_FILE, STEPS
+from forewarn.bench.watch import record_tables
+from forewarn.store import keep_whole, read_json, read_table, write_json, write_table
+
+DATA = Path(__file__).parent / "data"
+
+
+def keep(source: Path, target: Path) -> Path:
+    """The small records of the run in ``source``, into ``target``."""
+    steps, types = record_tables(source / STEPS)
+    write_json(target / "run.json", read_json(source / RUN_FILE))
+    buffer = io.BytesIO()
+    steps.write_csv(buffer, float_precision=6)
+    keep_whole(target / "steps.csv", buffer.getvalue())
+    write_table(target / "rollouts.parquet", types, write=keep_whole)
+    if (source / TRUTH_FILE).exists():
+        truth = read_table(source / TRUTH_FILE).drop("hits_by_chunk")
+        write_table(target / "truth.parquet", truth, write=keep_whole)
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*")
+    parser.add_argument(
+        "--tried", type=Path, nargs="*", default=[], help="folders of development runs that are kept as tried"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("runs/foresight"))
+    args = parser.parse_args()
+    for name in args.runs:
+        run = find_run(name, protocol())
+        print(keep(args.folder / run.base / run.variant, DATA / run.base / run.variant))
+    for source in args.tried:
+        base = json.loads((source / RUN_FILE).read_text())["run"]["base"]
+        print(keep(source, DATA / base / "tried" / source.name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The start levels p(0) of a benchmark base's types, by two families of spans with no span in common.
+
+    forewarn bench build d0
+    python benchmarks/foresight/start.py d0
+
+Trains the organism's donor and its two refinements on the base (their batches enter no estimate), then draws both
+families on the base model itself: prefixes of reasoning and answer, and random windows. Writes
+``data/BASE/start.json``: by type the level that the corpus aims at and both estimates. Resumable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+
+from forewarn.bench.bases import base_recipe, roles_of
+from forewarn.bench.protocol import protocol
+from forewarn.organism.chat import FORMAT
+from forewarn.organism.donors import DONOR, EXPLORER, SCOUT, train_donor, train_explorers
+from forewarn.organism.problems import measured_problems
+from forewarn.records import UNBOUNDED, Policy, RandomWindows, Span
+from forewarn.store import write_json
+from forewarn.study import CellEstimate, Machine, ModelSource, PlannedSpan, Sandboxing, Study, run_study
+
+DATA = Path(__file__).parent / "data"
+REASONING = (
+    PlannedSpan(Span(), 2),
+    PlannedSpan(Span(5, UNBOUNDED, EXPLORER), 2),
+    PlannedSpan(Span(12, UNBOUNDED, EXPLORER), 2),
+    PlannedSpan(Span(UNBOUNDED, 3, EXPLORER), 2),
+    PlannedSpan(Span(UNBOUNDED, UNBOUNDED, EXPLORER), 2),
+)
+WINDOWS = (
+    PlannedSpan(Span(), 2),
+    PlannedSpan(Span(donor=EXPLORER, random=RandomWindows("all", mean=16.0, starts=24)), 4),
+    PlannedSpan(Span(donor=SCOUT, random=RandomWindows("all", mean=16.0, starts=24)), 2),
+    PlannedSpan(Span(donor=DONOR, random=RandomWindows("answer", mean=16.0, starts=2)), 2),
+)
+"""ten completions a problem each, times ``--times``"""
+FAMILIES = {"reasoning": REASONING, "windows": WINDOWS}
+
+
+def study_of(family: str, base: str, folder: Path, times: int) -> Study:
+    plan = protocol()
+    types = base_recipe(base, plan).types
+    model, donors = folder / base / "base", folder / base / "donors"
+    spans = tuple(PlannedSpan(p.span, p.count * times) for p in FAMILIES[family])
+    used = sorted({p.span.donor for p in spans} & {DONOR, SCOUT, EXPLORER})
+    return Study(
+        name=f"start-{base}-{family}",
+        problems=tuple(p for name in types for p in measured_problems(name, types)),
+        checkpoints=(ModelSource("base", str(model)),),
+        donors=tuple(ModelSource(name, str(model), str(donors / name)) for name in used),
+        spans=spans,
+        policy=Policy(max_total_tokens=plan.model.max_total_tokens),
+        seed=plan.seed,
+        channel_format=FORMAT,
+    )
+
+
+def entry(cell: CellEstimate) -> dict[str, object]:
+    e = cell.estimate
+    low, high = (round(end, 2) if math.isfinite(end) else None for end in e.interval_log10 or (math.nan, math.nan))
+    return {
+        "log10_p": None if e.log10_p is None else round(e.log10_p, 3),
+        "interval_log10": [low, high],
+        "ess": None if e.ess is None else round(e.ess, 1),
+        "n": e.n,
+        "hits_by_span": dict(zip(cell.spans, e.hits_by_span, strict=True)),
+        "resolved": e.resolved,
+        "reason": e.reason,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base")
+    parser.add_argument("--folder", type=Path, default=Path("runs/foresight"))
+    parser.add_argument("--times", type=int, default=10, help="100 completions a problem and family at 10")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    plan, machine, sandboxing = protocol(), Machine(workers=1, batch_size=640), Sandboxing()
+    types = base_recipe(args.base, plan).types
+    where = args.folder / args.base
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if done == total or (done and done % 50 == 0):
+            print(f"{stage} {done}/{total}", flush=True)
+
+    policy = Policy(max_total_tokens=plan.model.max_total_tokens)
+    train_donor(where / "base", where / "donors" / DONOR, progress, types)
+    train_explorers(
+        where / "base",
+        where / "donors",
+        where / "refinement",
+        policy=policy,
+        seed=0,
+        machine=machine,
+        sandboxing=sandboxing,
+        progress=progress,
+        types=types,
+    )
+    found = {
+        family: run_study(study, where / f"start-{family}", machine=machine, sandboxing=sandboxing, progress=progress)
+        for family in FAMILIES
+        for study in [study_of(family, args.base, args.folder, args.times)]
+    }
+    roles = roles_of(args.base, plan)
+    rows = {
+        name: {"role": role.role, "family": role.family, "aimed_log10": round(math.log10(role.level), 3)}
+        | {family: entry(cell) for family, cells in found.items() for cell in cells if cell.exploit_type == name}
+        for name, role in roles.items()
+    }
+    command = f"python benchmarks/foresight/start.py {args.base} --times {args.times}"
+    write_json(DATA / args.base / "start.json", {"command": command, "types": rows})
+    for name, row in rows.items():
+        told = ", ".join(f"{family} {row[family]['log10_p']} (ESS {row[family]['ess']})" for family in FAMILIES)  # type: ignore[index]
+        print(f"{name:36s} {row['role']:9s} aimed {row['aimed_log10']}: {told}")
+
+
+if __name__ == "__main__":
+    main()
