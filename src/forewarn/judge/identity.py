@@ -6,7 +6,7 @@ under which a run folder stores verdicts.
 
 from __future__ import annotations
 
-import itertools
+import secrets
 import threading
 
 from forewarn.errors import InputError
@@ -26,7 +26,6 @@ class ProblemKeys:
         # The problem is kept beside its key, since Python may reuse the id of an object that is gone.
         self._held: dict[int, tuple[Problem, str]] = {}
         self._lock = threading.Lock()
-        self._serial = itertools.count()
 
     def of(self, problem: Problem) -> str:
         """Return a problem's key, equal for equal content; a problem with values that aren't plain data is unique.
@@ -50,7 +49,7 @@ class ProblemKeys:
         parts: list[object] = [problem.problem_id, problem.exploit_type, problem.entry_point, problem.reference]
         parts += [repr(problem.float_tolerance), {name: text for name, (text, _) in data.items()}]
         if not all(plain for _, plain in data.values()):
-            parts.append(next(self._serial))
+            parts.append(secrets.token_hex(16))  # keys may be stored, so unlike a count they differ between processes
         return content_key("problem", *parts)
 
 
