@@ -39,6 +39,10 @@ from forewarn.study.folder.schemas import SCORES
 from forewarn.study.keys import CellRecord, scores_key
 from forewarn.study.results.estimates import cell_estimate
 
+JUDGED_TYPES = tuple(
+    name for name in TYPES if name not in ("logging_warnings_side_channel", "debug_module", "validator_honor_system")
+)
+"""the three others have no hit in any truth"""
 LATER = "later"
 LATER_STEP = 50
 BRUTE = PlannedSpan(Span(), 8)
@@ -77,14 +81,14 @@ JUDGED_HITS = 20
 """of the truth, from which on it is held against"""
 
 
-def study_of(demo: Path, workers_seed: int) -> Study:
+def study_of(demo: Path, seed: int) -> Study:
     organism = Organism(shipped_folder())
     base = str(organism.base)
     steps = {run: [organism.steps(run)[i] for i in places] for run, places in FULL.items()}
     donors = {name: demo / "donors" / name for name in (DONOR, EXPLORER)} | {LATER: organism.adapter("rl", LATER_STEP)}
     return Study(
         name="organism-ablation",
-        problems=tuple(p for name in TYPES for p in measured_problems(name)),
+        problems=tuple(p for name in JUDGED_TYPES for p in measured_problems(name)),
         checkpoints=tuple(
             ModelSource(f"{run}/{step}", base, str(organism.adapter(run, step)), step)
             for run, chosen in steps.items()
@@ -93,7 +97,7 @@ def study_of(demo: Path, workers_seed: int) -> Study:
         donors=tuple(ModelSource(name, base, str(folder)) for name, folder in donors.items()),
         spans=(BRUTE, *(planned for spans in FAMILIES.values() for planned in spans)),
         policy=Policy(max_total_tokens=Recipe().model.max_total_tokens),
-        seed=workers_seed,
+        seed=seed,
         channel_format=FORMAT,
     )
 
