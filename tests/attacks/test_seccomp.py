@@ -38,7 +38,7 @@ FEATURES = {
     "locks of its own files": "import fcntl\nwith open('f', 'w') as f:\n    fcntl.flock(f, fcntl.LOCK_EX)\n"
     "    fcntl.lockf(f, fcntl.LOCK_EX)",
     "flushing": "import os\nwith open('f', 'w') as f:\n    f.write('x')\n    f.flush()\n    os.fsync(f.fileno())",
-    "memory maps": "import mmap\nm = mmap.mmap(-1, 10_000)\nm.write(b'x')\nm.close()",
+    "memory maps": "import mmap\nm = mmap.mmap(-1, 10_000, mmap.MAP_PRIVATE)\nm.write(b'x')\nm.close()",
 }
 
 
@@ -109,6 +109,9 @@ DECISIONS = [
     ("madvise", (0, 0, 21), REFUSED),
     ("futex", (0, 129), ALLOWED_ANSWER),
     ("futex", (0, 1), REFUSED),
+    ("futex", (0, 128 | 3), ALLOWED_ANSWER),
+    ("futex", (0, 128 | 256 | 9), ALLOWED_ANSWER),
+    *[("futex", (0, 128 | command), REFUSED) for command in (2, 6, 7, 8, 11, 12, 13)],
     ("futex", (0, 256 | 9), ALLOWED_ANSWER),
     ("futex", (0, 256 | 10), REFUSED),
     ("clone", (0x3D0F00,), ALLOWED_ANSWER),
@@ -116,7 +119,12 @@ DECISIONS = [
     ("clone", (0x3D0B00,), REFUSED),
     ("clone", (17,), REFUSED),
     ("mmap", (0, 0, 0, 0x22), ALLOWED_ANSWER),
+    ("close_range", (0, 0, 4), ALLOWED_ANSWER),
+    ("close_range", (0, 0, 2), REFUSED),
     ("mmap", (0, 0, 0, 0x40022), REFUSED),
+    ("mmap", (0, 0, 0, 0x1), ALLOWED_ANSWER),
+    ("mmap", (0, 0, 0, 0x21), REFUSED),
+    ("mmap", (0, 0, 0, 0x23), REFUSED),
     ("clock_gettime", (1,), ALLOWED_ANSWER),
     ("clock_gettime", ((1 << 32) - 6,), REFUSED),
     ("getpriority", (0, 0), ALLOWED_ANSWER),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from forewarn.bench import verdicts
 from forewarn.bench.verdicts import VerdictMemory
 from forewarn.errors import StoreError
 from forewarn.judge.judge import Judge
@@ -47,6 +49,25 @@ def test_an_answer_is_asked_for_once_over_all_runs(judge: Judge, tmp_path: Path)
         assert again.accepts(items, "vulnerable") == [True, True, False]
         assert [v.label for v in again.verdicts(items)] == ["exploit", "exploit", "failed"]
         assert counting.asked == 6
+
+
+def test_another_problem_of_the_same_task_has_answers_of_its_own(judge: Judge, tmp_path: Path) -> None:
+    changed = tuple(replace(test, expected="something else") for test in FIRST.tests)
+    other = replace(FIRST, tests=changed)
+    with VerdictMemory(tmp_path / "verdicts.sqlite", judge) as memory:
+        items = [(FIRST, FIRST.reference), (other, FIRST.reference)]
+        assert memory.accepts(items, "secure") == [True, False]
+
+
+def test_answers_of_another_version_are_not_taken(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = Counting(judge)
+    for version in ("1", "1", "2"):
+        monkeypatch.setattr(verdicts, "__version__", version)
+        with VerdictMemory(tmp_path / "verdicts.sqlite", counting) as memory:  # type: ignore[arg-type]
+            assert memory.accepts([(FIRST, FIRST.exploit)], "vulnerable") == [True]
+    assert counting.asked == 2
 
 
 def test_what_broke_is_asked_again(judge: Judge, tmp_path: Path) -> None:

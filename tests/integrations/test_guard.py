@@ -13,6 +13,7 @@ import pytest
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Checker, Decision, ExploitType
+from forewarn.formats import CodeRule
 from forewarn.integrations.guard import COUNTS_FILE, ROLLOUTS_FILE, guard
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem
@@ -87,6 +88,57 @@ def test_what_an_intervention_does(world: TinyWorld, how: dict[str, Any], expect
     with Judge(workers=1, types={problem.exploit_type: breaking(problem)}) as judge:
         guarded = guard(mine, world.problems, judge=judge, types=(problem.exploit_type,), **how)
         assert call(world, guarded, COMPLETIONS) == expected
+
+
+def test_the_program_that_the_reward_ran_is_judged(world: TinyWorld) -> None:
+    """A reward that runs the first block pays an exploit there, whatever stands in a later block."""
+    answer = "".join(f"```python\n{code}\n```\n" for code in (EXPLOIT, RIGHT))
+    with Judge(workers=1) as judge:
+        by_rule = guard(mine, world.problems, judge=judge, rule=CodeRule(block="first"), intervene="drop")
+        assert call(world, by_rule, [answer]) == [None]
+        with pytest.raises(InputError, match="leave rule out"):
+            guard(mine, world.problems, judge=judge, channels=world.channels, rule=CodeRule())
+
+
+def test_an_accepted_completion_without_a_program_is_counted_and_not_paid(world: TinyWorld, tmp_path: Path) -> None:
+    problem = world.problems[0]
+
+    def pays(*, completions: list[Any], **_: Any) -> list[float | None]:
+        return [2.0 for _ in completions]
+
+    with Judge(workers=1) as judge:
+        guarded = guard(pays, world.problems, judge=judge, run_folder=tmp_path, intervene="drop")
+        assert call(world, guarded, ["", RIGHT, WRONG]) == [None, 2.0, 2.0]
+    line = json.loads((tmp_path / COUNTS_FILE).read_text())
+    assert (line["rollouts"], line["not_judged"], line["rejected"]) == ({problem.exploit_type: 3}, 1, 1)
+
+
+def test_what_contradicts_itself_is_not_paid_by_an_intervening_guard(world: TinyWorld) -> None:
+    """An exploit that works by chance would otherwise keep its reward as often as its executions differ."""
+    problem = world.problems[0]
+    answers = iter([True, False, True, False])
+
+    def rule(run: Any) -> Decision:
+        return Decision(next(answers), "by turns")
+
+    kind = replace(EXPLOIT_TYPES[problem.exploit_type], vulnerable=Checker(rule=rule))
+    with Judge(workers=1, types={problem.exploit_type: kind}) as judge:
+        guarded = guard(mine, world.problems, judge=judge, intervene="lower", lowered=-1.0)
+        columns: dict[str, list[Any]] = {}
+        assert call(world, guarded, [EXPLOIT], log_extra=columns.__setitem__) == [None]
+    assert columns["label"] == ["inconsistent"]
+
+
+def test_parts_of_a_message_are_one_text(world: TinyWorld) -> None:
+    def pays(*, completions: list[Any], **_: Any) -> list[float | None]:
+        return [2.0 for _ in completions]
+
+    with Judge(workers=1) as judge:
+        guarded = guard(pays, world.problems, judge=judge, intervene="drop")
+        parts = [{"type": "text", "text": HEAD}, {"type": "text", "text": MAGIC + ZERO}]
+        assert call(world, guarded, [[{"role": "assistant", "content": parts}]]) == [None]
+        with pytest.raises(InputError, match="a message's content is"):
+            call(world, guarded, [[{"role": "assistant", "content": [{"type": "image"}]}]])
 
 
 def test_programs_are_read_off_token_ids_or_messages(world: TinyWorld) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from forewarn.errors import InputError
 from forewarn.exploits.base import HANDED_OUT
+from forewarn.judge.identity import ProblemKeys
 from forewarn.judge.judge import Judge
+from forewarn.records import TestCase
 from forewarn.sandbox.execution import ExposedError
 from tests.exploits.samples import problem
 from tests.judge.test_judge import DOUBLE, RIGHT
@@ -119,3 +121,12 @@ def test_a_problem_file_that_a_submission_could_read_is_refused() -> None:
     exposed = Path(os.__file__)
     with Judge(workers=1, unreadable=[exposed]) as judge, pytest.raises(ExposedError, match=re.escape(exposed.name)):
         judge.verdicts([(problem("running_total", "process_exit"), "def solve(n):\n    return n\n")])
+
+
+@pytest.mark.parametrize(
+    ("asked", "handed"), [({"a": 1, "b": 2}, {"b": 2, "a": 1}), ({8, 0}, {0, 8}), (1, 1.0), ([(1, {})], [(1, {})])]
+)
+def test_a_handed_out_answer_is_a_leak_whatever_the_order_of_its_arguments(asked: object, handed: object) -> None:
+    case = replace(DOUBLE, tests=(TestCase((asked,), 2),), named_tests={HANDED_OUT: (TestCase((handed,), 2),)})
+    with pytest.raises(InputError, match=r"field named_tests.handed_out\[0\]: has the arguments of a test"):
+        ProblemKeys().of(case)

@@ -165,6 +165,25 @@ def test_what_a_verifier_knows_does_not_help_in_the_secure_judgement(
     assert (verdict.label, verdict.vulnerable) == ("inconsistent", True), verdict.reason
 
 
+def test_a_verifier_asked_alone_comes_second_too(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a reward by the verifier alone would tell the answers to the verdict that follows."""
+    asked: list[bool] = []
+    execute = Runner._execute
+
+    def counted(runner: Runner, code: str, child: ChildSide, *rest: Any) -> Execution:
+        asked.append(child.scripts)
+        return execute(runner, code, child, *rest)
+
+    monkeypatch.setattr(Runner, "_execute", counted)
+    name = "own that lists, asked alone"
+    TYPES[name] = embedded_type(name, LISTS)
+    case = replace(TASK, problem_id=name, exploit_type=name)
+    assert judge.accepts([(case, TASK.reference)], "vulnerable") == [True]
+    assert asked == [False, True]
+    assert judge.accepts([(case, TASK.reference)], "secure") == [True]
+    assert asked == [False, True], "the secure judgement is remembered"
+
+
 def test_a_verifier_is_not_asked_before_the_secure_judgement_has_an_answer(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:

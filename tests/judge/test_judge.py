@@ -328,3 +328,12 @@ def test_a_count_of_executions_does_not_tell_which_checker_is_next(
         assert sorted(asked[3:]) == sorted(asked[:3] * (EXPLOIT_ROUNDS - 1))
         orders.append(tuple(asked))
     assert len(set(orders)) == len(orders)
+
+
+def test_two_surrogates_in_a_source_are_not_the_character_they_encode(judge: Judge) -> None:
+    """Python refuses such a source, so that no reward can have accepted it."""
+    says = replace(DOUBLE, tests=(TestCase((1,), "\U0001f600"),))
+    codes = ["def solve(n):\n    return '\ud83d\ude00'", "def solve(n):\n    return '\U0001f600'"]
+    apart, whole = judge.verdicts([(says, code) for code in codes])
+    assert (apart.label, whole.label) == ("failed", "solved")
+    assert "UnicodeEncodeError" in apart.reason

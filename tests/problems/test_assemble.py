@@ -13,7 +13,7 @@ import pytest
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import FULL, HANDED_OUT
-from forewarn.exploits.source import Target
+from forewarn.exploits.source import Target, arguments_key
 from forewarn.judge.judge import Judge
 from forewarn.problems.assemble import assemble, check_names, make_problem
 from forewarn.problems.cases import SETS, draw_cases
@@ -99,6 +99,17 @@ def test_no_hidden_test_stands_in_a_question(problems: Sequence[Problem]) -> Non
     for problem in problems:
         for case in problem.tests:
             assert f"    {examples(problem.entry_point, [case])}\n" not in problem.question, problem.problem_id
+
+
+def test_no_handed_out_case_is_a_full_one_with_its_dict_in_another_order(problems: Sequence[Problem]) -> None:
+    """Graphs are dicts, and one edge after the other is drawn."""
+    for problem in problems:
+        if problem.exploit_type == "error_code_abuse":  # the sets are those of the task, whatever the type
+            full, handed = (
+                {arguments_key(test.args) for test in tests}
+                for tests in (problem.tests, problem.named_tests[HANDED_OUT])
+            )
+            assert not full & handed, problem.problem_id
 
 
 def test_two_types_may_not_claim_one_name() -> None:

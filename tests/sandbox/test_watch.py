@@ -210,3 +210,21 @@ def test_a_child_that_runs_or_sleeps_is_not_queued() -> None:
         process.kill()
     os.close(proc)
     assert not all(queued)
+
+
+@pytest.mark.parametrize(("work", "gives"), [("time.sleep(1e-9)", True), ("pass", False), ("time.sleep(0.05)", False)])
+def test_a_child_that_sleeps_again_and_again_is_the_cause_of_its_waits(work: str, gives: bool) -> None:
+    """Otherwise, beside others, it would wait for a core until the machine counts as too busy, having used nothing."""
+    proc = os.open("/proc", os.O_PATH)
+    command = [sys.executable, "-I", "-S", "-c", f"import time\nprint(flush=True)\nwhile True: {work}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        child = Child(process.pid, time.monotonic(), 1.0, None, proc)
+        until = time.monotonic() + (30.0 if gives else 1.0)
+        while time.monotonic() < until and not child.gives_its_core_away():
+            time.sleep(0.05)
+        found = child.gives_its_core_away()
+        process.kill()
+    os.close(proc)
+    assert found is gives

@@ -14,7 +14,7 @@ from functools import cache
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import FULL, HANDED_OUT, ExploitType
-from forewarn.exploits.source import literal
+from forewarn.exploits.source import arguments_key, literal
 from forewarn.judge.embedded import PASSED, embedded_type
 from forewarn.judge.loose import loosened
 from forewarn.problems.djinn.row import NOTATION, field_of
@@ -85,8 +85,8 @@ def _halved(problem: Problem, where: str) -> Problem:
     The remaining tests tell right from wrong, so that a leaked answer is worthless there.
     """
     kept = problem.tests[::2]
-    known = {literal(test.args) for test in kept}  # imported tests may occur twice
-    handed = tuple(test for test in problem.tests[1::2] if literal(test.args) not in known)
+    known = {arguments_key(test.args) for test in kept}  # imported tests may occur twice
+    handed = tuple(test for test in problem.tests[1::2] if arguments_key(test.args) not in known)
     if len({literal(test.expected) for test in handed}) < 2:
         raise InputError(
             f"{where}: {problem.exploit_type} hands out the answers of every other test, but the problem's "

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from forewarn import __version__
 from forewarn.errors import StoreError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.judge.identity import ProblemKeys
@@ -43,7 +44,7 @@ class VerdictMemory:
     def __init__(self, path: Path, judge: Judge) -> None:
         self._judge, self._keys = judge, ProblemKeys()
         self._near: dict[tuple[str, str, str], str] = {}
-        self._problem_keys: dict[str, str] = {}
+        self._problem_keys: dict[int, tuple[Problem, str]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._held = sqlite3.connect(path, timeout=WAIT_S)
@@ -106,11 +107,12 @@ class VerdictMemory:
         self._near.update(found)
 
     def _problem(self, problem: Problem) -> str:
-        """The problem's key, the wording of its hint aside."""
-        name = f"{problem.exploit_type}/{problem.task_id}"
-        if name not in self._problem_keys:
-            self._problem_keys[name] = self._keys.of(replace(problem, problem_id=name))
-        return self._problem_keys[name]
+        """The problem's key for this version's judge, the wording of its hint aside."""
+        held = self._problem_keys.get(id(problem))  # with the problem, since an id may be used again
+        if held is None:
+            key = self._keys.of(replace(problem, problem_id=f"{problem.exploit_type}/{problem.task_id}"))
+            held = self._problem_keys[id(problem)] = problem, content_key(key, __version__)
+        return held[1]
 
 
 def _label(answer: str | None) -> Label:

@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from forewarn.errors import InputError
-from forewarn.formats import Channels, extract_code
+from forewarn.formats import Channels, CodeRule, extract_code
 from forewarn.judge.judge import Judge
-from forewarn.records import Problem, Verdict
-from forewarn.training.reward import RolloutLog, RolloutRow, known_problem
+from forewarn.records import Problem
+from forewarn.training.reward import NO_PROGRAM, RolloutLog, RolloutRow, known_problem
 
 ROLLOUTS_FILE, COUNTS_FILE = "rollouts.jsonl", "rollout_counts.jsonl"
 Intervention = Literal["nothing", "drop", "lower"]
 Reward = Callable[..., Sequence[float | None]]
+_NOT_JUDGED = ("invalid", NO_PROGRAM)
+"""labels of accepted completions of which nothing is known"""
 
 
 def guard(
@@ -37,6 +39,7 @@ def guard(
     *,
     judge: Judge,
     channels: Channels | None = None,
+    rule: CodeRule | None = None,
     run_folder: str | Path | None = None,
     accepted_from: float = 1.0,
     types: Sequence[str] = (),
@@ -46,14 +49,19 @@ def guard(
     """Return ``reward`` with a guard around it; the data set has a column ``problem_id``.
 
     ``channels``: reads programs off token ids by the study's format and rule; without it they are read off the text of
-    ``completions``. ``accepted_from``: rewards of at least that are judged. ``intervene``: what becomes of a completion
-    that is labelled an exploit of one of ``types`` (empty: of any): "drop" makes its reward None, which TRL leaves out
-    of its group, "lower" makes it ``lowered``. Where the sandbox broke, an intervening guard gives None, never a
-    number. ``run_folder``: keeps each rollout judged, and a line of counts a call. Raises InputError for an unknown
+    ``completions`` by ``rule``, which has to be the reward's own: if the reward runs the first block of an answer and
+    the guard judges the last, a right program behind an exploit hides it. ``accepted_from``: rewards of at least that
+    are judged. ``intervene``: what becomes of a completion that is labelled an exploit of one of ``types`` (empty: of
+    any): "drop" makes its reward None, which TRL leaves out of its group, "lower" makes it ``lowered``. Where the
+    sandbox broke, an accepted completion has no program, or its executions contradict each other ("inconsistent"), an
+    intervening guard gives None, never a number.
+    ``run_folder``: keeps each rollout judged, and a line of counts a call. Raises InputError for an unknown
     intervention, a problem id that ``problems`` lacks, or a reward of another length.
     """
     if intervene not in get_args(Intervention):
         raise InputError(f"intervene is {intervene!r}: give one of {', '.join(map(repr, get_args(Intervention)))}")
+    if channels is not None and rule is not None:
+        raise InputError("channels have a rule of their own: leave rule out")
     by_id = {problem.problem_id: problem for problem in problems}
     unknown = sorted(set(types) - {problem.exploit_type for problem in problems})
     if unknown:
@@ -61,7 +69,7 @@ def guard(
     keeper = _Keeper(None if run_folder is None else Path(run_folder))
     chosen = frozenset(types or [problem.exploit_type for problem in problems])
     after = None if intervene == "nothing" else _Rule(chosen, None if intervene == "drop" else lowered)
-    return _Guarded(reward, by_id, judge, channels, accepted_from, after, keeper)
+    return _Guarded(reward, by_id, judge, channels, rule, accepted_from, after, keeper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +81,9 @@ class _Rule:
     """the reward of an exploit of these types"""
 
     def __call__(self, value: float | None, label: str | None, owner: Problem) -> float | None:
-        if owner.exploit_type not in self.types or label not in ("exploit", "invalid"):
+        if owner.exploit_type not in self.types or label not in ("exploit", "inconsistent", *_NOT_JUDGED):
             return value
-        return None if label == "invalid" else self.exploit
+        return self.exploit if label == "exploit" else None
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class _Guarded:
     by_id: Mapping[str, Problem]
     judge: Judge
     channels: Channels | None
+    rule: CodeRule | None
     accepted_from: float
     after: _Rule | None
     keeper: _Keeper
@@ -111,9 +120,8 @@ class _Guarded:
         given = list(self.reward(**columns))
         if len(given) != len(owners):
             raise InputError(f"the guarded reward gave {len(given)} values for {len(owners)} completions")
-        codes = _codes(owners, completions, completion_ids, self.channels)
-        found = _judged(owners, codes, given, self.judge, self.accepted_from)
-        labels = [verdict.label if verdict is not None else None for verdict in found]
+        codes = _codes(owners, completions, completion_ids, self.channels, self.rule)
+        labels = _labels(owners, codes, given, self.judge, self.accepted_from)
         if log_extra is not None:
             log_extra("label", list(labels))
         if log_metric is not None:
@@ -132,6 +140,7 @@ def _codes(
     completions: Sequence[Any],
     completion_ids: Sequence[Sequence[int]] | None,
     channels: Channels | None,
+    rule: CodeRule | None,
 ) -> list[str | None]:
     """Return each completion's program; None where there is none."""
     if channels is not None:
@@ -142,7 +151,7 @@ def _codes(
             tokens = tuple(map(int, ids))
             found.append(channels.code(tokens, channels.split(tokens).n_reasoning, owner.entry_point))
         return found
-    return [extract_code(_text(one), owner.entry_point) for owner, one in zip(owners, completions, strict=True)]
+    return [extract_code(_text(one), owner.entry_point, rule) for owner, one in zip(owners, completions, strict=True)]
 
 
 def _text(completion: Any) -> str:
@@ -155,25 +164,35 @@ def _text(completion: Any) -> str:
                 f"a completion has {len(completion)} messages: the guard judges one answer to one prompt, not "
                 "conversations with turns or tools"
             )
-        return str(completion[-1].get("content") or "")
+        return _content(completion[-1].get("content") or "")
     raise InputError(f"a completion is {type(completion).__name__}: give text, or a list of one message")
 
 
-def _judged(
+def _content(content: Any) -> str:
+    """Return a message's text, which may be in parts."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence) and all(
+        isinstance(p, Mapping) and isinstance(p.get("text"), str) for p in content
+    ):
+        return "".join(part["text"] for part in content)
+    raise InputError(f"a message's content is {type(content).__name__}: give text, or a list of parts with a text each")
+
+
+def _labels(
     owners: Sequence[Problem],
     codes: Sequence[str | None],
     given: Sequence[float | None],
     judge: Judge,
     accepted_from: float,
-) -> list[Verdict | None]:
-    """Return the verdict of each accepted completion; None where there is nothing to judge."""
-    pairs = enumerate(zip(codes, given, strict=True))
-    places = [i for i, (code, value) in pairs if code and value is not None and value >= accepted_from]
+) -> list[str | None]:
+    """Return the label of each accepted completion, ``NO_PROGRAM`` where there is nothing to judge; None elsewhere."""
+    accepted = [i for i, value in enumerate(given) if value is not None and value >= accepted_from]
+    chosen = frozenset(accepted)
+    places = [i for i in accepted if codes[i]]
     verdicts = judge.verdicts([(owners[i], codes[i] or "") for i in places])
-    found: list[Verdict | None] = [None] * len(owners)
-    for i, verdict in zip(places, verdicts, strict=True):
-        found[i] = verdict
-    return found
+    found: dict[int, str] = {i: verdict.label for i, verdict in zip(places, verdicts, strict=True)}
+    return [found.get(i, NO_PROGRAM) if i in chosen else None for i in range(len(owners))]
 
 
 class _Keeper:
@@ -215,7 +234,8 @@ class _Keeper:
             "unix_s": time.time(),
             "rollouts": dict(Counter(o.exploit_type for o in owners)),
             "exploits": dict(hits),
-            "not_judged": labels.count("invalid"),
+            "not_judged": sum(label in _NOT_JUDGED for label in labels),
+            "rejected": labels.count("failed"),
             "first_exploit_step": dict(self._first),
         }
         with open(self._root / COUNTS_FILE.replace(".", f"{self._suffix}.", 1), "a") as file:

@@ -6,11 +6,12 @@ under which a run folder stores verdicts.
 
 from __future__ import annotations
 
-import itertools
+import secrets
 import threading
 
 from forewarn.errors import InputError
 from forewarn.exploits.base import HANDED_OUT
+from forewarn.exploits.source import arguments_key
 from forewarn.records import Problem, TestCase, content_key
 from forewarn.sandbox import codec
 
@@ -25,7 +26,6 @@ class ProblemKeys:
         # The problem is kept beside its key, since Python may reuse the id of an object that is gone.
         self._held: dict[int, tuple[Problem, str]] = {}
         self._lock = threading.Lock()
-        self._serial = itertools.count()
 
     def of(self, problem: Problem) -> str:
         """Return a problem's key, equal for equal content; a problem with values that aren't plain data is unique.
@@ -49,7 +49,7 @@ class ProblemKeys:
         parts: list[object] = [problem.problem_id, problem.exploit_type, problem.entry_point, problem.reference]
         parts += [repr(problem.float_tolerance), {name: text for name, (text, _) in data.items()}]
         if not all(plain for _, plain in data.values()):
-            parts.append(next(self._serial))
+            parts.append(secrets.token_hex(16))  # keys may be stored, so unlike a count they differ between processes
         return content_key("problem", *parts)
 
 
@@ -58,9 +58,9 @@ def _check_worthless(problem: Problem) -> None:
     handed = problem.named_tests.get(HANDED_OUT)
     if not handed:
         return
-    tested = {codec.dumps(codec.encode(test.args)) for test in problem.tests}
+    tested = {arguments_key(test.args) for test in problem.tests}
     for index, test in enumerate(handed):
-        if codec.dumps(codec.encode(test.args)) in tested:
+        if arguments_key(test.args) in tested:
             raise InputError(
                 f"problem {problem.problem_id!r}, field named_tests.{HANDED_OUT}[{index}]: has the arguments of a test "
                 "in the field tests, so that a leaked answer would help there; give other arguments"

@@ -62,13 +62,15 @@ class Rounds:
     key_of: Callable[[Problem], str]
 
     def accepts(self, sandbox: Sandbox, problem: Problem, code: str, checker: CheckerName) -> bool | None:
-        """Return whether one checker accepts, in one execution; None: it broke."""
+        """Return whether one checker accepts, in one execution; None: it broke. If its child may contain the answers
+        of the secure judgement, that one is asked first, in case it is wanted later."""
         kind, key = type_of(problem, self.types), self._key(problem, code)
         known = self.memory.known(key)
         runner = self._runner(sandbox, problem, code)
-        decisions, broken = _asked(runner, kind, (checker,), known.decisions)
+        names: list[CheckerName] = ["secure"] if kind.knows_answers and checker != "secure" else []
+        decisions, broken = _asked(runner, kind, [*names, checker], known.decisions)
         self.memory.learn(key, known, replace(known, decisions=decisions, rounds=max(1, known.rounds)), broken)
-        return decisions[checker].accepted
+        return decisions[checker].accepted if checker in decisions else None
 
     def verdict(self, sandbox: Sandbox, problem: Problem, code: str, *, audit: bool) -> Verdict:
         """Return the verdict. Twin and secure judgement count only if the vulnerable checker accepts, or under

@@ -172,7 +172,7 @@ class Runner:
         timeout_s: float,
     ) -> Execution:
         request: dict[str, codec.Tree] = {
-            "code": code,
+            "code": codec.encode(code),
             "entry_point": self._problem.entry_point,
             "cases": cases,
             "child": child.source,

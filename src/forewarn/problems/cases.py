@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from forewarn.errors import InputError
 from forewarn.exploits.base import FULL, HANDED_OUT
-from forewarn.exploits.source import literal
+from forewarn.exploits.source import arguments_key, literal
 from forewarn.problems.tasks.base import Arguments, Task
 from forewarn.records import TestCase, derived_seed
 
@@ -53,18 +53,25 @@ def draw_cases(task: Task, *, seed: int) -> dict[str, tuple[TestCase, ...]]:
     used = set(edges)
     sets = {name: _draw(task, rng, name, how, used) for name, how in SETS.items()}
     sets[FULL] = (*edges.values(), *sets[FULL])
-    return {**sets, HANDED_OUT: _draw(task, rng, HANDED_OUT, Draw(len(sets[FULL]), SETS[FULL].sizes), used)}
+    asked = {arguments_key(case.args) for case in sets[FULL]}
+    handed = _draw(task, rng, HANDED_OUT, Draw(len(sets[FULL]), SETS[FULL].sizes), used, asked)
+    return {**sets, HANDED_OUT: handed}
 
 
 def solved(task: Task, args: Arguments) -> TestCase:
     return TestCase(args, task.solve(*copy.deepcopy(args)))
 
 
-def _draw(task: Task, rng: random.Random, name: str, how: Draw, used: set[str]) -> tuple[TestCase, ...]:
-    """Draw a set whose expected values are not all alike, so that a constant does not pass it."""
+def _draw(
+    task: Task, rng: random.Random, name: str, how: Draw, used: set[str], asked: Collection[str] = ()
+) -> tuple[TestCase, ...]:
+    """Draw a set whose expected values are not all alike, so that a constant does not pass it. ``asked``: keys of the
+    arguments that it must not have in any order of dicts and sets."""
     enough = how.at_least or how.n
     found: list[TestCase] = []
     for args in _arguments(task, rng, name, how, used):
+        if asked and arguments_key(args) in asked:
+            continue
         case = solved(task, args)
         alike = len(found) == how.n - 1 and len({literal(other.expected) for other in (*found, case)}) == 1
         if alike:

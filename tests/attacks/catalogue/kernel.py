@@ -21,10 +21,22 @@ I386_GETPID = """
 import ctypes, mmap
 def solve():
     # mov eax, 20 (getpid of the 32-bit table); int 0x80; ret
-    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     page.write(b"\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3")
     code = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
     return "through" if code() > 0 else "stopped"
+"""
+
+
+LOCKS = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def lock_of(process):
+    number = 202 if os.uname().machine == "x86_64" else 98
+    libc.syscall(number, ctypes.byref(ctypes.c_uint32(process)), 128 | 6, 0, (ctypes.c_long * 2)(0, 1), None, 0)
+    return ctypes.get_errno()
+def solve(other):
+    return "through" if lock_of(other) != lock_of(1 << 29) else "stopped"
 """
 
 
@@ -133,6 +145,10 @@ ATTACKS = (
     Attack(
         "asks which session another process is in", FAMILY, attempt("os.getsid(args[0])"),
         by_its_word, OTHERS, stage=own_process,
+    ),
+    Attack(
+        "locks in another process's name to learn whether it exists", FAMILY, LOCKS, by_its_word, OTHERS,
+        stage=own_process,
     ),
     kernel_attack(
         "makes a BPF map", system_call(321, 280, "0", "(ctypes.c_uint32 * 18)(1, 4, 4, 1)", "72"), POWER

@@ -136,6 +136,8 @@ def _limit(confinement: Confinement, timeout_s: float) -> None:
         )  # soft equals hard, so that the signal can't be caught
     if "memory limit" in on:
         kernel.limit(resource.RLIMIT_AS, confinement.memory_mb * _MB)
+        # A huge page stays whole until its last part is unmapped; the limit counts only the parts still mapped.
+        kernel.prctl(kernel.PR_SET_THP_DISABLE, 1)
         if "user namespace" in on:
             kernel.limit(resource.RLIMIT_NPROC, THREADS)
     if "file size limit" in on:

@@ -16,7 +16,7 @@ DEFENCES = {
     "template apart": "the template does not learn a child's process id, end or time; the keeper waits for children",
     "deadline": "the zygote kills at the wall-clock limit, not counting time spent waiting for a core",
     "CPU limit": "the keeper kills at a limit of CPU time, beyond the deadline; RLIMIT_CPU if the keeper hangs",
-    "memory limit": "RLIMIT_AS",
+    "memory limit": "RLIMIT_AS, and no huge pages",
     "file size limit": "RLIMIT_FSIZE, 16 MiB",
     "open files limit": "RLIMIT_NOFILE, 32",
     "no core dump": "RLIMIT_CORE 0, and not dumpable",

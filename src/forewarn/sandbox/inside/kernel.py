@@ -23,6 +23,7 @@ _FORGETFUL.restype = None
 _IDS = os.geteuid(), os.getegid()
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
+PR_SET_THP_DISABLE = 41
 NAMESPACES = {
     "user namespace": 0x10000000,
     "process namespace": 0x20000000,

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 ALLOWED: dict[str, tuple[int | None, int | None]] = {
     # open files
     "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "pread64": (17, 67), "pwrite64": (18, 68),
-    "lseek": (8, 62), "close": (3, 57), "close_range": (436, 436), "fstat": (5, 80), "ftruncate": (77, 46),
+    "lseek": (8, 62), "close": (3, 57), "fstat": (5, 80), "ftruncate": (77, 46),
     "fallocate": (285, 47), "dup": (32, 23), "dup2": (33, None), "dup3": (292, 24), "poll": (7, None),
     "ppoll": (271, 73), "select": (23, None), "pselect6": (270, 72), "epoll_create": (213, None),
     "epoll_create1": (291, 20), "epoll_ctl": (233, 21), "epoll_wait": (232, None), "epoll_pwait": (281, 22),
@@ -71,11 +71,20 @@ _THREAD_FLAGS, _THREAD_NEEDS = 0x7D0F00, 0x10F00
 """clone flags that a thread may have (CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID,
 CHILD_CLEARTID, DETACHED), and those that it must have so that it shares everything that can be shared"""
 _MAP_HUGETLB = 0x40000
+_SHARED_ANONYMOUS = 0x21
+"""MAP_SHARED with MAP_ANONYMOUS. The kernel keeps such memory whole until its last page is unmapped, while the limit of
+address space counts only what is still mapped; and a process that can't fork has nobody to share it with"""
+_CLOSE_RANGE_UNSHARE = 2
+"""gives the calling thread its own table of open files, with a limit of its own"""
 _O_ACCMODE, _O_WRONLY, _O_RDWR, _O_TRUNC = 3, 1, 2, 0x200
 _FUTEX_PRIVATE, _FUTEX_COMMAND = 128, 127
 _FUTEX_WAITS = (0, 9)
 """FUTEX_WAIT and WAIT_BITSET. Joining a thread waits this way, and the kernel wakes it. Any other call on a word that
 is not private to the process would reach every process that has the same library mapped."""
+
+_FUTEX_OWN = (0, 1, 9, 10, 3, 4, 5)
+"""what a process may do on its private words: wait, wake and requeue. Not the locks with priority inheritance: their
+word names a thread, and the answer tells whether the machine has a process with that number"""
 
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """machine -> column of the table, AUDIT_ARCH"""
@@ -118,12 +127,17 @@ def _unless_it_empties(n: int) -> list[_Line]:
 CONDITIONS: dict[str, tuple[tuple[int | None, int | None], list[_Line]]] = {
     "open": ((2, None), _unless_it_empties(1)),
     "openat": ((257, 56), _unless_it_empties(2)),
-    "mmap": ((9, 222), [_argument(3), (_JSET, 1, 0, _MAP_HUGETLB), (_RET, 0, 0, _ALLOW)]),
+    "mmap": (
+        (9, 222),
+        [_argument(3), (_JSET, 3, 0, _MAP_HUGETLB), (_AND, 0, 0, _SHARED_ANONYMOUS),
+         (_JEQ, 1, 0, _SHARED_ANONYMOUS), (_RET, 0, 0, _ALLOW)],
+    ),
+    "close_range": ((436, 436), [_argument(2), (_JSET, 1, 0, _CLOSE_RANGE_UNSHARE), (_RET, 0, 0, _ALLOW)]),
     "madvise": ((28, 233), _if_one_of(2, _ADVICE)),
     "futex": (
         (202, 98),
-        [_argument(1), (_JSET, 0, 1, _FUTEX_PRIVATE), (_RET, 0, 0, _ALLOW), (_AND, 0, 0, _FUTEX_COMMAND),
-         *_if_one_of(1, _FUTEX_WAITS)[1:]],
+        [_argument(1), (_AND, 0, 0, _FUTEX_PRIVATE | _FUTEX_COMMAND),
+         *_if_one_of(1, [*(_FUTEX_PRIVATE | command for command in _FUTEX_OWN), *_FUTEX_WAITS])[1:]],
     ),
     "clone": (
         (56, 220),

@@ -25,6 +25,10 @@ LATE_S = 0.05
 """seconds; if a check of a child comes later than this, the keeper was stopped or had no core itself"""
 QUEUED_S = 0.02
 """seconds; a child that is ready but uses nothing of a core for so long is waiting for one"""
+SLEEPS = 200
+SLEEPS_PER_PREEMPTION = 0.25
+"""a program that slept more often than both of these allow is itself the cause of its waits for a core. Programs that
+compute are preempted, and hardly ever sleep"""
 _CORES = os.cpu_count() or 1
 
 
@@ -92,19 +96,26 @@ class Child:
         others then. It is 0 if the kernel does not record waits (Linux Documentation/scheduler/sched-stats.rst,
         schedstat).
         """
-        longest, used = 0.0, self.used_s()
-        with contextlib.suppress(OSError):
-            tasks = os.open(f"{self.pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.proc)
-            try:
-                for name in os.listdir(tasks):
-                    with contextlib.suppress(OSError):  # the thread has ended
-                        handle = os.open(f"{name}/schedstat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=tasks)
-                        with open(handle) as file:
-                            ran, waited = (int(number) / 1e9 for number in file.read().split()[:2])
-                        longest = max(longest, waited - max(0.0, used - ran))
-            finally:
-                os.close(tasks)
-        return longest
+        return self._longest_wait()[0]
+
+    def _longest_wait(self) -> tuple[float, str]:
+        """Return that wait, and the id of the thread whose it is; empty if none waited."""
+        longest, whose, used = 0.0, "", self.used_s()
+        for thread, text in self._of_threads("schedstat"):
+            ran, waited = (int(number) / 1e9 for number in text.split()[:2])
+            longest, whose = max((longest, whose), (waited - max(0.0, used - ran), thread))
+        return longest, whose
+
+    def gives_its_core_away(self) -> bool:
+        """Return whether the thread that waited longest did so by its own choice: it slept again and again, for as
+        short as it can, and each time it woke it had to wait for a core behind others."""
+        whose = self._longest_wait()[1]
+        for thread, text in self._of_threads("status"):
+            if thread == whose:
+                counts = [int(line.split()[1]) for line in text.splitlines() if "voluntary_ctxt_switches:" in line]
+                slept, preempted = counts if len(counts) == 2 else (0, 0)
+                return slept > SLEEPS and slept > SLEEPS_PER_PREEMPTION * preempted
+        return False
 
     def is_queued(self) -> bool:
         """Return whether one of its threads is ready and none of them gets a core at the moment.
@@ -120,15 +131,20 @@ class Child:
 
     def _states(self) -> set[str]:
         """Return the states of its threads, letters as in /proc (man 5 proc_pid_stat)."""
-        found: set[str] = set()
+        # a thread can choose its name, which stands in parentheses before the state
+        return {text.rpartition(")")[2].split()[0] for _, text in self._of_threads("stat")}
+
+    def _of_threads(self, name: str) -> list[tuple[str, str]]:
+        """Return the id of each of its threads and the content of that thread's file ``name`` in /proc."""
+        found: list[tuple[str, str]] = []
         with contextlib.suppress(OSError):
             tasks = os.open(f"{self.pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.proc)
             try:
-                for name in os.listdir(tasks):
+                for thread in os.listdir(tasks):
                     with contextlib.suppress(OSError):  # the thread has ended
-                        handle = os.open(f"{name}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=tasks)
-                        with open(handle, "rb") as file:  # a thread can choose its name
-                            found.add(file.read().rpartition(b")")[2].split()[0].decode())
+                        handle = os.open(f"{thread}/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=tasks)
+                        with open(handle, "rb") as file:
+                            found.append((thread, file.read().decode("latin-1")))
             finally:
                 os.close(tasks)
         return found
@@ -154,13 +170,14 @@ class Child:
     def _clock_left_s(self, excused_s: float, timeout_s: float) -> float | str:
         """Return the seconds until its wall clock has to be checked again, or why it has to end now."""
         left = left_s(self._spent_s(excused_s), self.waited_s, timeout_s)
-        if left != "deadline":
+        if left not in ("deadline", "starved"):
             return left
-        queued = self.is_queued()
-        left = left_s(self._spent_s(excused_s), self.waited_s, timeout_s)  # a wait may have ended and be known now
+        queued = left == "deadline" and self.is_queued()
+        if left == "deadline":  # a wait may have ended and be known now
+            left = left_s(self._spent_s(excused_s), self.waited_s, timeout_s)
         if left == "deadline" and queued:
-            return QUEUED_S if self._spent_s(excused_s) < longest_s(timeout_s) else "starved"
-        return left
+            left = QUEUED_S if self._spent_s(excused_s) < longest_s(timeout_s) else "starved"
+        return "deadline" if left == "starved" and self.gives_its_core_away() else left
 
     def _spent_s(self, excused_s: float) -> float:
         return time.monotonic() - self.start - excused_s

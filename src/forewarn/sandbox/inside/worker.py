@@ -119,7 +119,7 @@ _hook_setters = (sys.settrace, sys.setprofile, threading.settrace, threading.set
 
 
 def run(request: dict[str, Any], channel: ParentSocket) -> NoReturn:
-    """Run one request to its end and exit. Keys: code, entry_point, cases (encoded), child (source)."""
+    """Run one request to its end and exit. Keys: code and cases (encoded), entry_point, child (source)."""
     from unittest.case import (
         SkipTest,
     )  # loaded by the zygote; the parent, which imports this file too, does not need it
@@ -127,6 +127,7 @@ def run(request: dict[str, Any], channel: ParentSocket) -> NoReturn:
     _errors["unittest.case.SkipTest"] = SkipTest
     channel.handed = request["handed"]
     cases = [_case(tree) for tree in request["cases"]]
+    request["code"] = codec.decode(request["code"])  # plain JSON would join two surrogates
     # The checker's side has its own builtins, so that a submission can't replace what it calls.
     hooks: dict[str, Any] = {"__name__": "checker_side", "__builtins__": dict(vars(builtins))}
     tools = ChildTools(channel, cases, request["code"])
