@@ -98,7 +98,7 @@ def by_cost(outcome: Outcome) -> bool:
     """What it sent is dear to read, or to keep."""
     assert outcome.execution is not None, outcome.fault
     assert outcome.execution.frames
-    return outcome.seconds > 1.5 or outcome.peak_mb > 100 or outcome.longest > 1000
+    return outcome.seconds > 2.5 or outcome.peak_mb > 100 or outcome.longest > 1000
 
 
 def by_return(outcome: Outcome) -> bool:
