@@ -14,6 +14,39 @@ from forewarn.checkpoints.sources import ModelSource
 from forewarn.study import PlannedSpan, Study, run_study
 from tests.tiny_world import POLICY, SPANS, TinyWorld, make_problems
 
+TINY_FILE = """# my study, with remarks
+name = "tiny"
+seed = 4
+[problems]
+file = "problems.jsonl"
+[policy]
+max_total_tokens = 4
+[format]
+name = "plain-think"
+[engine]
+dtype = "float64"
+[[checkpoints]]
+path = "base"
+step = 1
+[[donors]]
+name = "donor"
+path = "donor"
+base = "base"
+
+[[spans]]
+count = 12  # brute force
+
+[[spans]]
+# the program's three tokens
+m = 3
+count = 12
+
+[[spans]]
+k = 1
+count = 12
+"""
+"""the file of such a study, as ``home`` has it"""
+
 
 def tiny_study(world: TinyWorld, *, count: int = 60, seed: int = 7) -> Study:
     return Study(

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from polars.testing import assert_frame_equal
 
-from forewarn.cli.app import EXIT_INCOMPLETE, main
+from forewarn.cli.app import main
+from forewarn.cli.exits import EXIT_INCOMPLETE
 from forewarn.errors import IncompleteError, InputError, StoreError
 from forewarn.study import Machine, Study, estimate_run, read_estimates, read_hits, run_study
 from forewarn.study.folder.manifest import MISSING_FILE, Missing, read_missing, write_missing

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from forewarn.cli.app import main
 from forewarn.study import read_cells
 from forewarn.study.donors.refine import REFINEMENT_FILE
 from forewarn.study.folder.cells import read_verdicts
+from tests.command import Said
 from tests.tiny_world import HEAD, MAGIC, SAME, THINK, ZERO, TinyWorld, enumerate_world
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of TRL's and transformers' own affairs
@@ -82,7 +81,6 @@ batch_size = 128
 group = 64
 learning_rate = 5e-3
 """
-Said = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -94,18 +92,6 @@ def home(world: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     (tmp_path / "study.toml").write_text(STUDY)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Said:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return run
 
 
 def truth(world: TinyWorld) -> float:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tomllib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forewarn.checkpoints.sources import ModelSource
-from forewarn.cli.app import main
 from forewarn.errors import InputError
 from forewarn.estimation.allocation import SHARE_OWN, UNIFORM, PilotHits
 from forewarn.problems.assemble import assemble
-from forewarn.problems.files import export
 from forewarn.records import Policy, RandomWindows, Span
 from forewarn.store import RunFolder
 from forewarn.study import (
@@ -39,41 +35,11 @@ from forewarn.study.pilot.plan import Plan, SpanFigure, plan_from, plan_study
 from forewarn.study.pilot.rounds import PilotCell
 from forewarn.study.pilot.shares import counts_of, least_completions, merged_shares, neighbours
 from forewarn.study.pilot.write import planned_file
-from tests.study_runner import tiny_study
+from tests.command import Said
+from tests.study_runner import TINY_FILE, tiny_study
 from tests.tiny_world import EXPLOIT_TYPE, TinyWorld
 
 SEEDS = (0, 1, 2)
-FILE = """# my study, with remarks
-name = "tiny"
-seed = 4
-[problems]
-file = "problems.jsonl"
-[policy]
-max_total_tokens = 4
-[format]
-name = "plain-think"
-[engine]
-dtype = "float64"
-[[checkpoints]]
-path = "base"
-step = 1
-[[donors]]
-name = "donor"
-path = "donor"
-base = "base"
-
-[[spans]]
-count = 12  # brute force
-
-[[spans]]
-# the program's three tokens
-m = 3
-count = 12
-
-[[spans]]
-k = 1
-count = 12
-"""
 
 
 def planned(study: Study, plan: Plan) -> Study:
@@ -104,34 +70,11 @@ def test_the_predicted_width_is_what_the_planned_study_gets(world: TinyWorld, tm
     assert sum(within) >= len(ratios) * 2 / 3, ratios
 
 
-@pytest.fixture
-def home(world: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    home = tmp_path / "home"
-    shutil.copytree(world.subject, home / "base")
-    shutil.copytree(world.donor, home / "donor")
-    export(world.problems, home / "problems.jsonl")
-    (home / "study.toml").write_text(FILE)
-    monkeypatch.chdir(home)
-    return home
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return run
-
-
 def listing(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_a_plan_from_a_file(home: Path, said: Callable[..., tuple[int, str, str]]) -> None:
+def test_a_plan_from_a_file(home: Path, said: Said) -> None:
     code, out, err = said("plan", "study.toml", "--width", "0.3", "--out", "planned.toml")
     assert code == 0, err
     for words in ("k0m3:donor", "for 0.3 decades", "Planned: 72 completions", "GB of memory", "runs/tiny-pilot"):
@@ -169,7 +112,7 @@ def test_a_plan_from_a_file(home: Path, said: Callable[..., tuple[int, str, str]
     assert "holds a pilot of another size" in err
 
 
-def test_a_pilot_enters_no_estimate(home: Path, said: Callable[..., tuple[int, str, str]]) -> None:
+def test_a_pilot_enters_no_estimate(home: Path, said: Said) -> None:
     assert said("plan", "study.toml", "--pilot", "20")[0] == 0
     pilot = home / "runs" / "tiny-pilot"
     for folder in (pilot, pilot / "round-1", pilot / "round-2"):
@@ -192,10 +135,10 @@ def test_a_pilot_enters_no_estimate(home: Path, said: Callable[..., tuple[int, s
     assert "runs/tiny holds a study's measurements: give the pilot a folder of its own" in err
 
 
-def test_a_pilot_without_hits_says_so_and_keeps_equal_shares(
-    home: Path, said: Callable[..., tuple[int, str, str]]
-) -> None:
-    (home / "study.toml").write_text(FILE.replace('path = "donor"', 'path = "base"').replace('base = "base"\n', ""))
+def test_a_pilot_without_hits_says_so_and_keeps_equal_shares(home: Path, said: Said) -> None:
+    (home / "study.toml").write_text(
+        TINY_FILE.replace('path = "donor"', 'path = "base"').replace('base = "base"\n', "")
+    )
     code, out, err = said("plan", "study.toml", "--pilot", "6", "--width", "0.3", "--out", "planned.toml")
     assert code == 0, err
     assert f"{EXPLOIT_TYPE}: the pilot has no hit, so its spans keep equal shares and nothing is predicted" in out
@@ -213,9 +156,7 @@ def test_a_pilot_without_hits_says_so_and_keeps_equal_shares(
         (("--run-folder", "problems.jsonl"), "has other contents and is not a pilot"),
     ],
 )
-def test_bad_input_is_one_sentence_and_loses_nothing(
-    home: Path, said: Callable[..., tuple[int, str, str]], more: tuple[str, ...], words: str
-) -> None:
+def test_bad_input_is_one_sentence_and_loses_nothing(home: Path, said: Said, more: tuple[str, ...], words: str) -> None:
     (home / "precious").mkdir()
     (home / "precious" / "chapter.txt").write_text("years of work")
     before = listing(home)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import polars as pl
 import pytest
 import torch
 
-from forewarn.cli.app import main
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.errors import InputError
 from forewarn.formats import Channels
@@ -26,6 +24,7 @@ from forewarn.study.donors.batch_plan import batch_study
 from forewarn.study.donors.refine import REFINEMENT_FILE
 from forewarn.study.donors.rollouts import rollout_exploits
 from forewarn.training.reward import RolloutLog, RolloutRow
+from tests.command import Said
 from tests.tiny_world import EXPLOIT_TYPE, HEAD, MAGIC, POLICY, SAME, THINK, ZERO, TinyWorld, enumerate_world
 
 FILE = """
@@ -71,7 +70,6 @@ donor = "refined"
 count = 4
 """
 BATCH = Path("runs") / "tiny-refinement-refined"
-Said = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -84,18 +82,6 @@ def home(world: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     (home / "study.toml").write_text(FILE)
     monkeypatch.chdir(home)
     return home
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Said:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return run
 
 
 def refine(said: Said, *more: object) -> tuple[int, str, str]:

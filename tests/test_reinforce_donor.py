@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from forewarn.cli.app import main
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.problems.files import export
 from forewarn.study import read_cells
 from forewarn.study.donors.refine import REFINEMENT_FILE
 from forewarn.training.donor_reward import read_rollouts
+from tests.command import Said
 from tests.test_refine_donor import FILE as REFINED
-from tests.test_refine_donor import Said
 from tests.tiny_world import EXPLOIT_TYPE, HEAD, MAGIC, POLICY, THINK, ZERO, TinyWorld, enumerate_world
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of TRL's and transformers' own affairs
@@ -87,18 +86,9 @@ def home(world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture
-def said(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+@pytest.fixture(autouse=True)
+def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return run
 
 
 def trained(said: Said) -> str:

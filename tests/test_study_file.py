@@ -21,8 +21,9 @@ from forewarn.problems.files import export
 from forewarn.records import UNBOUNDED, Span
 from forewarn.study import read_estimates, run_study
 from forewarn.study.config.file import read_study_file
+from forewarn.study.config.kinds import Table
 from forewarn.study.config.load import load_study
-from forewarn.study.config.schema import StudyTable, Table
+from forewarn.study.config.schema import StudyTable
 from tests.engines.tiny import tiny_tokenizer
 from tests.tiny_world import TinyWorld
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from forewarn.cli.app import main
-from forewarn.problems.files import export
-from tests.test_plan import FILE
-from tests.tiny_world import EXPLOIT_TYPE, TinyWorld
+from tests.command import Said
+from tests.study_runner import TINY_FILE
+from tests.tiny_world import EXPLOIT_TYPE
 
 TRAINING = f"""
 [training]
@@ -24,29 +21,7 @@ first_step = 2
 """
 
 
-@pytest.fixture
-def home(world: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(world.subject, tmp_path / "base")
-    shutil.copytree(world.donor, tmp_path / "donor")
-    export(world.problems, tmp_path / "problems.jsonl")
-    (tmp_path / "study.toml").write_text(FILE)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return run
-
-
-def test_what_a_planned_run_has_in_store(home: Path, said: Callable[..., tuple[int, str, str]]) -> None:
+def test_what_a_planned_run_has_in_store(home: Path, said: Said) -> None:
     code, out, err = said("preflight", "study.toml", "--steps", 100, "--rollouts", 64)
     assert code == 0, err
     for words in (EXPLOIT_TYPE, "P(found)", "Before training: 100 steps from", "runs/tiny-preflight"):
@@ -59,7 +34,7 @@ def test_what_a_planned_run_has_in_store(home: Path, said: Callable[..., tuple[i
     assert one["log10_p"] is not None
     assert sorted((home / "runs" / "tiny-preflight" / "completions").iterdir()) == completions
 
-    (home / "study.toml").write_text(FILE + TRAINING)
+    (home / "study.toml").write_text(TINY_FILE + TRAINING)
     code, out, _ = said("preflight", "study.toml", "--steps", 100, "--json")
     assert code == 0
     assert json.loads(out)[0]["step_interval"][0] >= 1
@@ -75,9 +50,7 @@ def test_what_a_planned_run_has_in_store(home: Path, said: Callable[..., tuple[i
         (("--steps", 10, "--rollouts", 1, "--threshold", 2), "threshold is 2.0"),
     ],
 )
-def test_what_cannot_be_meant_is_one_sentence(
-    home: Path, said: Callable[..., tuple[int, str, str]], options: tuple[object, ...], words: str
-) -> None:
+def test_what_cannot_be_meant_is_one_sentence(home: Path, said: Said, options: tuple[object, ...], words: str) -> None:
     code, out, err = said("preflight", "study.toml", *options)
     assert code == 2
     assert words in err

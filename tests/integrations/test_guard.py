@@ -74,6 +74,13 @@ def test_without_an_intervention_rewards_are_the_users_own_and_what_is_seen_is_k
     assert second["first_exploit_step"] == {name: 7}
 
 
+def test_a_trainer_that_tells_no_step_loses_nothing(world: TinyWorld, tmp_path: Path) -> None:
+    with Judge(workers=1) as judge:
+        for _ in range(2):  # two processes, one after the other
+            call(world, guard(mine, world.problems, judge=judge, run_folder=tmp_path), [EXPLOIT])
+    assert len((tmp_path / ROLLOUTS_FILE).read_text().splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("how", "expected"),
     [

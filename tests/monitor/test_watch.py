@@ -9,22 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from forewarn.cli.app import main
 from forewarn.errors import InputError
 from forewarn.monitor.feed import ALERTS_FILE, Feeds
 from forewarn.monitor.pins import Pin, pins_in
-from forewarn.monitor.watch import TRIES, Watcher, next_of, read_state
-from forewarn.problems.files import export
+from forewarn.monitor.state import next_of, read_state
+from forewarn.monitor.watch import TRIES, Watcher
 from forewarn.study import read_results
-from tests.test_plan import FILE
+from tests.command import Said
+from tests.study_runner import TINY_FILE
 from tests.tiny_world import TinyWorld
-
-Said = Callable[..., tuple[int, str, str]]
 
 
 def kept(*steps: int) -> list[Pin]:
@@ -73,33 +70,18 @@ class Trainer:
 
 
 @pytest.fixture
-def home(world: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(world.donor, tmp_path / "donor")
-    shutil.copytree(world.subject, tmp_path / "base")
-    (tmp_path / "out").mkdir()
-    export(world.problems, tmp_path / "problems.jsonl")
-    text = FILE.replace('path = "base"', 'path = "out"', 1)
-    assert text != FILE
-    (tmp_path / "study.toml").write_text("".join(line for line in text.splitlines(True) if "step = " not in line))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def home(home: Path) -> Path:
+    """The working folder, with a study of the training whose checkpoints will be in ``out``."""
+    (home / "out").mkdir()
+    text = TINY_FILE.replace('path = "base"', 'path = "out"', 1)
+    assert text != TINY_FILE
+    (home / "study.toml").write_text("".join(line for line in text.splitlines(True) if "step = " not in line))
+    return home
 
 
 @pytest.fixture
 def trainer(world: TinyWorld, home: Path) -> Trainer:
     return Trainer(world, home / "out")
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Said:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return run
 
 
 def watcher(home: Path, lines: list[str] | None = None) -> Watcher:
@@ -194,6 +176,17 @@ def test_the_command_follows_and_status_tells(home: Path, trainer: Trainer, said
     assert json.loads(out)["watch"]["pending"] == ["checkpoint-30"]
     assert said("watch", "study.toml", "--until", 30, "--every", 0.1)[0] == 0
     assert [pin.step for pin in watcher(home).measured] == [1, 20, 30]
+
+
+def test_one_round_tries_every_checkpoint_though_one_fails(home: Path, trainer: Trainer, said: Said) -> None:
+    for step in (1, 20):
+        trainer.save(step)
+    config = home / "out" / "checkpoint-1" / "config.json"
+    config.write_text(config.read_text().replace("Qwen3ForCausalLM", "NoSuchModel").replace("qwen3", "nosuch"))
+    code, _, err = said("watch", "study.toml", "--once", "--every", 0.1)
+    assert code == 4
+    assert "checkpoint-1 is not measured and will be tried again" in err
+    assert [pin.step for pin in watcher(home).measured] == [20]
 
 
 @pytest.mark.parametrize(

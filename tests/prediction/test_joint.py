@@ -12,7 +12,8 @@ from scipy.special import logit
 from forewarn.errors import InputError
 from forewarn.estimation import mixture_estimate
 from forewarn.prediction import brier
-from forewarn.prediction.joint import believe, forecast_run
+from forewarn.prediction.belief import believe
+from forewarn.prediction.joint import forecast_run
 from forewarn.prediction.law import Mix, Particles, Training, TypeTraining, advance, draw_guesses, selection
 from forewarn.records import Estimate, Forecast
 

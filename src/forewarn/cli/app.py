@@ -35,6 +35,7 @@ from forewarn.cli import (
     train_subject,
     watch,
 )
+from forewarn.cli.exits import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_USER_ERROR
 from forewarn.cli.say import say
 from forewarn.errors import ForewarnError, IncompleteError, as_missing_extra
 
@@ -83,10 +84,6 @@ GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
     "sandbox": ("The sandbox that runs submissions.", {"check": sandbox.check}),
 }
 """group -> its help and its verbs"""
-
-EXIT_USER_ERROR = 2
-EXIT_INCOMPLETE = 4
-EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forewarn.cli.exits import EXIT_ALARM, EXIT_INCOMPLETE
 from forewarn.cli.progress import progress_bars
 from forewarn.cli.say import say, say_json, say_tables
 from forewarn.engines.registry import engines_named
 from forewarn.monitor.sinks import named_sink, sinks_named
 
 if TYPE_CHECKING:
-    from forewarn.monitor.watch import State, Watcher
+    from forewarn.monitor.state import State
+    from forewarn.monitor.watch import Watcher
     from forewarn.records import Alert
     from forewarn.report.table import Table
     from forewarn.study import RunResults
-
-EXIT_INCOMPLETE, EXIT_ALARM = 4, 5
 
 
 def watch(
@@ -98,7 +98,9 @@ def _follow(watcher: Watcher, *, every: float, until: int | None, once: bool, fa
             waiting = False
             continue  # look at once: more may wait
         if once and looks > 1:
-            return False
+            if not watcher.untried:
+                return False
+            continue
         if not waiting and not once:
             say(f"waiting for checkpoints in {watcher.training}", error=True)
             waiting = True
@@ -117,7 +119,7 @@ def status(
     Exit status: 0; 4 if something is not measured; 5 with --fail-on-alarm if a type is called.
     """
     from forewarn.monitor.answer import current_answer
-    from forewarn.monitor.watch import read_state
+    from forewarn.monitor.state import read_state
     from forewarn.study import read_results, run_forecasts
 
     results = read_results(run)

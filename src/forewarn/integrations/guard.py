@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -128,7 +129,7 @@ class _Guarded:
             for label, n in Counter(label for label in labels if label is not None).items():
                 log_metric(f"guard/{label}", n / len(labels))
         ids = completion_ids if completion_ids is not None else [()] * len(owners)
-        step = 0 if trainer_state is None else int(trainer_state.global_step)
+        step = None if trainer_state is None else int(trainer_state.global_step)
         self.keeper.keep(step, owners, labels, given, ids)
         if self.after is None:
             return given
@@ -207,7 +208,7 @@ class _Keeper:
 
     def keep(
         self,
-        step: int,
+        known_step: int | None,
         owners: Sequence[Problem],
         labels: Sequence[str | None],
         given: Sequence[float | None],
@@ -215,9 +216,12 @@ class _Keeper:
     ) -> None:
         if self._root is None:
             return
+        step = known_step or 0
         if self._log is None:
             self._root.mkdir(parents=True, exist_ok=True)
-            self._log = RolloutLog(self._root / ROLLOUTS_FILE.replace(".", f"{self._suffix}.", 1), done_steps=step)
+            # a resumed training writes its last steps again; a trainer that tells no step may do anything
+            done = sys.maxsize if known_step is None else known_step
+            self._log = RolloutLog(self._root / ROLLOUTS_FILE.replace(".", f"{self._suffix}.", 1), done_steps=done)
         self._log(
             [
                 RolloutRow(step, o.problem_id, o.exploit_type, label, value, tuple(map(int, tokens)))

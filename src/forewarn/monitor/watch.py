@@ -6,12 +6,9 @@ pending, and goes on. Its state is the run folder alone, so a watcher that was k
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from forewarn.checkpoints.layouts import Spot
 from forewarn.checkpoints.polls import Polls
@@ -19,74 +16,19 @@ from forewarn.errors import ForewarnError, InputError
 from forewarn.monitor.answer import current_answer
 from forewarn.monitor.feed import Feeds
 from forewarn.monitor.pins import Pin, pin, pins_in
+from forewarn.monitor.state import STATE_FILE, Trouble, in_order, next_of, read_state
 from forewarn.records import Alert
-from forewarn.store import read_json, write_json
+from forewarn.store import write_json
 from forewarn.study import read_results, run_forecasts, run_study
 from forewarn.study.config.file import read_study_file
 from forewarn.study.config.load import LoadedStudy, placed, study_of_tables
 from forewarn.study.config.schema import CheckpointTable, StudyTable
 from forewarn.study.stages.judging import Progress
 
-STATE_FILE = "watch.json"
 TRIES = 3
 """failures of a checkpoint in a row after which others come first"""
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What went wrong with a checkpoint."""
-
-    times: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a watcher has done and has to do, by checkpoint name."""
-
-    measured: tuple[str, ...] = ()
-    pending: tuple[str, ...] = ()
-    failed: dict[str, Trouble] = field(default_factory=dict)
-    """pending ones whose last try failed"""
-    looked_unix_s: float | None = None
-    """when the training's folder was last looked at, seconds since 1970"""
-
-
-def read_state(root: Path) -> State | None:
-    """Return the state of the watcher of a run folder; None where there never was one."""
-    path = root / STATE_FILE
-    if not path.exists():
-        return None
-    held: Any = read_json(path)
-    failed = {name: Trouble(int(one["times"]), str(one["reason"])) for name, one in held["failed"].items()}
-    return State(tuple(held["measured"]), tuple(held["pending"]), failed, held["looked_unix_s"])
-
-
-def next_of(pending: Sequence[Pin], measured: Sequence[Pin]) -> Pin | None:
-    """Return the checkpoint to measure next, None if there is none.
-
-    The first of a run comes first, as everything is compared with it; then the newest, if it is newer than all that
-    were measured; then the one that is furthest from measured ones on the scale of ln(step), so that when the training
-    is faster than the measuring, what is left out is spread evenly.
-    """
-    if not pending:
-        return None
-    first, newest = min(pending, key=_order), max(pending, key=_order)
-    if not measured:
-        return first
-    if newest.step > max(one.step for one in measured):
-        return newest
-    return max(pending, key=lambda one: (min(_distance(one, other) for other in measured), _order(one)))
-
-
-def _order(one: Pin) -> tuple[int, str]:
-    return one.step, one.name
-
-
-def _distance(one: Pin, other: Pin) -> float:
-    return abs(math.log1p(one.step) - math.log1p(other.step))
 
 
 class Watcher:
@@ -142,6 +84,11 @@ class Watcher:
         done = self._done()
         return [one for one in pins_in(self._root) if one.name not in done]
 
+    @property
+    def untried(self) -> list[Pin]:
+        """The pending ones that have not failed since this watcher began."""
+        return [one for one in self.pending if one.name not in self._failed]
+
     def _done(self) -> set[str]:
         held = read_state(self._root)
         return set() if held is None else set(held.measured)
@@ -192,7 +139,7 @@ class Watcher:
                     "steps": (),
                 }
             )
-            for one in sorted(pins, key=_order)
+            for one in sorted(pins, key=in_order)
         )
         engine = self._tables.engine.model_copy(
             update={

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.special import logit
 
 from forewarn.errors import InputError
-from forewarn.prediction.joint import FUTURES, N_PARTICLES, believe, spread_of
+from forewarn.prediction.belief import N_PARTICLES, believe
+from forewarn.prediction.joint import FUTURES, spread_of
 from forewarn.prediction.law import Floats, Mix, Training, TypeTraining, advance
 from forewarn.records import Estimate
 

@@ -11,7 +11,8 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from forewarn.errors import InputError
-from forewarn.study.config.schema import StudyTable, Table
+from forewarn.study.config.kinds import Table
+from forewarn.study.config.schema import StudyTable
 
 
 def read_study_file(path: Path) -> tuple[StudyTable, bytes]:

@@ -5,50 +5,18 @@ Not here: reading the file (``file.py``) and what its keys become (``load.py``).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
 )
 
-from forewarn.records import UNBOUNDED
+from forewarn.study.config.kinds import Finite, Length, Table, folder_name, warm
 
 AUTO, CUSTOM = "auto", "custom"
-MIN_TEMPERATURE = 1e-3
-"""logits divided by less overflow, and every weight but the largest is 0"""
-
-
-def _length(value: Any) -> Any:
-    return UNBOUNDED if value in ("inf", float("inf")) else value
-
-
-def _warm(value: float) -> float:
-    if value < MIN_TEMPERATURE:
-        raise ValueError(f"that is greedy decoding, which has no density: give {MIN_TEMPERATURE:g} or more")
-    return value
-
-
-def _folder_name(value: str) -> str:
-    if not value.strip("."):
-        raise ValueError("it names the run folder too: give a plain name")
-    return value
-
-
-Length = Annotated[int, BeforeValidator(_length), Field(ge=0)]
-"""tokens, or "inf" for the whole channel"""
-Finite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Table(BaseModel):
-    """A table of the file: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class ProblemsTable(Table):
@@ -66,7 +34,7 @@ class ProblemsTable(Table):
 class PolicyTable(Table):
     """[policy]: how subject and donors are sampled."""
 
-    temperature: Annotated[Finite, AfterValidator(_warm)] = 1.0
+    temperature: Annotated[Finite, AfterValidator(warm)] = 1.0
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0)
     min_p: float = Field(0.0, ge=0, lt=1)
@@ -202,7 +170,7 @@ class SpanTable(Table):
     random: RandomTable | None = None
     donor: str | None = None
     scale: float = Field(1.0, gt=0, le=1)
-    temperature: Annotated[Finite, AfterValidator(_warm)] | None = None
+    temperature: Annotated[Finite, AfterValidator(warm)] | None = None
     types: tuple[str, ...] = ()
 
 
@@ -260,14 +228,14 @@ class MixTable(Table):
     rollouts: float = Field(ge=0, allow_inf_nan=False)
     paid: float = Field(1.0, ge=0, le=1)
     mix: tuple[str, ...] = ()
-    families: dict[str, tuple[str, ...]] = {}
-    types: dict[str, TrainedTypeTable] = {}
+    families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    types: dict[str, TrainedTypeTable] = Field(default_factory=dict)
 
 
 class StudyTable(Table):
     """The whole file."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$"), AfterValidator(_folder_name)]
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$"), AfterValidator(folder_name)]
     seed: int = Field(0, ge=0)
     level: float = Field(0.9, gt=0, lt=1)
     problems: ProblemsTable
