@@ -37,7 +37,7 @@ def watch(
     until: Annotated[
         int | None, typer.Option(min=0, help="End once a checkpoint of this step or later is measured.")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Measure what is there now, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Try every checkpoint that is there now, and end.")] = False,
     engine: Annotated[
         str | None, typer.Option("--engine", help=f"Override the file's engine: {engines_named()}.")
     ] = None,
