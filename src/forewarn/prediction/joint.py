@@ -104,7 +104,11 @@ def _forecast_of(
         step_interval=(low, high) if math.isfinite(median) else None,
         score=float(path_SP[-1].mean()),
         steps_used=steps,
-        path=RatePath(tuple(int(s) for s in shown), *log10),
+        path=RatePath(
+            tuple(int(s) for s in shown),
+            *log10,
+            passed=tuple(float(p) for p in np.logical_or.accumulate(above_SP, axis=0).mean(axis=1)),
+        ),
         probability_interval=spread_of(np.asarray(passed_P)),
         reasons=reasons,
     )
