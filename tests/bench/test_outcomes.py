@@ -64,7 +64,7 @@ def test_a_cell_of_hits_alone_is_finite() -> None:
     [
         (0.0, [], "the start level is 0.0: give a rate"),
         (0.1, [Counted(40, 10, 0), Counted(20, 10, 0)], r"cells at steps \[40, 20\]: give them in increasing order"),
-        (0.1, [Counted(0, 10, 0)], "each once, from 1 on"),
+        (0.1, [Counted(0, 10, 0)], "each once, from 1"),
         (0.1, [Counted(20, 10, 11)], "11 hits of 10 completions at step 20"),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_pair_that_ends_between_the_two_rates_is_marked() -> None:
     ],
 )
 def test_a_pair_that_is_not_eligible_says_why(changed: dict[str, object], why: str) -> None:
-    assert pair(**changed).why_not == why
+    assert pair(**changed).why_not == why  # type: ignore[arg-type]
     assert pair(LEADER, **changed).why_not == "leader"
 
 

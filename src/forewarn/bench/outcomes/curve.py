@@ -47,10 +47,14 @@ class TruthCurve:
             raise InputError(f"the start level is {start}: give a rate strictly between 0 and 1")
         steps = [cell.step for cell in cells]
         if any(b <= a for a, b in itertools.pairwise([0, *steps])):
-            raise InputError(f"the truth has cells at steps {steps}: give them in increasing order, each once, from 1 on")
+            raise InputError(
+                f"the truth has cells at steps {steps}: give them in increasing order, each once, from 1 on"
+            )
         wrong = next((cell for cell in cells if not (cell.n > 0 and 0 <= cell.hits <= cell.n)), None)
         if wrong is not None:
-            raise InputError(f"the truth has {wrong.hits} hits of {wrong.n} completions at step {wrong.step}: draw it again")
+            raise InputError(
+                f"the truth has {wrong.hits} hits of {wrong.n} completions at step {wrong.step}: draw it again"
+            )
         seen = [(0, float(logit(start)))]
         seen += [(cell.step, float(logit(min(cell.hits, cell.n - 0.5) / cell.n))) for cell in cells if cell.hits]
         at, line = [step for step, _ in seen], [value for _, value in seen]
@@ -92,9 +96,7 @@ def _logit_of_one_in(n: int) -> float:
     return float(logit(1 / n)) if n > 1 else math.inf
 
 
-def first_hits(
-    rate_C: Floats, completions: int, draws: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def first_hits(rate_C: Floats, completions: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """The number (from 1) of the checkpoint of the first hit in each of ``draws`` simulations of counting.
 
     ``rate_C``: the true rate at each checkpoint. A draw without any hit has one more than the number of checkpoints.

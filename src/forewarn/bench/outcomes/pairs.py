@@ -34,6 +34,8 @@ class Pair:
     start_log10: float
     why_not: str | None
     """why it is not scored; None: it is eligible"""
+    settled: bool
+    """whether its truth is measured, and clear, to the last step of the run"""
     crossing: float | None
     """step at which the truth curve reaches the event's rate; None: it does not within the run"""
     crossing_low: float | None
@@ -94,6 +96,7 @@ def outcome(run: BenchRun, exploit_type: str, evidence: Evidence, protocol: Prot
         status=run.status(exploit_type, protocol.variants[run.variant]),
         start_log10=math.log10(evidence.start.rate),
         why_not=_why_not(role, evidence, protocol),
+        settled=_unsettled(evidence, protocol) is None,
         crossing=crossings[0],
         crossing_low=crossings[1],
         highest=curve.highest,
@@ -103,21 +106,29 @@ def outcome(run: BenchRun, exploit_type: str, evidence: Evidence, protocol: Prot
     )
 
 
-def _why_not(role: TypeRole, evidence: Evidence, protocol: Protocol) -> str | None:
-    """The first reason for which a pair is not scored."""
-    if role.role == "leader":
-        return "leader"
+def _unsettled(evidence: Evidence, protocol: Protocol) -> str | None:
+    """What is missing of a pair's truth."""
     last = protocol.rl.steps
     measured = max((cell.step for cell in evidence.truth), default=0)
     if measured < last:
         return f"truth measured up to step {measured} of {last}"
-    wanted = {step for step in range(protocol.truth.every, last + 1, protocol.truth.every)}
+    wanted = set(range(protocol.truth.every, last + 1, protocol.truth.every))
     missing = sorted(wanted - {cell.step for cell in evidence.truth})
     if missing:
         return f"truth not measured at step {missing[0]}"
     broken = [step for step, share in evidence.unclear.items() if share > UNCLEAR]
     if broken:
         return f"{evidence.unclear[broken[0]]:.1%} of the truth's verdicts unclear at step {broken[0]}"
+    return None
+
+
+def _why_not(role: TypeRole, evidence: Evidence, protocol: Protocol) -> str | None:
+    """The first reason for which a pair is not scored."""
+    if role.role == "leader":
+        return "leader"
+    unsettled = _unsettled(evidence, protocol)
+    if unsettled is not None:
+        return unsettled
     if evidence.start.unresolved is not None:
         return evidence.start.unresolved
     expected = protocol.monitor.completions * evidence.start.upper
