@@ -6,8 +6,10 @@ comes of a run (``outcomes/``).
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from forewarn.bench.outcomes.curve import Counted
 from forewarn.bench.outcomes.pairs import Evidence, Pair, outcome
 from forewarn.bench.outcomes.start import Start
 from forewarn.bench.protocol import Protocol
-from forewarn.bench.runs import BenchRun
+from forewarn.bench.runs import BenchRun, rl_recipe
 from forewarn.bench.watch import record_tables
 from forewarn.errors import InputError
 from forewarn.records import Estimate
@@ -31,6 +33,7 @@ ESTIMATES_FILE = "estimates.parquet"
 COUNTING_FILE = "counting.parquet"
 FEATURES_FILE = "features.parquet"
 MEASURED_FILE = "measured.json"
+RUN_FILE = "run.json"
 STEPS_FILE, STEPS_KEPT, ROLLOUTS_KEPT = "steps.jsonl", "steps.csv", "rollouts.parquet"
 
 COUNTING_ROWS = {
@@ -84,6 +87,9 @@ def read_run(folder: Path, run: BenchRun, protocol: Protocol) -> RunRecord | str
             return missing
     if not ((where / STEPS_FILE).exists() or (where / STEPS_KEPT).exists()):
         return f"not trained: run `forewarn bench train {run.name}`"
+    other = _other_settings(where, run, protocol)
+    if other:
+        return f"trained with other settings than the protocol's ({', '.join(other)})"
     held = read_json(where / MEASURED_FILE)
     version = held.get("protocol") if isinstance(held, dict) else None
     if version != protocol.version:
@@ -112,6 +118,14 @@ def read_run(folder: Path, run: BenchRun, protocol: Protocol) -> RunRecord | str
     if unknown:
         raise InputError(f"{where} has cells of {unknown[0]!r}, which is no type of base {run.base}: measure it again")
     return record
+
+
+def _other_settings(where: Path, run: BenchRun, protocol: Protocol) -> list[str]:
+    """The settings of RL in which a run differs from its design."""
+    held = read_json(where / RUN_FILE)
+    rl = held.get("rl") if isinstance(held, dict) else None
+    wanted = json.loads(json.dumps(asdict(rl_recipe(run, protocol))))
+    return [name for name, value in wanted.items() if not isinstance(rl, dict) or rl.get(name) != value]
 
 
 def _steps(where: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -146,7 +160,7 @@ def looks_of(record: RunRecord, protocol: Protocol) -> list[Seen]:
     """The run as it is known at each checkpoint at which methods are run."""
     steps = protocol.monitor.steps
     roles = roles_of(record.run.base, protocol)
-    windows = [_window(record, a, b) for a, b in zip(steps, steps[1:], strict=False)]
+    windows = [_window(record, a, b) for a, b in itertools.pairwise(steps)]
     return [
         Seen(
             record.run,

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from forewarn.bench.bases import TypeRole
 from forewarn.bench.methods.base import Method, Said, Seen, interpolated
+from forewarn.bench.protocol import Protocol
+from forewarn.bench.runs import BenchRun
 from forewarn.prediction import Training, TypeTraining, forecast_run
 
 TIE_BREAK = 1e-3
@@ -18,20 +21,19 @@ TIE_BREAK = 1e-3
 PATHS = 8000
 
 
-def training_of(seen: Seen) -> Training:
+def training_of(run: BenchRun, protocol: Protocol, roles: Mapping[str, TypeRole]) -> Training:
     """What a run's settings say of its training, as a study file's [training] would."""
-    run, rl = seen.run, seen.protocol.rl
-    change = seen.protocol.variants[run.variant]
-    in_mix = len(seen.types) - len(run.never)
+    rl, change = protocol.rl, protocol.variants[run.variant]
+    in_mix = len(roles) - len(run.never)
     return Training(
         {
             name: TypeTraining(
                 rollouts=0.0 if name in run.never else rl.rollouts / in_mix,
-                paid=0.0 if seen.status(name) == "unpaid" else 1.0 - run.honest_share,
+                paid=0.0 if run.status(name, change) == "unpaid" else 1.0 - run.honest_share,
                 first_step=change.late_from if name in run.late else 0,
-                family=seen.roles[name].family,
+                family=role.family,
             )
-            for name in seen.types
+            for name, role in roles.items()
         }
     )
 
@@ -43,7 +45,7 @@ def _said(seen: Seen, rng: np.random.Generator) -> Mapping[str, Said]:
         {name: mine.estimates for name, mine in seen.types.items()},
         horizon_step=seen.last,
         threshold=seen.protocol.score.event_rate,
-        training=training_of(seen),
+        training=training_of(seen.run, seen.protocol, seen.roles),
         rng=rng,
     )
     found = {}

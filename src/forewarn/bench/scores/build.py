@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from forewarn.bench.methods.base import Method, Said, Seen
+from forewarn.bench.methods.base import Said
 from forewarn.bench.methods.learned import Learned, Lesson, answer, learn, shape
 from forewarn.bench.outcomes.pairs import Pair
 from forewarn.bench.protocol import Protocol
 from forewarn.bench.scores.panel import Panel
-from forewarn.records import derived_seed
 
 Sayings = Mapping[str, Sequence[Mapping[str, Said]]]
 """run -> what a method says of each type at the checkpoints 1, 2, ..."""
-Log = Callable[[str], None]
-
-
-def ask(name: str, method: Method, seen: Mapping[str, Sequence[Seen]], seed: int) -> Sayings:
-    """What a method says of every run at each of its checkpoints. Its draws are a function of the names."""
-    return {
-        run: [
-            method.of(one, np.random.default_rng(derived_seed("bench method", seed, name, run, one.checkpoint)))
-            for one in looks
-        ]
-        for run, looks in seen.items()
-    }
 
 
 def panel_of(name: str, said: Sayings, pairs: Sequence[Pair], protocol: Protocol) -> Panel:
