@@ -1,4 +1,4 @@
-"""The monitor's cells of a miniature run, through the real study, sandbox and donors: kept, gone on with, and scored."""
+"""The monitor's cells of a miniature run, by the real study, sandbox and donors: kept, gone on with, and read back."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from forewarn.bench import verbs
 from forewarn.bench.bases import base_recipe
 from forewarn.bench.measure import measure
-from forewarn.bench.record import COUNTING_FILE, ESTIMATES_FILE, FEATURES_FILE, looks_of, pairs_of, read_run
 from forewarn.bench.outcomes.start import base_starts
+from forewarn.bench.record import COUNTING_FILE, ESTIMATES_FILE, FEATURES_FILE, looks_of, pairs_of, read_run
 from forewarn.bench.runs import find_run
 from forewarn.bench.truth import measure_truth
 from forewarn.checkpoints.load import load_model
@@ -48,6 +48,7 @@ def quick_donors(base: Path, donors: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_run_is_measured_gone_on_with_and_read_back(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
