@@ -39,7 +39,13 @@ BENCH_ROUNDS = (
 """The third meets few heavy hits, and may lean on three of them; the later ones see enough of them"""
 
 
-def train_donors(base: str, where: Path, protocol: Protocol, progress: Callable[[str, int, int], None]) -> Path:
+def train_donors(
+    base: str,
+    where: Path,
+    protocol: Protocol,
+    progress: Callable[[str, int, int], None],
+    sandboxing: Sandboxing | None = None,
+) -> Path:
     """Train what is missing of the donors of the base in ``where``, on the base model alone; return their folder."""
     types = base_recipe(base, protocol).types
     train_donor(where / "base", where / "donors" / DONOR, progress, types)
@@ -50,7 +56,7 @@ def train_donors(base: str, where: Path, protocol: Protocol, progress: Callable[
         policy=Policy(max_total_tokens=protocol.model.max_total_tokens),
         seed=0,
         machine=Machine(workers=1, batch_size=640),
-        sandboxing=Sandboxing(),
+        sandboxing=sandboxing or Sandboxing(),
         progress=progress,
         types=types,
         rounds=BENCH_ROUNDS,
