@@ -7,9 +7,10 @@
     forewarn bench score --folder benchmarks/foresight/data
 
 Writes ``data/BASE/VARIANT/``: ``run.json`` (settings, base's hash, command), ``steps.csv`` (a row a step),
-``rollouts.parquet`` (a row a step and type); where they were measured, ``truth.parquet`` (counts), ``estimates.parquet``
-(the monitor's), ``counting.parquet`` (with as many completions), ``features.parquet`` (what baselines go by) and
-``measured.json`` (spans, steps, version of the protocol). A run that is still going on is kept as far as it got.
+``rollouts.parquet`` (a row a step and type); where they were measured, ``truth.parquet`` (counts),
+``estimates.parquet`` (the monitor's), ``counting.parquet`` (with as many completions), ``features.parquet`` (what
+baselines go by) and ``measured.json`` (spans, steps, version of the protocol). A run that is still going on is kept as
+far as it got.
 ``--score``: the tables of ``forewarn bench score`` (figures, outcomes, answers), into ``data/score/``.
 """
 

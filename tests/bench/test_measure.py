@@ -11,6 +11,7 @@ import pytest
 
 from forewarn.bench import verbs
 from forewarn.bench.bases import base_recipe
+from forewarn.bench.donors import DONORS, LAST
 from forewarn.bench.measure import measure
 from forewarn.bench.outcomes.start import base_starts
 from forewarn.bench.record import COUNTING_FILE, ESTIMATES_FILE, FEATURES_FILE, looks_of, pairs_of, read_run
@@ -20,7 +21,7 @@ from forewarn.checkpoints.load import load_model
 from forewarn.errors import InputError
 from forewarn.organism import truth as organism_truth
 from forewarn.organism.chat import OrganismChat
-from forewarn.organism.donors import DONOR, EXPLORER, SCOUT, donor_settings
+from forewarn.organism.donors import DONOR, donor_settings
 from forewarn.organism.problems import measured_problems
 from forewarn.records import UNBOUNDED, Span
 from forewarn.store import read_table
@@ -33,17 +34,17 @@ SMALL = replace(
     monitor=replace(TINY.monitor, steps=(0, 4), counting_every=4, completions=40),
     score=replace(TINY.score, landmarks=(2,), crps_checkpoint=2),
 )
-SPANS = (PlannedSpan(Span(), 1), PlannedSpan(Span(UNBOUNDED, UNBOUNDED, EXPLORER), 1))
+SPANS = (PlannedSpan(Span(), 1), PlannedSpan(Span(UNBOUNDED, UNBOUNDED, LAST), 1))
 
 
 def quick_donors(base: Path, donors: Path) -> None:
-    """Three donors that have seen two types: enough to be drawn from. What is there whole is not trained again."""
+    """Donors that have seen two types: enough to be drawn from. What is there whole is not trained again."""
     types = base_recipe("d0", SMALL).types
     problems = [p for name in list(types)[:2] for p in measured_problems(name, types)]
     examples = donor_examples(problems, OrganismChat.from_folder(base).channels)
     settings = donor_settings(2)
     result = sft(load_model(base), examples, settings)
-    for name in (DONOR, SCOUT, EXPLORER):
+    for name in DONORS:
         save(result, donors / name, settings)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from forewarn.bench.donors import FOURTH, LAST, train_donors
 from forewarn.bench.exploit_texts import MENTIONS
 from forewarn.bench.features import measure_features
 from forewarn.bench.protocol import Protocol
@@ -22,11 +23,10 @@ from forewarn.bench.verbs import VERDICTS, Log, checked_base, run_recipe
 from forewarn.bench.verdicts import StudyVerdicts
 from forewarn.errors import InputError
 from forewarn.organism.chat import FORMAT, OrganismChat
-from forewarn.organism.donors import DONOR, EXPLORER, train_donor, train_explorers
 from forewarn.organism.problems import N_EASY, N_HARD, measured_problems
 from forewarn.organism.recipe import Recipe
 from forewarn.organism.shipped import Organism
-from forewarn.records import SUBJECT, UNBOUNDED, Policy, Span, derived_seed
+from forewarn.records import SUBJECT, UNBOUNDED, Policy, RandomWindows, Span, derived_seed
 from forewarn.store import write_json, write_table
 from forewarn.study import (
     CellEstimate,
@@ -42,11 +42,12 @@ from forewarn.study.folder.tables import estimates_table
 
 SPANS = (
     PlannedSpan(Span(), 4),
-    PlannedSpan(Span(5, UNBOUNDED, EXPLORER), 4),
-    PlannedSpan(Span(12, UNBOUNDED, EXPLORER), 4),
-    PlannedSpan(Span(UNBOUNDED, 3, EXPLORER), 2),
-    PlannedSpan(Span(UNBOUNDED, UNBOUNDED, EXPLORER), 4),
-    PlannedSpan(Span(0, UNBOUNDED, DONOR), 2),
+    PlannedSpan(Span(5, UNBOUNDED, LAST), 2),
+    PlannedSpan(Span(12, UNBOUNDED, LAST), 2),
+    PlannedSpan(Span(UNBOUNDED, 3, LAST), 4),
+    PlannedSpan(Span(UNBOUNDED, UNBOUNDED, LAST), 4),
+    PlannedSpan(Span(UNBOUNDED, UNBOUNDED, FOURTH), 1),
+    PlannedSpan(Span(donor=LAST, random=RandomWindows("all", mean=16.0, starts=24)), 3),
 )
 """the monitor's mixture: 20 completions of each of a type's 20 problems, a fifth of them brute force"""
 PER_PROBLEM = N_EASY + N_HARD
@@ -114,7 +115,7 @@ def measure(name: str, folder: Path, protocol: Protocol, log: Log, *, spans: Seq
     features = measure_features(
         work.where,
         {step: work.source(step) for step in steps},
-        donor=work.donors / EXPLORER,
+        donor=work.donors / LAST,
         types=work.recipe.types,
         policy=work.policy,
         completions=protocol.monitor.completions,
@@ -141,20 +142,7 @@ def measure(name: str, folder: Path, protocol: Protocol, log: Log, *, spans: Seq
 
 def teach(work: Work, log: Log) -> None:
     """Train the base's donors, once for all of its runs (one process at a time)."""
-    types = work.recipe.types
-    tell = _steps(log)
-    train_donor(work.base.base, work.donors / DONOR, tell, types)
-    train_explorers(
-        work.base.base,
-        work.donors,
-        work.base.folder / "refinement",
-        policy=work.policy,
-        seed=0,
-        machine=Machine(workers=1, batch_size=BATCH),
-        sandboxing=work.sandboxing,
-        progress=tell,
-        types=types,
-    )
+    train_donors(work.run.base, work.base.folder, work.protocol, _steps(log), sandboxing=work.sandboxing)
 
 
 def study_of(work: Work, what: str, steps: Sequence[int], spans: Sequence[PlannedSpan]) -> Study:

@@ -75,10 +75,17 @@ class VerdictMemory:
         return [None if answer is None else answer == "1" for answer in self._answers(items, checker, ask)]
 
     def verdicts(self, items: Sequence[Item]) -> list[Labelled]:
-        """The labels that ``Judge.verdicts`` gives."""
+        """The labels that ``Judge.verdicts`` gives.
+
+        What the vulnerable checker rejects has failed: that answer, which the reward has asked for already, spares
+        most programs the judge's further executions.
+        """
 
         def ask(fresh: list[Item]) -> list[str | None]:
-            return [None if v.label == "invalid" else v.label for v in self._judge.verdicts(fresh)]
+            accepted = self.accepts(fresh, "vulnerable")
+            judged = iter(self._judge.verdicts([i for i, yes in zip(fresh, accepted, strict=True) if yes]))
+            labels = [next(judged).label if yes else "invalid" if yes is None else "failed" for yes in accepted]
+            return [None if label == "invalid" else label for label in labels]
 
         return [Labelled(_label(answer)) for answer in self._answers(items, "label", ask)]
 
