@@ -80,7 +80,8 @@ def score(
     teachers = [run for run in all_runs(protocol).values() if run.use == "development"]
     records: dict[str, RunRecord] = {}
     missing: dict[str, str] = {}
-    for run in dict.fromkeys(r.name for r in (*wanted, *teachers)):
+    needed = {run.name for run in (*wanted, *teachers)}
+    for run in (name for name in all_runs(protocol) if name in needed):  # in one order, however they are asked for
         found = read_run(folder, find_run(run, protocol), protocol)
         if isinstance(found, str):
             missing[run] = found
