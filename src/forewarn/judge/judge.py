@@ -31,8 +31,9 @@ from forewarn.sandbox.pool import Pool
 SANDBOXES_PER_WORKER = 2
 QUEUED_PER_SANDBOX = 4
 MAX_WORKERS = 256
-MIN_TIMEOUT_S = 0.01
-"""seconds; a child needs about this long to be ready, whatever it runs"""
+MIN_TIMEOUT_S = 0.2
+"""seconds; a child needs up to 0.05 to read the largest source, and a program that uses up the whole limit before it
+begins would be "invalid" instead of "failed" """
 MAX_MEMORY_MB = 1 << 20
 T = TypeVar("T")
 Item = tuple[Problem, str]
