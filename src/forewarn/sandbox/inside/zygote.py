@@ -126,7 +126,7 @@ def _enter_root(settings: dict[str, Any], on: frozenset[str], proc: int) -> bool
     def enter(names: list[str]) -> None:
         root.enter_namespaces(names, proc)
         if "own root" in on:
-            root.enter(settings["readable"], settings["hidden"])
+            root.enter(settings["readable"], settings["hidden"], copied="copied library" in on)
 
     if settings["level"] == "strict":
         if "own root" in on or "own disk" in on:
