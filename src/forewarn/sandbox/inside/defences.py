@@ -57,5 +57,5 @@ OF_LEVEL: dict[str, frozenset[str]] = {
     "weak": _WEAK,
 }
 """isolation level -> its defences, as far as the kernel has them: strict works without Landlock if the kernel lacks it,
-hardened without its own root and the small disk if user namespaces are missing, and both allow no threads at all if
+hardened without its own root, the copied library and the small disk if user namespaces are missing, and both allow no threads at all if
 threads can't be counted (``forewarn sandbox check`` says so)"""

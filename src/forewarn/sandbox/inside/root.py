@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Collection, Sequence
 
 from forewarn.sandbox.inside import kernel, library
@@ -62,6 +63,7 @@ def enter(readable: Sequence[str], hidden: Sequence[str], *, copied: bool) -> No
     ``copied``: folders are copied into it instead of being bound (``library.py``).
     """
     new = _MOUNT_POINT
+    library.read_ahead(os.path.realpath(sys.executable))  # not shown, but mapped into every child
     kernel.mount_tmpfs(new, "size=512m,nr_inodes=40000,mode=755")
     os.makedirs(new + WORK, 0o700)
     for path in readable:

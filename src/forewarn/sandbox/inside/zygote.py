@@ -93,7 +93,7 @@ def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Confinement, boo
     readable = ["/"]
     rooted = _enter_root(settings, on, proc)
     if "own root" in on and not rooted:
-        missing += ["own root", "small disk"]
+        missing += ["own root", "copied library", "small disk"]
     if rooted:
         work, below = root.WORK, os.path.dirname(root.WORK)
     else:
