@@ -56,6 +56,6 @@ OF_LEVEL: dict[str, frozenset[str]] = {
     "hardened": _HARDENED,
     "weak": _WEAK,
 }
-"""isolation level -> its defences, as far as the kernel has them: strict works without Landlock if the kernel lacks it,
-hardened without its own root, the copied library and the small disk if user namespaces are missing, and both allow no threads at all if
-threads can't be counted (``forewarn sandbox check`` says so)"""
+"""isolation level -> its defences, as far as the kernel has them: strict works without Landlock if the kernel lacks
+it, hardened without its own root, the copied library and the small disk if user namespaces are missing, and both
+allow no threads at all if threads can't be counted (``forewarn sandbox check`` says so)"""

@@ -10,6 +10,7 @@ start. Runs in the zygote, so it uses only the standard library.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import stat
 from collections.abc import Collection
@@ -57,10 +58,13 @@ def _copy_file(source: str, target: str) -> None:
 
 
 def read_ahead(path: str) -> None:
-    """Have the whole of a file that is shown, not copied, read into memory, so that a child finds no page missing."""
-    with contextlib.suppress(OSError):
+    """Read the whole of a file that is shown, not copied, into memory, so that a child finds no page missing.
+
+    A request to read ahead (``posix_fadvise``) would stop after the first megabyte or two of a large file.
+    """
+    with contextlib.suppress(OSError, ValueError):  # it can't be read, or it is empty or not a file
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
+            mmap.mmap(handle, 0, mmap.MAP_PRIVATE | mmap.MAP_POPULATE, mmap.PROT_READ).close()
         finally:
             os.close(handle)
