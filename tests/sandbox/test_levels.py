@@ -62,8 +62,8 @@ LANDLOCK = 444
         ([], False, "strict", []),
         ([LANDLOCK], False, "strict", ["Landlock"]),
         ([SECCOMP], False, "strict", ["counted threads"]),
-        ([UNSHARE], False, "hardened", ["own root", "copied library", "small disk"]),
-        ([UNSHARE], True, "hardened", ["own root", "copied library", "small disk"]),
+        ([UNSHARE], False, "hardened", ["copied library", "own root", "small disk"]),
+        ([UNSHARE], True, "hardened", ["copied library", "own root", "small disk"]),
         ([UNSHARE, LANDLOCK], True, "weak", []),
     ],
 )
