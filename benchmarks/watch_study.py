@@ -37,17 +37,20 @@ workers = 1
 path = "out"
 base = "{base}"
 
-[[donors]]
-name = "donor"
-path = "donor"
+{donors}
+{spans}
+{more}
+"""
+DONOR = """[[donors]]
+name = "{name}"
+path = "{path}"
 base = "{base}"
-
+"""
+TRAINING = """
 [donors.training]
-epochs = {epochs}
+epochs = 10
 batch_size = 8
 learning_rate = 2e-3
-
-{spans}
 """
 FEW_SPANS = """[[spans]]
 count = 4
@@ -73,15 +76,25 @@ def write_study(
     types: Sequence[str],
     problems_of_each: int,
     spans: str = FEW_SPANS,
-    epochs: int = 10,
+    donors: Mapping[str, Path] | None = None,
+    more: str = "",
 ) -> Path:
-    """Write the study's file and its problems into ``home``, and train its donor. Returns the file."""
+    """Write the study's file and its problems into ``home``, and train its donor where none are given, by name.
+
+    Returns the file.
+    """
     home.mkdir(parents=True, exist_ok=True)
     (home / "out").mkdir(exist_ok=True)
     export([p for kind in types for p in measured_problems(kind)[:problems_of_each]], home / "problems.jsonl")
-    file = home / "study.toml"
-    file.write_text(TEXT.format(name=name, base=shipped_folder() / "base", epochs=epochs, spans=spans))
-    subprocess.run(forewarn("train-donor", file), check=True, env=one_thread(), stdout=subprocess.DEVNULL)
+    base, file = shipped_folder() / "base", home / "study.toml"
+    tables = [
+        DONOR.format(name=one, path=path, base=base) for one, path in (donors or {"donor": Path("donor")}).items()
+    ]
+    if donors is None:
+        tables.append(TRAINING)
+    file.write_text(TEXT.format(name=name, base=base, donors="\n".join(tables), spans=spans, more=more))
+    if donors is None:
+        subprocess.run(forewarn("train-donor", file), check=True, env=one_thread(), stdout=subprocess.DEVNULL)
     return file
 
 

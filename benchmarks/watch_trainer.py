@@ -1,6 +1,6 @@
 """A trainer as its output folder sees it: checkpoints written piece by piece, pruned, and written again.
 
-    python benchmarks/watch_trainer.py FOLDER [STEP ...] [--keep N] [--pause S]
+    python benchmarks/watch_trainer.py FOLDER [--count N] [--keep N] [--pause S] [--between S]
 
 Writes the bundled organism's own RL run, checkpoint by checkpoint, in the order in which transformers' Trainer writes
 a PEFT checkpoint: weights (in pieces), adapter_config.json, optimizer, ``trainer_state.json`` last. A trainer
@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from forewarn.checkpoints.layouts.trl import state_step
-from forewarn.organism.shipped import Organism, shipped_folder
+from forewarn.organism.shipped import RUNS, Organism, shipped_folder
 
 PIECES = 4
 """of a weights file: what a reader may find of it"""
@@ -62,14 +61,23 @@ def prune(out: Path, keep: int) -> None:
         shutil.rmtree(path)
 
 
-def run(out: Path, steps: list[int], *, keep: int | None, pause: Pause, name: str = "rl") -> Iterator[int]:
-    """Write the checkpoints of one of the organism's runs; yields each step when its checkpoint is whole."""
+def plan(count: int | None = None) -> list[tuple[int, Path]]:
+    """(step, adapter) of the organism's run on the vulnerable reward; with a ``count``, of so many checkpoints of both
+    its runs, a step each."""
     organism = Organism(shipped_folder())
+    if count is None:
+        return [(step, organism.adapter("rl", step)) for step in organism.steps("rl")]
+    sources = [organism.adapter(name, step) for name in RUNS for step in organism.steps(name)]
+    return [(i, sources[(i - 1) % len(sources)]) for i in range(1, count + 1)]
+
+
+def run(out: Path, planned: Sequence[tuple[int, Path]], *, keep: int | None, pause: Pause) -> Iterator[int]:
+    """Write checkpoints; yields each step when its checkpoint is whole."""
     there = [found for path in out.glob("checkpoint-*") if (found := state_step(path)) is not None]
-    for step in steps or organism.steps(name):
+    for step, source in planned:
         if step <= max(there, default=0):  # it goes on from its last whole checkpoint
             continue
-        write_checkpoint(organism.adapter(name, step), out, step, pause)
+        write_checkpoint(source, out, step, pause)
         if keep is not None:
             prune(out, keep)
         yield step
@@ -78,14 +86,14 @@ def run(out: Path, steps: list[int], *, keep: int | None, pause: Pause, name: st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("steps", type=int, nargs="*")
+    parser.add_argument("--count", type=int, help="so many checkpoints, a step each; default: the run's own twelve")
     parser.add_argument("--keep", type=int)
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between the pieces of a checkpoint")
     parser.add_argument("--between", type=float, default=5.0, help="seconds between checkpoints")
     options = parser.parse_args()
-    done = run(options.folder, options.steps, keep=options.keep, pause=lambda: time.sleep(options.pause))
-    for step in done:
-        print(f"checkpoint-{step} is written", file=sys.stderr, flush=True)
+    pause = (lambda: time.sleep(options.pause)) if options.pause else (lambda: None)
+    for step in run(options.folder, plan(options.count), keep=options.keep, pause=pause):
+        print(f"checkpoint-{step} is written", flush=True)
         time.sleep(options.between)
 
 

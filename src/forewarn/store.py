@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 import polars as pl
@@ -131,8 +132,12 @@ def old_keys(root: Path) -> StoreError:
     )
 
 
-BEFORE_A_STUDY = ("watch.json", "checkpoints", "alerts.jsonl", "events.jsonl")
-"""what a watcher, or a callback in the training, writes into a run folder before the first checkpoint is measured"""
+BEFORE_A_STUDY = (
+    "watch.json", "checkpoints", "alerts.jsonl", "events.jsonl", "inline.log", "rollouts*.jsonl",
+    "rollout_counts*.jsonl", ".*.tmp",
+)  # fmt: skip
+"""globs of what a watcher, or a callback or a guard in the training, writes into a run folder before the first
+checkpoint is measured"""
 
 
 class Shards:
@@ -173,7 +178,9 @@ class RunFolder:
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"{self.root} is a file; give a new folder")
         if not path.exists():
-            if self.root.exists() and any(inner.name not in BEFORE_A_STUDY for inner in self.root.iterdir()):
+            if self.root.exists() and any(
+                not any(fnmatch(inner.name, glob) for glob in BEFORE_A_STUDY) for inner in self.root.iterdir()
+            ):
                 raise StoreError(f"{self.root} is not empty and does not contain a study; give a new folder")
             write_json(path, wanted)
             return
