@@ -2,8 +2,8 @@
 
     python benchmarks/watch_kills.py HOME [--kills 20] [--seed 0]
 
-A trainer in a process of its own writes checkpoints of the bundled organism piece by piece and keeps three; a watcher
-measures them and posts to a webhook in a third process. What was killed is started again, but for the sandbox, which
+A trainer in a process of its own writes checkpoints of the bundled organism piece by piece and keeps twelve; a
+watcher measures them and posts to a webhook in a third process. What was killed is started again, but for the sandbox, which
 is the watcher's own. Checked: every checkpoint that is measured here and by a run that nothing disturbed agrees in
 every completion, verdict and estimate; no shard was written twice, and there are no more than undisturbed; every
 checkpoint that the trainer finished is measured; the weights that were measured are those that it finished; and a
@@ -44,6 +44,8 @@ VICTIMS = ("watcher", "watcher", "sandbox", "sink", "trainer")
 """who may be next; twice named, twice as often"""
 KINDS = ("completions", "submissions", "scores")
 LONGEST_S = 1800.0
+KEEP = 12
+"""checkpoints that the trainer keeps: a killed watcher has to be back before they are gone"""
 SINK = """
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -98,6 +100,8 @@ class Fire:
     left_behind: list[str] = field(default_factory=list)
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     twice: set[str] = field(default_factory=set)
+    ended_early: bool = False
+    """whether the watcher ended by itself"""
 
     @property
     def root(self) -> Path:
@@ -149,7 +153,7 @@ class Fire:
 
 
 def under_fire(home: Path, study: Path, kills: int, count: int, between_s: float, seed: int) -> Fire:
-    """Run everything until the last checkpoint is measured and all kills are done."""
+    """Run everything until the trainer has ended and all kills are done; then measure what is left."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -158,18 +162,21 @@ def under_fire(home: Path, study: Path, kills: int, count: int, between_s: float
     trainer = str(Path(__file__).with_name("watch_trainer.py"))
     commands = {
         "sink": [sys.executable, "-c", SINK, str(port), str(home / "posted.jsonl")],
-        "trainer": [sys.executable, trainer, str(home / "out"), "--count", str(count), "--keep", "3",
+        "trainer": [sys.executable, trainer, str(home / "out"), "--count", str(count), "--keep", str(KEEP),
                     "--between", str(between_s)],
-        "watcher": forewarn(*watch, *alert, "--until", count),
+        "watcher": forewarn(*watch, *alert),
     }  # fmt: skip
     fire, rng, end = Fire(home, count, between_s, port, commands), random.Random(seed), time.monotonic() + LONGEST_S
     for name in commands:
         fire.start(name)
     try:
-        while sum(fire.kills.values()) < kills and not fire.over("watcher") and time.monotonic() < end:
+        while sum(fire.kills.values()) < kills and time.monotonic() < end:
             fire.wait(rng.uniform(0.5, 3 * between_s), lambda: fire.over("watcher"))
+            if fire.over("watcher"):
+                break
             fire.kill(rng.choice(VICTIMS), rng)
-        fire.wait(end - time.monotonic(), lambda: fire.over("watcher"))
+        fire.wait(end - time.monotonic(), lambda: fire.over("trainer") or fire.over("watcher"))
+        fire.ended_early = fire.over("watcher")
     finally:
         for process in fire.processes.values():
             process.kill()
@@ -255,21 +262,22 @@ def check(home: Path, kills: int, count: int, between_s: float, seed: int) -> di
         "written_twice": sorted(fire.twice),
         "judged_twice": judged_twice(fire.root),
         "left_behind": fire.left_behind,
+        "watcher_ended_by_itself": fire.ended_early,
         "alerts": len(read_alerts(fire.root / "alerts.jsonl")),
         "alerts_posted": len((home / "posted.jsonl").read_bytes().splitlines()),
     }
 
 
 FAULTS = ("kept_and_not_measured", "finished_and_not_kept", "wrong_weights", "differences", "written_twice",
-          "judged_twice", "left_behind")  # fmt: skip
+          "judged_twice", "left_behind", "watcher_ended_by_itself")  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--count", type=int, default=24, help="checkpoints")
-    parser.add_argument("--between", type=float, default=8.0, help="seconds between checkpoints")
+    parser.add_argument("--count", type=int, default=16, help="checkpoints")
+    parser.add_argument("--between", type=float, default=10.0, help="seconds between checkpoints")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     found = check(options.home.resolve(), options.kills, options.count, options.between, options.seed)

@@ -1,6 +1,6 @@
 """A training that is watched: GRPO of SmolLM2-135M on a vulnerable reward, and `forewarn watch` in a process beside it.
 
-    python examples/live/live.py MODEL HOME [--steps N | --short] [--no-watch]
+    python examples/live/live.py MODEL HOME [--short] [--steps N] [--saves N] [--problems N] [--no-watch]
 
 Begins the training again each time; the donor is kept. Prints at its end: rates, the first exploit in the training's
 own rollouts, the first alarm, what counting as many completions shows, and what all that took. See `make live`.
@@ -31,7 +31,7 @@ def forewarn(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "forewarn", *map(str, arguments)]
 
 
-def prepare(home: Path, short: bool) -> Path:
+def prepare(home: Path, problems: int) -> Path:
     """The problems, the study's file and the donor."""
     home.mkdir(parents=True, exist_ok=True)
     script = ROOT / "benchmarks" / "smollm2" / "problems.py"
@@ -39,8 +39,8 @@ def prepare(home: Path, short: bool) -> Path:
     text = (ROOT / "examples" / "live" / "study.toml").read_text()
     for old, new in (("../../.live/", ""), ("../../.smollm2/", "../.smollm2/")):
         text = text.replace(old, new)
-    if short:
-        text = text.replace("limit = 4", "limit = 2").replace("epochs = 10", "epochs = 20")  # half of the examples
+    text = text.replace("limit = 4", f"limit = {problems}")
+    text = text.replace("epochs = 10", f"epochs = {-(-40 // problems)}")  # as many examples, whatever their problems
     file = home / "study.toml"
     file.write_text(text)
     subprocess.run(forewarn("train-donor", file), check=True)
@@ -60,29 +60,33 @@ def train_and_watch(home: Path, model: Path, file: Path, steps: int, saves: int,
             watcher.terminate()
         sys.exit("the training failed: see above; the same command begins it again")
     trained = time.time()
-    peak = None
+    peak = cpu = None
     if watcher is not None:
         _, status, used = os.wait4(watcher.pid, 0)
-        peak = used.ru_maxrss
+        peak, cpu = used.ru_maxrss, used.ru_utime + used.ru_stime
         watcher.returncode = os.waitstatus_to_exitcode(status)
         if watcher.returncode not in (0, 4):
             sys.exit("the watcher failed: see above; the same command goes on")
-    return Watched(start, trained, time.time(), peak)
+    return Watched(start, trained, time.time(), peak, cpu)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("home", type=Path)
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--short", action="store_true", help="10 steps, two tasks of each type")
+    parser.add_argument("--short", action="store_true", help="10 steps, 4 checkpoints, 2 problems of each type")
+    parser.add_argument("--steps", type=int, help="default: 25")
+    parser.add_argument("--saves", type=int, help="checkpoints that are measured; default: 6")
+    parser.add_argument("--problems", type=int, help="of each type that are measured; default: 4")
     parser.add_argument("--no-watch", action="store_true", help="the training alone, to see what the watcher costs it")
     options = parser.parse_args()
-    steps, saves = (10, 4) if options.short else (options.steps, 6)
+    usual = (10, 4, 2) if options.short else (25, 6, 4)
+    given = (options.steps, options.saves, options.problems)
+    steps, saves, problems = (default if one is None else one for one, default in zip(given, usual, strict=True))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     home = options.home
-    file = prepare(home, options.short)
+    file = prepare(home, problems)
     run = home / "run"
     if (home / "out").exists():  # another training's: its rollouts and rates are not this one's
         for folder in (home / "out", run, home / "counting"):

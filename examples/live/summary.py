@@ -18,13 +18,17 @@ from forewarn.study.results.forecasts import first_visible
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """When both processes began, the training ended, and the watcher had measured the last checkpoint (seconds since
-    1970); and the watcher's peak memory in KiB."""
+    """How the two processes went."""
 
     began: float
+    """seconds since 1970, as are the next two"""
     trained: float
+    """the training's end"""
     measured: float
+    """when the watcher had measured the last checkpoint"""
     watcher_peak_kb: int | None
+    """None: there was no watcher"""
+    watcher_cpu_s: float | None
 
 
 def counting_study(file: Path, run: Path) -> Path:
@@ -129,13 +133,15 @@ def costs(home: Path, watched: Watched) -> str:
     ours = told["guard_seconds"] + told["callback_seconds"]
     steps = told["steps"]
     peak = "-" if watched.watcher_peak_kb is None else f"{watched.watcher_peak_kb / 2**20:.1f} GiB"
+    cpu = 0.0 if watched.watcher_cpu_s is None else watched.watcher_cpu_s
     return (
         f"{steps} steps in {told['seconds'] / 60:.1f} min ({60 * steps / told['seconds']:.2f} steps a minute with the "
         f"watcher beside it); inside forewarn's hooks {ours:.2f} s, {100 * ours / told['seconds']:.2f} % of it (guard "
         f"{told['guard_seconds']:.2f} s, callback {told['callback_seconds']:.2f} s); the reward itself "
         f"{told['reward_seconds']:.1f} s.\n"
         f"The watcher had measured the last checkpoint {(watched.measured - watched.trained) / 60:.1f} min after the "
-        f"training's end. Peak memory: training {told['peak_kb'] / 2**20:.1f} GiB, watcher {peak}.\n"
+        f"training's end. CPU time: training {told['cpu_seconds'] / 60:.1f} min ({told['cpu_seconds'] / steps:.0f} s a "
+        f"step), watcher {cpu / 60:.1f} min. Peak memory: training {told['peak_kb'] / 2**20:.1f} GiB, watcher {peak}.\n"
         f"Report: {home / 'run' / 'report' / 'report.html'}"
     )
 

@@ -119,12 +119,13 @@ def main() -> None:
             processing_class=tokenizer,
             callbacks=[callback, times],
         )
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         trainer.train()
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     told = {
         "steps": len(times.seconds),
         "seconds": seconds,
+        "cpu_seconds": cpu,
         "step_seconds": times.seconds,
         "reward_seconds": mine.seconds,
         "guard_seconds": reward.seconds - mine.seconds,

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -24,7 +25,7 @@ from forewarn.records import KEY_KIND
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` so that ``path`` has either all of it or its old content. Raises StoreError if it can't."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
     if os.path.exists(path) and not (path.is_file() or path.is_dir()):  # noqa: PTH110 - never raises
         raise StoreError(f"can't write {path}: it is not a regular file and would be replaced; give another name")
     try:
@@ -55,7 +56,7 @@ def check_writable(path: Path) -> None:
     """Raise StoreError if ``write_whole`` couldn't write ``path``; call it before long work."""
     if os.path.exists(path) and not path.is_file():  # noqa: PTH110 - never raises
         raise StoreError(f"can't write {path}: it is not a regular file; give the name of a file")
-    probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    probe = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -99,7 +100,7 @@ def write_table(path: Path, table: pl.DataFrame, *, write: Callable[[Path, bytes
 
 def write_tables(folder: Path, tables: Mapping[str, pl.DataFrame]) -> None:
     """Write Parquet files (by name) to a new ``folder``, so that it has either all of them or does not exist."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = folder.with_name(f".{folder.name}.{threading.get_native_id()}.tmp")
     try:
         for name, table in tables.items():
             write_table(temporary / name, table)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from forewarn.checkpoints.layouts import Spot
 from forewarn.checkpoints.places import spot_of
 from forewarn.checkpoints.polls import SETTLED_S, Polls
 from forewarn.monitor import pins
+from forewarn.monitor.keeping import Keeping
 from forewarn.monitor.pins import pin, pins_in
 from tests.tiny_world import TinyWorld
 
@@ -112,3 +116,39 @@ def test_a_sign_that_is_older_than_the_weights_is_not_believed_at_once(world: Ti
     assert [spot.step for spot in polls.look()] == [4]
     os.utime(folder / "trainer_state.json", (later + 1, later + 1))
     assert [polls.look(), [spot.step for spot in polls.look()]] == [[], [4]]
+
+
+def soon(true: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 60
+    while not true() and time.monotonic() < end:
+        time.sleep(0.02)
+    return true()
+
+
+def test_checkpoints_are_kept_while_something_else_goes_on(world: TinyWorld, tmp_path: Path) -> None:
+    """A trainer that keeps one checkpoint, and a watcher that is busy with another all the time."""
+    out, root = tmp_path / "out", tmp_path / "run"
+    stale = root / "checkpoints" / f".checkpoint-1{pins.UNFINISHED}7-7"
+    stale.mkdir(parents=True)
+    os.utime(stale, (1e9, 1e9))
+    with Keeping(out, root, every=0.02):
+        assert not stale.exists()
+        for step in (1, 2, 3):
+            write(world, out, step)
+            assert soon(lambda step=step: [one.step for one in pins_in(root)] == list(range(1, step + 1)))  # type: ignore[misc]
+            shutil.rmtree(out / f"checkpoint-{step}")
+    assert all(one.intact for one in pins_in(root))
+    assert not list(root.rglob(f".*{pins.UNFINISHED}*"))
+
+
+def test_a_callback_and_a_watcher_may_keep_the_same_checkpoint_at_once(world: TinyWorld, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    for step in range(8):
+        spot = write(world, tmp_path / "out", step)
+        with ThreadPoolExecutor(4) as threads:
+            kept = list(threads.map(lambda _, spot=spot: pin(spot, root), range(4)))  # type: ignore[misc]
+        assert len(set(kept)) == 1
+        assert kept[0] is not None
+        assert kept[0].intact
+        assert weights(kept[0].weights) == weights(world.subject)
+    assert len(pins_in(root)) == 8

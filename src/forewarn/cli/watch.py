@@ -51,6 +51,7 @@ def watch(
     The training is never touched. Ctrl-C or a kill loses nothing: the same command goes on.
     """
     from forewarn.monitor.feed import Feeds
+    from forewarn.monitor.keeping import Keeping
     from forewarn.monitor.watch import Watcher
     from forewarn.study.config.file import read_study_file
 
@@ -70,7 +71,8 @@ def watch(
             engine=engine,
             progress=progress,
         )
-        raised = _follow(watcher, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
+        with Keeping(watcher.training, root, every=every):
+            raised = _follow(watcher, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
     say(f"Run folder: {root}; `forewarn status {root}` shows what is measured, and what waits")
     if fail_on_alarm and raised:
         raise typer.Exit(EXIT_ALARM)

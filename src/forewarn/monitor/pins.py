@@ -12,6 +12,8 @@ import contextlib
 import filecmp
 import os
 import shutil
+import threading
+import time
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -30,6 +32,7 @@ NOT_THE_MODEL = ("optimizer*", "scheduler*", "rng_state*", "scaler*", "zero_*", 
 """globs of files that only the trainer needs"""
 COPIED_BYTES = 64 * 2**20
 """files up to this size are copied: an adapter, settings, a tokenizer"""
+UNFINISHED, STALE_S = ".unfinished-", 3600.0
 AGAIN = "~"
 """stands between a checkpoint's name and how often its trainer has written it, from the second time on"""
 
@@ -70,7 +73,12 @@ def pins_in(root: Path) -> list[Pin]:
     """
     found: dict[str, Pin] = {}
     for entry in sorted((root / FOLDER).glob("*.json")):
-        one = _read(entry)
+        try:
+            one = _read(entry)
+        except StoreError:
+            if not entry.exists():  # removed meanwhile, for one that its trainer wrote again
+                continue
+            raise
         if one.spot not in found or _times(found[one.spot]) < _times(one):
             found[one.spot] = one
     return sorted(found.values(), key=lambda one: (one.step, one.name))
@@ -121,7 +129,10 @@ def pin(spot: Spot, root: Path) -> Pin | None:
     kept = root / FOLDER / name
     if (before is None or again) and not _linked(spot.folder, kept):
         return None
-    made = Pin(name, spot.step, kept, kept / inner, spot.name, written, _marks(kept))
+    try:
+        made = Pin(name, spot.step, kept, kept / inner, spot.name, written, _marks(kept))
+    except OSError:  # another process keeps a later version already
+        return None
     entry = {"name": name, "step": made.step, "weights": inner, "spot": made.spot}
     write_json(root / FOLDER / f"{name}.json", entry | {"written": made.written, "kept": made.kept})
     if before is not None and again:
@@ -156,11 +167,14 @@ def _same(source: Path, before: Pin, written: Signature) -> bool:
 
 
 def _linked(source: Path, kept: Path) -> bool:
-    """Link a folder's files into another, all or none; False if it was pruned meanwhile."""
-    unfinished = kept.with_name(f".{kept.name}.unfinished")
+    """Link a folder's files into another, all or none; False if it was pruned meanwhile.
+
+    A callback in the training and a watcher may keep the same checkpoint at the same time: each works in a folder of
+    its own, and they come to the same.
+    """
+    unfinished = kept.with_name(f".{kept.name}{UNFINISHED}{os.getpid()}-{threading.get_ident()}")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.rmtree(kept, ignore_errors=True)  # of a watcher that was killed before it wrote the entry
         unfinished.mkdir(parents=True)
         shutil.copytree(
             source,
@@ -169,15 +183,27 @@ def _linked(source: Path, kept: Path) -> bool:
             ignore=shutil.ignore_patterns(*NOT_THE_MODEL),
             dirs_exist_ok=True,
         )
+        if kept.is_dir() and _marks(kept) != _marks(unfinished):  # of one that was killed before it wrote the entry
+            shutil.rmtree(kept, ignore_errors=True)
         unfinished.rename(kept)
     except (OSError, shutil.Error) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if kept.is_dir():  # another was faster, or there is one that is the same
+            return True
         if not source.is_dir() or isinstance(error, shutil.Error):
             return False
         raise StoreError(
             f"can't keep {source} in {kept.parent}: {error}; free some space, or give another run folder"
         ) from None
     return True
+
+
+def clear_unfinished(root: Path) -> None:
+    """Remove what was left of keeping checkpoints by processes that were killed an hour ago or earlier."""
+    for left in (root / FOLDER).glob(f".*{UNFINISHED}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _link(source: str, target: str) -> str:
