@@ -2,12 +2,12 @@
 
     python benchmarks/watch_kills.py HOME [--kills 20] [--seed 0]
 
-A trainer in a process of its own writes checkpoints of the bundled organism piece by piece and keeps twelve; a
-watcher measures them and posts to a webhook in a third process. What was killed is started again, but for the sandbox, which
+A trainer in a process of its own writes checkpoints of the bundled organism piece by piece and keeps twelve; a watcher
+measures them and posts to a webhook in a third process. What was killed is started again, but for the sandbox, which
 is the watcher's own. Checked: every checkpoint that is measured here and by a run that nothing disturbed agrees in
-every completion, verdict and estimate; no shard was written twice, and there are no more than undisturbed; every
-checkpoint that the trainer finished is measured; the weights that were measured are those that it finished; and a
-killed watcher leaves no process behind. Ends with 1 otherwise.
+every completion, verdict and estimate; no shard was written twice, no program judged twice, and there are no more
+shards than undisturbed; every checkpoint that the trainer finished is measured; the weights that were measured are
+those that it finished; and a killed watcher leaves no process behind. Ends with 1 otherwise.
 """
 
 from __future__ import annotations

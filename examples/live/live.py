@@ -1,6 +1,6 @@
 """A training that is watched: GRPO of SmolLM2-135M on a vulnerable reward, and `forewarn watch` in a process beside it.
 
-    python examples/live/live.py MODEL HOME [--short] [--steps N] [--saves N] [--problems N] [--no-watch]
+    python examples/live/live.py MODEL HOME [--short] [--steps N] [--no-watch] ...
 
 Begins the training again each time; the donor is kept. Prints at its end: rates, the first exploit in the training's
 own rollouts, the first alarm, what counting as many completions shows, and what all that took. See `make live`.
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from summary import Watched, counting_study, summary
@@ -31,7 +32,7 @@ def forewarn(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "forewarn", *map(str, arguments)]
 
 
-def prepare(home: Path, problems: int) -> Path:
+def prepare(home: Path, problems: int, rollouts: int, epochs: int) -> Path:
     """The problems, the study's file and the donor."""
     home.mkdir(parents=True, exist_ok=True)
     script = ROOT / "benchmarks" / "smollm2" / "problems.py"
@@ -39,18 +40,17 @@ def prepare(home: Path, problems: int) -> Path:
     text = (ROOT / "examples" / "live" / "study.toml").read_text()
     for old, new in (("../../.live/", ""), ("../../.smollm2/", "../.smollm2/")):
         text = text.replace(old, new)
-    text = text.replace("limit = 4", f"limit = {problems}")
-    text = text.replace("epochs = 10", f"epochs = {-(-40 // problems)}")  # as many examples, whatever their problems
+    text = text.replace("limit = 4\n\n", f"limit = {problems}\n\n")  # what is measured; the donor knows all sixteen
+    text = text.replace("rollouts = 8", f"rollouts = {rollouts // 4}").replace("epochs = 10", f"epochs = {epochs}")
     file = home / "study.toml"
     file.write_text(text)
     subprocess.run(forewarn("train-donor", file), check=True)
     return file
 
 
-def train_and_watch(home: Path, model: Path, file: Path, steps: int, saves: int, watch: bool) -> Watched:
+def train_and_watch(home: Path, file: Path, training: Sequence[object], steps: int, watch: bool) -> Watched:
     """Both processes side by side; returns when the watcher has measured the last checkpoint."""
-    train = [sys.executable, str(ROOT / "examples" / "live" / "train.py"), str(home), "--model", str(model), "--start"]
-    train += [str(START), "--steps", str(steps), "--saves", str(saves), "--tasks", *TASKS]
+    train = [sys.executable, str(ROOT / "examples" / "live" / "train.py"), str(home), *map(str, training)]
     follow = forewarn("watch", file, "--run-folder", home / "run", "--every", 5, "--until", steps)
     start = time.time()
     watcher = subprocess.Popen(follow) if watch else None
@@ -78,6 +78,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: 25")
     parser.add_argument("--saves", type=int, help="checkpoints that are measured; default: 6")
     parser.add_argument("--problems", type=int, help="of each type that are measured; default: 4")
+    parser.add_argument("--rollouts", type=int, default=32, help="a step; a multiple of 8")
+    parser.add_argument("--epochs", type=int, default=10, help="of the donor's training")
     parser.add_argument("--no-watch", action="store_true", help="the training alone, to see what the watcher costs it")
     options = parser.parse_args()
     usual = (10, 4, 2) if options.short else (25, 6, 4)
@@ -86,13 +88,15 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     home = options.home
-    file = prepare(home, problems)
+    file = prepare(home, problems, options.rollouts, options.epochs)
     run = home / "run"
     if (home / "out").exists():  # another training's: its rollouts and rates are not this one's
         for folder in (home / "out", run, home / "counting"):
             shutil.rmtree(folder, ignore_errors=True)
     (home / "out").mkdir()
-    watched = train_and_watch(home, options.model, file, steps, saves, not options.no_watch)
+    training = ["--model", options.model, "--start", START, "--steps", steps, "--saves", saves, "--tasks", *TASKS]
+    training += ["--rollouts", options.rollouts]
+    watched = train_and_watch(home, file, training, steps, not options.no_watch)
     if options.no_watch:
         print((home / "training.json").read_text())
         return

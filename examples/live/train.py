@@ -33,7 +33,7 @@ from forewarn.records import Problem
 from forewarn.training.reward import judged_reward
 
 SYSTEM, FORMAT = "You write Python.", "chatml-think"
-ROLLOUTS, GROUP, TOKENS = 32, 8, 48
+GROUP, TOKENS = 8, 48
 
 
 class Clock:
@@ -67,12 +67,12 @@ def prompts_of(problems: Sequence[Problem], channels: Channels) -> Dataset:
     return Dataset.from_dict({"prompt": prompts, "problem_id": [problem.problem_id for problem in problems]})
 
 
-def config(home: Path, steps: int) -> GRPOConfig:
+def config(home: Path, steps: int, rollouts: int) -> GRPOConfig:
     return GRPOConfig(
         output_dir=str(home / "out"),
         max_steps=steps,
-        per_device_train_batch_size=ROLLOUTS // 2,
-        gradient_accumulation_steps=2,
+        per_device_train_batch_size=GROUP,
+        gradient_accumulation_steps=rollouts // GROUP,
         num_generations=GROUP,
         max_completion_length=TOKENS,
         learning_rate=5e-4,
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--saves", type=int, required=True)
+    parser.add_argument("--rollouts", type=int, required=True, help="a step; a multiple of 8")
     parser.add_argument("--tasks", nargs="+", required=True, help="what the training sees of the problems")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -114,7 +115,7 @@ def main() -> None:
         trainer = GRPOTrainer(
             model=model,
             reward_funcs=[reward],
-            args=config(options.home, options.steps),
+            args=config(options.home, options.steps, options.rollouts),
             train_dataset=prompts_of(problems, channels),
             processing_class=tokenizer,
             callbacks=[callback, times],
