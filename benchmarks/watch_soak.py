@@ -193,6 +193,7 @@ def soak(home: Path, hours: float, seed: int, between_s: float) -> dict[str, Any
         "rewrites": journal.rewrites,
         "pruned": journal.pruned,
         "dawdled": journal.dawdled,
+        "never_kept": len(set(journal.versions) - {one.spot for one in pins_in(root)}),
         "measured": 0 if state is None else len(state.measured),
         "measurings_begun": log.count("measuring "),
         "pruned_before_kept": log.count("was pruned before"),

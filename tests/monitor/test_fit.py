@@ -126,6 +126,8 @@ def test_logs_that_contradict_each_other_are_two_trainings(home: Path, world: Ti
 
 def test_folders_of_two_trainers_are_two_trainings(home: Path, world: TinyWorld) -> None:
     save(world.donor, home / "out", 2)
+    (home / "out" / "2026").mkdir()
+    check_one_training(home / "out", spots_in(home / "out"))
     shutil.copytree(world.donor, home / "out" / "global_step4_hf")
     with pytest.raises(InputError, match="holds two trainings: checkpoint-2 is of TRL, global_step4_hf of OpenRLHF"):
         check_one_training(home / "out", spots_in(home / "out"))

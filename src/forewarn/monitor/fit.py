@@ -14,6 +14,7 @@ from pathlib import Path
 
 from forewarn.checkpoints.hub import local_folder
 from forewarn.checkpoints.layouts import Spot
+from forewarn.checkpoints.layouts.plain import PLAIN
 from forewarn.checkpoints.layouts.trl import TRL
 from forewarn.checkpoints.receipts import adapter_weights_file, read_object, tensor_shapes, weight_files
 from forewarn.checkpoints.sources import ModelSource, source_in
@@ -42,8 +43,9 @@ class Fit:
         self._file, home = file, file.resolve().parent
         [entry] = tables.checkpoints
         self._base = None if entry.base is None else placed(entry.base, home)
-        with _at(f"{file}: problems"):
-            chosen_problems(tables.problems, home)
+        if tables.problems.file is not None or tables.problems.environment is not None:
+            with _at(f"{file}: problems"):
+                chosen_problems(tables.problems, home)
         if self._base is not None:
             with _at(f"{file}: checkpoints[1].base"):
                 weight_files(local_folder(self._base))
@@ -123,7 +125,8 @@ def _vocabulary(folder: Path) -> int | None:
 def check_one_training(run: Path, spots: Sequence[Spot]) -> None:
     """Raise InputError where the checkpoints in a folder are of two trainings: of two trainers, or with logs that
     contradict each other."""
-    layouts = {spot.layout.title.split(" (")[0]: spot for spot in spots}
+    known = [spot for spot in spots if spot.layout is not PLAIN]  # a bare number may be anything
+    layouts = {spot.layout.title.split(" (")[0]: spot for spot in known}  # one trainer may keep two forms
     if len(layouts) > 1:
         (one, first), (other, second), *_ = layouts.items()
         raise InputError(
