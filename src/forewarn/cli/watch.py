@@ -15,6 +15,7 @@ from forewarn.engines.registry import engines_named
 from forewarn.monitor.sinks import named_sink, sinks_named
 
 if TYPE_CHECKING:
+    from forewarn.monitor.fit import Fit
     from forewarn.monitor.state import State
     from forewarn.monitor.watch import Watcher
     from forewarn.records import Alert
@@ -50,7 +51,11 @@ def watch(
 
     The training is never touched. Ctrl-C or a kill loses nothing: the same command goes on.
     """
+    from forewarn.checkpoints.places import spots_in
     from forewarn.monitor.feed import Feeds
+    from forewarn.monitor.fit import Fit, check_one_training
+    from forewarn.monitor.keeping import Keeping
+    from forewarn.monitor.pins import pins_in
     from forewarn.monitor.watch import Watcher
     from forewarn.study.config.file import read_study_file
 
@@ -70,7 +75,12 @@ def watch(
             engine=engine,
             progress=progress,
         )
-        raised = _follow(watcher, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
+        fit = Fit(tables, study)
+        check_one_training(watcher.training, spots_in(watcher.training))
+        for one in pins_in(root):
+            fit.check(one.name, one.weights)
+        with Keeping(watcher.training, root, every=every):
+            raised = _follow(watcher, fit, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
     say(f"Run folder: {root}; `forewarn status {root}` shows what is measured, and what waits")
     if fail_on_alarm and raised:
         raise typer.Exit(EXIT_ALARM)
@@ -78,7 +88,7 @@ def watch(
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-def _follow(watcher: Watcher, *, every: float, until: int | None, once: bool, fail_on_alarm: bool) -> bool:
+def _follow(watcher: Watcher, fit: Fit, *, every: float, until: int | None, once: bool, fail_on_alarm: bool) -> bool:
     """Look and measure until the end that was asked for. Returns whether an alert was raised."""
     looks, waiting = 0, False
     while True:
@@ -86,6 +96,7 @@ def _follow(watcher: Watcher, *, every: float, until: int | None, once: bool, fa
         looks += 1
         for one in fresh:
             say(f"{one.name} is whole (step {one.step:,}), and kept", error=True)
+            fit.check(one.name, one.weights)
         answer = watcher.measure_next()
         raised = [one for one in answer or () if one.raised]
         for call in raised:

@@ -55,21 +55,23 @@ class Watcher:
         self._workers, self._engine, self._progress, self._clock = workers, engine, progress, clock
         self._failed: dict[str, Trouble] = {}
         self._seen: set[str] = {one.name for one in pins_in(root)}
+        """names of kept checkpoints that were told"""
 
     def look(self) -> list[Pin]:
         """Look at the training's folder once, keep what has become whole, and return the new ones."""
         fresh = []
         for spot in self._polls.look():
-            if spot.name not in self._seen and (kept := self._keep(spot)) is not None:
-                self._seen.add(spot.name)
+            kept = self._keep(spot)
+            if kept is not None and kept.name not in self._seen:
+                self._seen.add(kept.name)
                 fresh.append(kept)
         self._write_state()
         return fresh
 
     def _keep(self, spot: Spot) -> Pin | None:
-        kept = pin(spot, self._root)
+        kept = pin(spot, self._root, seen=self._polls.seen(spot))
         if kept is None:
-            self._say(f"{spot.name} was pruned before it could be kept")
+            self._say(f"{spot.name} was pruned or written to before it could be kept")
         return kept
 
     @property
@@ -95,7 +97,7 @@ class Watcher:
 
     def measure_next(self) -> list[Alert] | None:
         """Measure one pending checkpoint and return the answer after it; None if none was left, or it failed."""
-        pending, measured = self.pending, self.measured
+        pending, measured = self.pending, [one for one in self.measured if one.intact]
         ready = [one for one in pending if self._tried(one) < TRIES] or pending
         chosen = next_of(ready, measured)
         if chosen is None:
