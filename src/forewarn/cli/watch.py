@@ -118,13 +118,16 @@ def status(
 
     Exit status: 0; 4 if something is not measured; 5 with --fail-on-alarm if a type is called.
     """
-    from forewarn.monitor.answer import current_answer
+    from forewarn.monitor.alarms import raised_alarms, read_alarms
+    from forewarn.monitor.answer import answer_now
     from forewarn.monitor.state import read_state
     from forewarn.study import read_results, run_forecasts
 
     results = read_results(run)
     said = run_forecasts(results.estimates, study=results.study, seed=results.seed, training=results.training)
-    answer, state = current_answer(results, said, unix_s=time.time()), read_state(run)
+    alarms = read_alarms(run)
+    answer = [*raised_alarms(run), *answer_now(results, None if alarms is None else alarms[0], unix_s=time.time())]
+    state = read_state(run)
     if as_json:
         say_json(_status_json(results, answer, state), allow_nan=False)
     else:

@@ -13,7 +13,8 @@ from pathlib import Path
 from forewarn.checkpoints.layouts import Spot
 from forewarn.checkpoints.polls import Polls
 from forewarn.errors import ForewarnError, InputError
-from forewarn.monitor.answer import current_answer
+from forewarn.monitor.alarms import Alarms
+from forewarn.monitor.answer import answer_now
 from forewarn.monitor.feed import Feeds
 from forewarn.monitor.pins import Pin, pin, pins_in
 from forewarn.monitor.state import STATE_FILE, Trouble, in_order, next_of, read_state
@@ -21,7 +22,7 @@ from forewarn.records import Alert
 from forewarn.store import write_json
 from forewarn.study import read_results, run_forecasts, run_study
 from forewarn.study.config.file import read_study_file
-from forewarn.study.config.load import LoadedStudy, placed, study_of_tables
+from forewarn.study.config.load import LoadedStudy, chosen_alarms, placed, problems_of, study_of_tables
 from forewarn.study.config.schema import CheckpointTable, StudyTable
 from forewarn.study.stages.judging import Progress
 
@@ -46,12 +47,16 @@ class Watcher:
         progress: Progress | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``root``: the run folder. Raises InputError where the file does not name one training."""
+        """``root``: the run folder. Raises InputError where the file does not name one training, and where its alarms
+        can't be or are not those that the folder was looked at with."""
         self._file, self._root, self._feeds, self._say = file, root, feeds, say
         self._tables, self._text = read_study_file(file)
         self._entry = watched_entry(self._tables, file)
         self.training = Path(placed(self._entry.path, file.resolve().parent))
         self._polls = Polls(self.training)
+        problems = problems_of(self._tables, file)
+        chosen = chosen_alarms(self._tables, tuple(dict.fromkeys(one.exploit_type for one in problems)), file)
+        self._alarms = None if chosen is None else Alarms(chosen, root)
         self._workers, self._engine, self._progress, self._clock = workers, engine, progress, clock
         self._failed: dict[str, Trouble] = {}
         self._seen: set[str] = {one.name for one in pins_in(root)}
@@ -112,6 +117,7 @@ class Watcher:
                 progress=self._progress,
                 text=loaded.text,
             )
+            answer = self._tell(chosen)  # before it counts as measured: a kill in between tells it again
         except (ForewarnError, OSError) as error:
             self._failed[chosen.name] = Trouble(self._tried(chosen) + 1, str(error))
             self._say(f"{chosen.name} is not measured and will be tried again: {error}")
@@ -119,7 +125,7 @@ class Watcher:
             return None
         self._failed.pop(chosen.name, None)
         self._write_state(done=chosen.name)
-        return self._tell()
+        return answer
 
     def _tried(self, one: Pin) -> int:
         trouble = self._failed.get(one.name)
@@ -150,15 +156,18 @@ class Watcher:
         tables = self._tables.model_copy(update={"checkpoints": entries, "engine": engine})
         return study_of_tables(tables, self._text, self._file)
 
-    def _tell(self) -> list[Alert]:
-        """Make forecasts and report of what is there now, and post the answer."""
+    def _tell(self, chosen: Pin) -> list[Alert]:
+        """Test what was measured now, make forecasts and report of what is there, and post the answer: alarms first."""
         from forewarn.report.from_run import write_run_report
 
-        results = read_results(self._root)
-        said = run_forecasts(results.estimates, study=results.study, seed=results.seed, training=results.training)
-        answer = current_answer(results, said, unix_s=self._clock())
+        results, now = read_results(self._root), self._clock()
+        answer: list[Alert] = []
+        if self._alarms is not None and (look := self._alarms.look(chosen.name, chosen.step)) is not None:
+            answer += self._alarms.alerts(look, results, unix_s=now)
+        answer += answer_now(results, None if self._alarms is None else self._alarms.table, unix_s=now)
         for one in answer:
             self._feeds.post(one)
+        said = run_forecasts(results.estimates, study=results.study, seed=results.seed, training=results.training)
         try:
             write_run_report(results, said)
         except ForewarnError as error:  # the numbers are there, and the report can be made again

@@ -28,6 +28,7 @@ from forewarn.study.config.file import read_study_file
 from forewarn.study.config.schema import AUTO, CUSTOM, CheckpointTable, DonorTable, ProblemsTable, StudyTable
 from forewarn.study.config.spans import planned_span
 from forewarn.study.config.training import training_of
+from forewarn.study.config.watching import AlarmsTable, alarms_of
 from forewarn.study.models import Machine
 from forewarn.study.plan import Study
 from forewarn.study.stages.judging import Sandboxing
@@ -42,6 +43,8 @@ class LoadedStudy:
     sandboxing: Sandboxing
     text: bytes
     """the file, to be kept in the run folder"""
+    alarms: AlarmsTable | None = None
+    """what a watcher is alarmed at; its types are named"""
 
 
 def load_study(path: Path) -> LoadedStudy:
@@ -57,8 +60,7 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
     for i, entry in enumerate(tables.donors, 1):
         with _at(f"{path}: donors[{i}]"):
             donors.append(donor_source(entry, home))
-    with _at(f"{path}: problems"):
-        problems = chosen_problems(tables.problems, home)
+    problems = problems_of(tables, path)
     engine = tables.engine
     with _at(f"{path}: engine"):
         machine = Machine(
@@ -76,6 +78,7 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
     measured = tuple(dict.fromkeys(problem.exploit_type for problem in problems))
     with _at(f"{path}: training"):
         training = None if tables.training is None else training_of(tables.training, measured)
+    alarms = chosen_alarms(tables, measured, path)
     with _at(str(path)):
         study = Study(
             name=tables.name,
@@ -92,7 +95,13 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
             dtype=engine.dtype,
             training=training,
         )
-    return LoadedStudy(study, machine, sandboxing_of(tables, tables.problems, path), text)
+    return LoadedStudy(study, machine, sandboxing_of(tables, tables.problems, path), text, alarms)
+
+
+def chosen_alarms(tables: StudyTable, measured: Sequence[str], path: Path) -> AlarmsTable | None:
+    """The file's alarms with their types named. Raises InputError for a type that the study does not measure."""
+    with _at(f"{path}: alarms"):
+        return None if tables.alarms is None else alarms_of(tables.alarms, measured)
 
 
 @contextmanager
@@ -106,6 +115,12 @@ def _at(where: str) -> Iterator[None]:
 
 def policy_of(tables: StudyTable) -> Policy:
     return Policy(**tables.policy.model_dump())
+
+
+def problems_of(tables: StudyTable, path: Path) -> tuple[Problem, ...]:
+    """The problems that the study of a file measures."""
+    with _at(f"{path}: problems"):
+        return chosen_problems(tables.problems, path.resolve().parent)
 
 
 def chosen_problems(table: ProblemsTable, home: Path) -> tuple[Problem, ...]:

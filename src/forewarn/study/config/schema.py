@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from forewarn.study.config.kinds import Finite, Length, Table, folder_name, warm
+from forewarn.study.config.watching import AlarmsTable
 
 AUTO, CUSTOM = "auto", "custom"
 
@@ -247,5 +248,6 @@ class StudyTable(Table):
     checkpoints: tuple[CheckpointTable, ...] = Field(min_length=1)
     subject_training: SubjectTrainingTable | None = None
     training: MixTable | None = None
+    alarms: AlarmsTable | None = None
     donors: tuple[DonorTable, ...] = ()
     spans: tuple[SpanTable, ...] = Field(min_length=1)
