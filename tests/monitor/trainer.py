@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from forewarn.monitor.feed import Feeds
@@ -36,8 +38,10 @@ class Trainer:
         shutil.rmtree(self.folder / f"checkpoint-{step}")
 
 
-def watcher(home: Path, lines: list[str] | None = None) -> Watcher:
+def watcher(
+    home: Path, lines: list[str] | None = None, root: Path | None = None, clock: Callable[[], float] = time.time
+) -> Watcher:
     """The watcher of the study in ``home``; ``lines``: takes what it says."""
-    root = home / "runs" / "tiny"
+    root = root or home / "runs" / "tiny"
     said = lines if lines is not None else []
-    return Watcher(home / "study.toml", root, Feeds(root, (), say=print), say=said.append)
+    return Watcher(home / "study.toml", root, Feeds(root, (), say=print), say=said.append, clock=clock)

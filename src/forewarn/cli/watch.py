@@ -42,6 +42,15 @@ def watch(
         str | None, typer.Option("--engine", help=f"Override the file's engine: {engines_named()}.")
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Override the file's worker count.")] = None,
+    completions: Annotated[
+        int | None, typer.Option(min=1, help="Draw no more completions at one visit to a checkpoint.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.001, help="As many completions as fit, by the time that earlier ones took.")
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(min=0.001, max=1, help="The part of the time for which the device may be used.")
+    ] = None,
     fail_on_alarm: Annotated[
         bool, typer.Option("--fail-on-alarm", help="End with status 5 at the first alert that is raised.")
     ] = False,
@@ -52,6 +61,7 @@ def watch(
     """
     from forewarn.monitor.feed import Feeds
     from forewarn.monitor.watch import Watcher
+    from forewarn.monitor.watched import Overrides
     from forewarn.study.config.file import read_study_file
 
     sinks = [named_sink(text) for text in alert or ()]
@@ -66,8 +76,7 @@ def watch(
             root,
             feeds,
             say=lambda line: say(line, error=True),
-            workers=workers,
-            engine=engine,
+            overrides=Overrides(workers, engine, completions, minutes, share),
             progress=progress,
         )
         raised = _follow(watcher, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
@@ -86,7 +95,8 @@ def _follow(watcher: Watcher, *, every: float, until: int | None, once: bool, fa
         looks += 1
         for one in fresh:
             say(f"{one.name} is whole (step {one.step:,}), and kept", error=True)
-        answer = watcher.measure_next()
+        ready = not watcher.rests and (not once or bool(watcher.untried))
+        answer = watcher.measure_next() if ready else None
         raised = [one for one in answer or () if one.raised]
         for call in raised:
             say(f"ALERT: {call.message} {call.command}")
@@ -100,8 +110,9 @@ def _follow(watcher: Watcher, *, every: float, until: int | None, once: bool, fa
         if once and looks > 1:
             if not watcher.untried:
                 return False
-            continue
-        if not waiting and not once:
+            if not watcher.rests:
+                continue
+        if not waiting and not once and not watcher.rests:
             say(f"waiting for checkpoints in {watcher.training}", error=True)
             waiting = True
         time.sleep(every)
@@ -155,7 +166,9 @@ def _checkpoint_table(results: RunResults, state: State | None) -> Table:
         mine = [cell for cell in results.cells if cell.record.checkpoint_id == name]
         whole = [cell for cell in mine if cell.estimate is not None]
         waits = sorted({cell.waits_for for cell in mine if cell.waits_for is not None})
-        what = "measured" if not waits else f"waits for {', '.join(waits)}"
+        part = min(cell.record.part for cell in mine)
+        what = "measured" if part == 1 else f"measured with {part:.0%} of its completions"
+        what = f"waits for {', '.join(waits)}" if waits else what
         resolved = sum(cell.estimate.estimate.resolved for cell in whole if cell.estimate is not None)
         hits = sum(cell.estimate.estimate.n_hits for cell in whole if cell.estimate is not None)
         rows.append((name, write.step(step), what, f"{len(whole)} of {len(mine)}", str(resolved), str(hits)))

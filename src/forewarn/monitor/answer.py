@@ -168,6 +168,11 @@ def not_looked_at(results: RunResults, mine: Sequence[CellResult], last: CellEst
         named = ", ".join(f"{cell.record.checkpoint_id} waits for {cell.waits_for}" for cell in waiting)
         lines.append(f"{len(waiting)} of {len(mine)} checkpoints of this type: {named}.")
     estimate = last.estimate
+    part = next((one.record.part for one in mine if one.record.checkpoint_id == last.checkpoint_id), 1.0)
+    if part < 1:
+        lines.append(
+            f"{1 - part:.0%} of the completions planned at step {last.step:,}, which don't fit the budget yet."
+        )
     if broken := estimate.n_invalid + estimate.n_inconsistent:
         lines.append(f"{broken} of {estimate.n} completions at step {last.step:,}, which could not be judged.")
     types = {cell.record.exploit_type for cell in results.cells}

@@ -30,7 +30,7 @@ def study_channels(study: Study) -> Channels:
     adapter brings another one, where none has one, or where it lacks the format's reasoning channel.
     """
     first: tuple[str, Any] | None = None
-    for source in (*study.checkpoints, *study.donors):
+    for source in (*study.checkpoints, *study.all_donors):
         if Path(source.folder).is_dir() and not (Path(source.folder) / TOKENIZER).exists():
             continue  # a bare checkpoint: its vocabulary size is checked when it is loaded
         if first is not None and first[0] == source.folder:
@@ -58,7 +58,7 @@ def _check_adapters(study: Study, folder: str, tokenizer: Any) -> None:
     """
     ours = tokenizer.get_vocab()
     seen: set[bytes] = set()  # a run's checkpoints hold the same file again and again
-    for source in (*study.checkpoints, *study.donors):
+    for source in (*study.checkpoints, *study.all_donors):
         if source.adapter is None or not (path := Path(source.adapter) / TOKENIZER).is_file():
             continue
         content = path.read_bytes()
@@ -127,7 +127,7 @@ class ModelRoom:
 
     def donor(self, key: str, model_id: str, scale: float) -> Writer:
         """A donor under its ``donor_key``."""
-        source = next(donor for donor in self._study.donors if donor.model_id == model_id)
+        source = next(donor for donor in self._study.all_donors if donor.model_id == model_id)
         return self._writer(source, key, scale)
 
     def _writer(self, source: ModelSource, name: str, scale: float) -> Writer:
@@ -150,7 +150,7 @@ class ModelRoom:
 
     def _engine(self, folder: str, model_id: str) -> Engine:
         if folder not in self._engines:
-            sources = (*self._study.checkpoints, *self._study.donors)
+            sources = (*self._study.checkpoints, *self._study.all_donors)
             adapters = [Path(s.adapter) for s in sources if s.folder == folder and s.adapter is not None]
             engine = open_engine(self._spec, folder, dtype=self._study.dtype, adapters=adapters)
             self._engines[folder] = engine  # before it may be refused: what was started has to be stopped
@@ -167,7 +167,7 @@ class ModelRoom:
         if source.adapter is not None:
             self._engines[source.folder].drop_adapter(SUBJECT)
             self._loaded.discard((source.folder, SUBJECT))
-        elif all(donor.folder != source.folder for donor in self._study.donors) and not any(
+        elif all(donor.folder != source.folder for donor in self._study.all_donors) and not any(
             c.folder == source.folder for c in self._study.checkpoints if c != source
         ):
             _close(self._engines.pop(source.folder))

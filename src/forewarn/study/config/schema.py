@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from forewarn.study.config.kinds import Finite, Length, Table, folder_name, warm
-from forewarn.study.config.watching import AlarmsTable
+from forewarn.study.config.watching import AlarmsTable, WatchTable
 
 AUTO, CUSTOM = "auto", "custom"
 
@@ -249,5 +249,6 @@ class StudyTable(Table):
     subject_training: SubjectTrainingTable | None = None
     training: MixTable | None = None
     alarms: AlarmsTable | None = None
+    watch: WatchTable | None = None
     donors: tuple[DonorTable, ...] = ()
     spans: tuple[SpanTable, ...] = Field(min_length=1)

@@ -47,6 +47,17 @@ class AlarmsTable(Table):
         return self
 
 
+class WatchTable(Table):
+    """[watch]: what `forewarn watch` may spend on a checkpoint, and on the device."""
+
+    completions: PositiveInt | None = None
+    """of one visit to a checkpoint"""
+    minutes: Finite | None = None
+    """of one visit, about"""
+    share: float = Field(1.0, gt=0, le=1)
+    """of the device's time"""
+
+
 def alarms_of(table: AlarmsTable, measured: Sequence[str]) -> AlarmsTable:
     """Return the alarms with their types in the study's order. Raises InputError for a type that is not measured."""
     if unknown := [name for name in table.types if name not in measured]:
