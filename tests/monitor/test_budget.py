@@ -90,7 +90,7 @@ def test_a_part_is_an_estimate_and_is_topped_up_to_what_would_have_been_drawn(ho
     whole = read_completions(root)
     assert set(part["completion_id"]) <= set(whole["completion_id"])
 
-    loaded = WatchedStudy(study, Overrides()).study(again.measured, {})
+    loaded = WatchedStudy(study, root, Overrides()).study(again.measured, {})
     [at_once] = run_study(loaded.study, home / "elsewhere", sandboxing=loaded.sandboxing)
     same, order = ("completion_id", "token_ids", "span", "trace_id"), pl.col("completion_id")
     there = read_completions(home / "elsewhere").select(same).sort(order)

@@ -142,10 +142,16 @@ def status(
     if as_json:
         say_json(_status_json(results, answer, state), allow_nan=False)
     else:
+        from forewarn.report.reach import donors_table
         from forewarn.report.run_tables import forecasts_table
         from forewarn.study.results.forecasts import THRESHOLD
+        from forewarn.study.results.reach import donor_reaches, lost_now
 
-        say_tables([_checkpoint_table(results, state), forecasts_table(said, THRESHOLD)])
+        reaches = donor_reaches(results)
+        tables = [_checkpoint_table(results, state), forecasts_table(said, THRESHOLD)]
+        say_tables([*tables, donors_table(reaches)] if reaches else tables)
+        for lost in lost_now(reaches):
+            say(f"{lost.lost}.")
         raised = [one for one in answer if one.raised]
         for one in raised:
             say(f"ALERT: {one.message} {one.command}")
@@ -187,11 +193,16 @@ def _checkpoint_table(results: RunResults, state: State | None) -> Table:
     )
 
 
+_REACH = ("checkpoint_id", "step", "exploit_type", "donor", "completions", "lost")
+
+
 def _status_json(results: RunResults, answer: list[Alert], state: State | None) -> dict[str, Any]:
     from dataclasses import asdict
 
     from forewarn.monitor.sinks.jsonl import as_data
+    from forewarn.study.results.reach import donor_reaches
 
+    reaches = donor_reaches(results)
     return {
         "study": results.study,
         "cells": len(results.cells),
@@ -200,5 +211,6 @@ def _status_json(results: RunResults, answer: list[Alert], state: State | None) 
             for one in results.waiting
         ],
         "watch": None if state is None else asdict(state),
+        "donors": [{**asdict(one.reach), **{key: getattr(one, key) for key in _REACH}} for one in reaches],
         "answer": [as_data(one) for one in answer],
     }

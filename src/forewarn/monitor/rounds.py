@@ -8,7 +8,7 @@ estimate from a part is an estimate like any other, with fewer completions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from forewarn.errors import InputError
 from forewarn.study.plan import PlannedSpan
@@ -29,6 +29,8 @@ class Drawn:
     """that the last round drew"""
     seconds: float | None = None
     """that it took; None where it was interrupted"""
+    donors: Mapping[str, str] = field(default_factory=dict)
+    """who writes in the place of a donor of the study's file: a refined one, fixed before the first round"""
 
     @property
     def counts(self) -> Counts | None:
@@ -104,21 +106,22 @@ def next_round(plan: Plan, drawn: Drawn, budget: Budget, past: Mapping[str, Draw
         return drawn
     fits = budget.fits(past)
     counts = plan.counts if fits is None else plan.upto(fits, drawn.counts)
-    return Drawn(drawn.rounds, counts)
+    return replace(drawn, begun=counts)
 
 
 def ended(plan: Plan, drawn: Drawn, seconds: float | None) -> Drawn:
     """A round that is done."""
     assert drawn.begun is not None
     before = plan.total(drawn.rounds[-1]) if drawn.rounds else 0
-    return Drawn((*drawn.rounds, drawn.begun), None, plan.total(drawn.begun) - before, seconds)
+    return Drawn((*drawn.rounds, drawn.begun), None, plan.total(drawn.begun) - before, seconds, drawn.donors)
 
 
-def spans_drawn(spans: Sequence[PlannedSpan], rounds: Sequence[Counts]) -> tuple[PlannedSpan, ...]:
-    """A study's spans as they are drawn in these rounds."""
+def spans_drawn(spans: Sequence[PlannedSpan], drawn: Drawn) -> tuple[PlannedSpan, ...]:
+    """A study's spans as they are drawn at a checkpoint."""
     found = []
     for i, planned in enumerate(spans):
-        upto = [counts[i] for counts in rounds]
+        upto = [counts[i] for counts in drawn.all_rounds]
+        span = replace(planned.span, donor=drawn.donors.get(planned.span.donor, planned.span.donor))
         pieces = tuple(n - before for before, n in zip([0, *upto], upto, strict=False) if n > before)
-        found.append(PlannedSpan(planned.span, upto[-1], planned.exploit_types, pieces if len(pieces) > 1 else ()))
+        found.append(PlannedSpan(span, upto[-1], planned.exploit_types, pieces if len(pieces) > 1 else ()))
     return tuple(found)

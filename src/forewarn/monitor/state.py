@@ -38,6 +38,8 @@ class State:
     """when the training's folder was last looked at, seconds since 1970"""
     drawn: Mapping[str, Drawn] = field(default_factory=dict)
     """what was drawn of each, and is being drawn"""
+    refined: Mapping[str, str] = field(default_factory=dict)
+    """donor of the study's file -> the newest one that was refined from it"""
 
     @property
     def in_part(self) -> tuple[str, ...]:
@@ -59,11 +61,18 @@ def read_state(root: Path) -> State | None:
                 None if one["begun"] is None else tuple(one["begun"]),
                 one["completions"],
                 one["seconds"],
+                dict(one["donors"]),
             )
             for name, one in held.get("drawn", {}).items()  # earlier versions drew all at once
         }
         return State(
-            str(held["training"]), tuple(held["measured"]), tuple(held["pending"]), failed, held["looked_unix_s"], drawn
+            str(held["training"]),
+            tuple(held["measured"]),
+            tuple(held["pending"]),
+            failed,
+            held["looked_unix_s"],
+            drawn,
+            dict(held.get("refined", {})),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(

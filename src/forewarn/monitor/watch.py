@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from forewarn.checkpoints.layouts import Spot
@@ -22,6 +23,7 @@ from forewarn.monitor.state import State, Trouble, next_of, read_state, write_st
 from forewarn.monitor.watched import Overrides, WatchedStudy
 from forewarn.records import Alert
 from forewarn.study import read_results, run_forecasts, run_study
+from forewarn.study.results.reach import donor_reaches, lost_now
 from forewarn.study.stages.judging import Progress
 
 TRIES = 3
@@ -46,7 +48,7 @@ class Watcher:
     ) -> None:
         """``root``: the run folder. Raises InputError where the file does not name one training, and where its alarms
         can't be or are not those that the folder was looked at with."""
-        self._watched = WatchedStudy(file, overrides or Overrides())
+        self._watched = WatchedStudy(file, root, overrides or Overrides())
         self._root, self._feeds, self._say = root, feeds, say
         self.training = self._watched.training
         self._polls = Polls(self.training)
@@ -54,6 +56,8 @@ class Watcher:
         self._progress, self._clock = progress, clock
         self._failed: dict[str, Trouble] = {}
         self._visited: set[str] = set()
+        self._said_lost: set[str | None] = set()
+        self._tried_to_refine: set[str] = set()
         self._rests_until = 0.0
         self._seen: set[str] = {one.name for one in pins_in(root)}
 
@@ -105,6 +109,7 @@ class Watcher:
             held.failed,
             held.looked_unix_s,
             {**held.drawn, **{name: Drawn((self._watched.plan.counts,)) for name in unknown}},
+            held.refined,
         )
 
     def _next(self) -> Pin | None:
@@ -127,19 +132,22 @@ class Watcher:
         self._visited.add(chosen.name)
         start = self._clock()
         answer = self._measure(chosen)
+        names = {one.name for one in self.measured}
+        if answer is not None and self._watched.settings.refine and all(one.name in names for one in self.pending):
+            self._refine()  # no checkpoint waits for its first estimate
         took, share = self._clock() - start, self._watched.settings.share
         self._rests_until = self._clock() + max(0.0, took) * (1 - share) / share
         return answer
 
     def _measure(self, chosen: Pin) -> list[Alert] | None:
         state, plan = self._state(), self._watched.plan
-        before = state.drawn.get(chosen.name, Drawn())
+        before = state.drawn.get(chosen.name, Drawn(donors=state.refined))
         now = next_round(plan, before, self._watched.budget, state.drawn)
         self._write_state(drawn={chosen.name: now})  # fixed before anything of it is drawn
         self._say_what_is_measured(chosen, now)
         start = self._clock()
         try:
-            done = {one.name: Drawn(state.drawn[one.name].rounds) for one in self.measured}
+            done = {one.name: replace(state.drawn[one.name], begun=None) for one in self.measured}
             loaded = self._watched.study(
                 [*(one for one in self.measured if one.name != chosen.name), chosen], done | {chosen.name: now}
             )
@@ -183,6 +191,10 @@ class Watcher:
         from forewarn.report.from_run import write_run_report
 
         results, now = read_results(self._root), self._clock()
+        for lost in lost_now(donor_reaches(results)):
+            if lost.lost not in self._said_lost:
+                self._say(f"{lost.lost}; `forewarn refine-donor`, or refine = true in [watch], makes one that does")
+                self._said_lost.add(lost.lost)
         answer: list[Alert] = []
         if self._alarms is not None and (look := self._alarms.look(chosen.name, chosen.step)) is not None:
             answer += self._alarms.alerts(look, results, unix_s=now)
@@ -196,12 +208,38 @@ class Watcher:
             self._say(f"the report could not be written: {error}")
         return answer
 
-    def _write_state(self, drawn: dict[str, Drawn] | None = None) -> None:
+    def _refine(self) -> None:
+        """Refine each donor that no longer reaches, at the last checkpoint where it was drawn; the checkpoints that
+        come get the new one."""
+        state = self._state()
+        files = {new: old for old, new in state.refined.items()}
+        pins = {one.name: one for one in self.measured}
+        for lost in lost_now(donor_reaches(read_results(self._root))):
+            donor = files.get(lost.donor, lost.donor)
+            name = f"{donor}-{lost.step}"
+            # one that was replaced already is lost for good; one that could not be refined is not tried again there
+            if state.refined.get(donor, donor) != lost.donor or name in self._tried_to_refine:
+                continue
+            self._tried_to_refine.add(name)
+            self._say(f"refining {lost.donor} at {lost.checkpoint_id}: {lost.lost}")
+            try:
+                made = self._watched.refine(donor, name, pins[lost.checkpoint_id], state.refined, self._progress)
+            except (ForewarnError, OSError) as error:
+                self._say(f"{lost.donor} is not refined: {error}")
+                continue
+            self._write_state(refined={**self._state().refined, donor: name})
+            found = sum(made.found.values())
+            self._say(f"{name} is fitted to {found} exploits, and writes at the checkpoints that come")
+
+    def _write_state(self, drawn: dict[str, Drawn] | None = None, refined: dict[str, str] | None = None) -> None:
         whole, names = self._watched.plan.counts, [one.name for one in pins_in(self._root)]
-        held = {**self._state().drawn, **(drawn or {})}
+        before = self._state()
+        held = {**before.drawn, **(drawn or {})}
         measured = [name for name in names if name in held and held[name].rounds and held[name].rounds[-1] == whole]
         pending = tuple(name for name in names if name not in measured)
         failed = {name: one for name, one in self._failed.items() if name in pending}
         kept = {name: one for name, one in held.items() if name in names}
-        state = State(str(self.training), tuple(measured), pending, failed, self._clock(), kept)
+        state = State(
+            str(self.training), tuple(measured), pending, failed, self._clock(), kept, refined or before.refined
+        )
         write_state(self._root, state)

@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forewarn.errors import InputError
 from forewarn.monitor.pins import Pin
 from forewarn.monitor.rounds import Budget, Drawn, Plan, spans_drawn
 from forewarn.monitor.state import in_order
 from forewarn.study.config.file import read_study_file
-from forewarn.study.config.load import LoadedStudy, chosen_alarms, placed, problems_of, study_of_tables
-from forewarn.study.config.schema import CheckpointTable, StudyTable
+from forewarn.study.config.load import (
+    LoadedStudy,
+    chosen_alarms,
+    donor_source,
+    placed,
+    problems_of,
+    study_of_tables,
+)
+from forewarn.study.config.schema import CheckpointTable, DonorTable, RefinementTable, StudyTable, TrainingTable
 from forewarn.study.config.watching import AlarmsTable, WatchTable
+from forewarn.study.stages.judging import Progress
+
+if TYPE_CHECKING:
+    from forewarn.study.donors.refine import RefinedDonor
+
+DONORS, REFINEMENTS = "donors", "refinements"
+"""in the run folder: donors that were refined while watching, and the batches that they were fitted to"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +45,11 @@ class Overrides:
 class WatchedStudy:
     """A study's file whose checkpoints are those of one training."""
 
-    def __init__(self, file: Path, overrides: Overrides) -> None:
-        """Raises InputError where the file does not name one training, or alarms or a budget that can't be."""
+    def __init__(self, file: Path, root: Path, overrides: Overrides) -> None:
+        """``root``: the run folder. Raises InputError where the file does not name one training, or alarms or a budget
+        that can't be."""
         self.tables, self._text = read_study_file(file)
-        self._file, self._home = file, file.resolve().parent
+        self._file, self._home, self._root = file, file.resolve().parent, root
         self._entry = watched_entry(self.tables, file)
         self.training = Path(placed(self._entry.path, self._home))
         problems = problems_of(self.tables, file)
@@ -52,6 +68,59 @@ class WatchedStudy:
 
     def study(self, pins: Sequence[Pin], drawn: Mapping[str, Drawn]) -> LoadedStudy:
         """The study of these checkpoints, each with what is drawn there; in full where nothing is said of it."""
+        loaded = study_of_tables(self._tables_of(pins), self._text, self._file)
+        spans = loaded.study.spans
+        mine = {one.name: found for one in pins if (found := drawn.get(one.name)) is not None and found.all_rounds}
+        own = {
+            name: spans_drawn(spans, one)
+            for name, one in mine.items()
+            if one.donors or one.all_rounds != (self.plan.counts,)
+        }
+        refined = {new: old for one in mine.values() for old, new in one.donors.items()}
+        added = tuple(donor_source(self._refined_table(old, new), self._home) for new, old in refined.items())
+        return replace(loaded, study=replace(loaded.study, own_spans=own, added_donors=added))
+
+    def refine(
+        self, donor: str, name: str, at: Pin, writers: Mapping[str, str], progress: Progress | None
+    ) -> RefinedDonor:
+        """Make the donor ``name`` of a donor of the file, fitted to exploits that a batch at a checkpoint brings.
+
+        ``writers``: who writes in the place of the file's donors now. The batch is a run folder of its own, and enters
+        no estimate. Raises InputError where the batch has no exploit.
+        """
+        from forewarn.study.donors.refine import refine_described
+
+        tables = self._tables_of([at])
+        now = {writers.get(one.name, one.name): one.name for one in tables.donors}
+        known = [self._refined_table(old, new) for new, old in now.items() if new != old]
+        made = self._refined_table(donor, name)
+        before = next(one for one in tables.donors if one.name == donor)
+        trained = before.training or before.refinement
+        settings = (
+            {}
+            if trained is None
+            else {key: getattr(trained, key) for key in TrainingTable.model_fields if key != "problems"}
+        )
+        table = RefinementTable.model_validate({**settings, "from": tuple(now)})
+        made = made.model_copy(update={"refinement": table})
+        changed = tables.model_copy(update={"donors": (*tables.donors, *known, made)})
+        return refine_described(
+            changed,
+            self._text,
+            self._file,
+            donor=name,
+            run_folder=self._root.resolve() / REFINEMENTS / name,
+            progress=progress,
+        )
+
+    def _refined_table(self, donor: str, name: str) -> DonorTable:
+        """The table of a donor that was refined from one of the file's."""
+        before = next(one for one in self.tables.donors if one.name == donor)
+        base = donor_source(before, self._home).folder
+        return DonorTable(name=name, path=str(self._root.resolve() / DONORS / name), base=base)
+
+    def _tables_of(self, pins: Sequence[Pin]) -> StudyTable:
+        """The file's tables with these checkpoints."""
         base = None if self._entry.base is None else placed(self._entry.base, self._home)
         entries = tuple(
             self._entry.model_copy(
@@ -65,15 +134,7 @@ class WatchedStudy:
             )
             for one in sorted(pins, key=in_order)
         )
-        tables = self.tables.model_copy(update={"checkpoints": entries, "engine": self._engine})
-        loaded = study_of_tables(tables, self._text, self._file)
-        spans = loaded.study.spans
-        own = {
-            one.name: spans_drawn(spans, found.all_rounds)
-            for one in pins
-            if (found := drawn.get(one.name)) is not None and found.all_rounds not in ((), (self.plan.counts,))
-        }
-        return replace(loaded, study=replace(loaded.study, own_spans=own))
+        return self.tables.model_copy(update={"checkpoints": entries, "engine": self._engine})
 
 
 def watched_entry(tables: StudyTable, file: Path) -> CheckpointTable:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from forewarn.checkpoints.ends import model_ends
 from forewarn.checkpoints.load import load_tokenizer
 from forewarn.checkpoints.sources import ModelSource
 from forewarn.engines.base import Engine
+from forewarn.engines.in_turn import InTurn
 from forewarn.engines.kind import EngineKind
 from forewarn.engines.registry import DEFAULT_ENGINE, ENGINES, EngineSpec, open_engine
 from forewarn.errors import EngineFault, InputError, ModelError
@@ -21,6 +22,8 @@ from forewarn.records import SUBJECT
 from forewarn.study.plan import Study
 
 TOKENIZER = "tokenizer.json"
+ROWS_A_LOAD = 16_384
+"""completions drawn together where models are loaded in turn"""
 
 
 def study_channels(study: Study) -> Channels:
@@ -89,10 +92,23 @@ class Machine:
     its death is the study's"""
     engines: Mapping[str, EngineKind] = field(default_factory=lambda: ENGINES, repr=False)
     """the engines by name; one of your own goes beside them"""
+    load: Literal["together", "in turn"] = "together"
+    """whether the models of several folders are in memory together, or one after the other"""
 
     @property
     def spec(self) -> EngineSpec:
-        return EngineSpec(self.engine, device=self.device, batch_size=self.batch_size, engines=self.engines)
+        return EngineSpec(
+            self.engine,
+            device=self.device,
+            batch_size=self.batch_size,
+            engines=self.engines,
+            in_turn=self.load == "in turn",
+        )
+
+    @property
+    def rows_at_once(self) -> int:
+        """Completions that a worker is given together: many, where a model has to be loaded for them."""
+        return self.batch_size if self.load == "together" else max(self.batch_size, ROWS_A_LOAD)
 
     def __post_init__(self) -> None:
         kind = self.spec.kind  # refuses an unknown engine
@@ -114,6 +130,7 @@ class ModelRoom:
         self._study = study
         self._spec = engine
         self._engines: dict[str, Engine] = {}
+        self._turns = InTurn(self._open) if engine.in_turn else None
         self._subject: ModelSource | None = None
         self._vocab_size: int | None = None
         self._loaded: set[tuple[str, str]] = set()
@@ -150,9 +167,7 @@ class ModelRoom:
 
     def _engine(self, folder: str, model_id: str) -> Engine:
         if folder not in self._engines:
-            sources = (*self._study.checkpoints, *self._study.all_donors)
-            adapters = [Path(s.adapter) for s in sources if s.folder == folder and s.adapter is not None]
-            engine = open_engine(self._spec, folder, dtype=self._study.dtype, adapters=adapters)
+            engine = self._open(folder) if self._turns is None else self._turns.engine(folder)
             self._engines[folder] = engine  # before it may be refused: what was started has to be stopped
             if self._vocab_size is None:
                 self._vocab_size = engine.vocab_size
@@ -162,6 +177,11 @@ class ModelRoom:
                     f"models have {self._vocab_size}; give models of one family"
                 )
         return self._engines[folder]
+
+    def _open(self, folder: str) -> Engine:
+        sources = (*self._study.checkpoints, *self._study.all_donors)
+        adapters = [Path(s.adapter) for s in sources if s.folder == folder and s.adapter is not None]
+        return open_engine(self._spec, folder, dtype=self._study.dtype, adapters=adapters)
 
     def _forget(self, source: ModelSource) -> None:
         if source.adapter is not None:

@@ -70,6 +70,7 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
             batch_size=engine.batch_size,
             engine=engine.kind,
             retries=engine.retries,
+            load=engine.load,
         )
     with _at(f"{path}: format"):
         form = chosen_format(tables, (*checkpoints, *donors))

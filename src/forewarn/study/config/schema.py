@@ -83,6 +83,7 @@ class EngineTable(Table):
     workers: PositiveInt = 1
     threads: PositiveInt = 1
     retries: Annotated[int, Field(ge=0)] = 2
+    load: Literal["together", "in turn"] = "together"
 
 
 class SandboxTable(Table):

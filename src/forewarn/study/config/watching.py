@@ -56,6 +56,8 @@ class WatchTable(Table):
     """of one visit, about"""
     share: float = Field(1.0, gt=0, le=1)
     """of the device's time"""
+    refine: bool = False
+    """whether donors that no longer reach are refined"""
 
 
 def alarms_of(table: AlarmsTable, measured: Sequence[str]) -> AlarmsTable:

@@ -86,7 +86,7 @@ def run_study(
         Workers[Task](open_room, machine.workers, retries=machine.retries) as workers,
         Judging(study, run, sandboxing) as judging,
     ):
-        rows = machine.batch_size
+        rows = machine.rows_at_once
         flow = Flow(
             keys, models, channels, run, workers, judging, rows_at_once=rows, tell=progress, estimated=estimated
         )
