@@ -131,7 +131,7 @@ def old_keys(root: Path) -> StoreError:
     )
 
 
-BEFORE_A_STUDY = ("watch.json", "checkpoints", "alerts.jsonl", "events.jsonl")
+BEFORE_A_STUDY = ("watch.json", "checkpoints", "alerts.jsonl", "events.jsonl", "storage")
 """what a watcher, or a callback in the training, writes into a run folder before the first checkpoint is measured"""
 
 

@@ -6,6 +6,7 @@ between two looks. Plain listings: file notices don't work on network file syste
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from forewarn.checkpoints.layouts import Spot
@@ -20,8 +21,9 @@ class Polls:
         self._run = run
         self._before: dict[tuple[Path, str], Signature] = {}
 
-    def look(self) -> list[Spot]:
-        """The checkpoints that are whole now, ordered by step; one needs two looks at least.
+    def look(self, known: Collection[str] = ()) -> list[Spot]:
+        """The checkpoints that are whole now, ordered by step, without those whose names are ``known``; one needs two
+        looks at least.
 
         Raises InputError where the folder holds two trainings.
         """
@@ -31,6 +33,8 @@ class Polls:
         whole = []
         for spot in spots:
             key = (spot.folder, spot.name)
+            if spot.name in known:
+                continue
             try:
                 mark = files_signature(spot)  # before the files are checked: what is written meanwhile shows next time
                 if spot.folder in lacking or unwritten(spot) is not None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from forewarn.checkpoints.layouts import Spot
-from forewarn.checkpoints.polls import Polls
+from forewarn.checkpoints.remote import StorageFault
 from forewarn.errors import ForewarnError
 from forewarn.monitor.alarms import Alarms
 from forewarn.monitor.answer import answer_now
@@ -51,10 +51,11 @@ class Watcher:
         self._watched = WatchedStudy(file, root, overrides or Overrides())
         self._root, self._feeds, self._say = root, feeds, say
         self.training = self._watched.training
-        self._polls = Polls(self.training)
+        self._polls = self._watched.polls()
         self._alarms = None if self._watched.alarms is None else Alarms(self._watched.alarms, root)
         self._progress, self._clock = progress, clock
         self._failed: dict[str, Trouble] = {}
+        self._storage_broke = False
         self._visited: set[str] = set()
         self._said_lost: set[str | None] = set()
         self._tried_to_refine: set[str] = set()
@@ -64,8 +65,16 @@ class Watcher:
     def look(self) -> list[Pin]:
         """Look at the training's folder once, keep what has become whole, and return the new ones."""
         fresh = []
-        for spot in self._polls.look():
-            if spot.name not in self._seen and (kept := self._keep(spot)) is not None:
+        try:
+            spots = self._polls.look(self._seen)
+        except StorageFault as error:
+            if not self._storage_broke:
+                self._say(f"{error}; it is looked at again and again")
+            self._storage_broke, spots = True, []
+        else:
+            self._storage_broke = False
+        for spot in spots:
+            if (kept := self._keep(spot)) is not None:
                 self._seen.add(spot.name)
                 fresh.append(kept)
         self._write_state()
@@ -239,7 +248,5 @@ class Watcher:
         pending = tuple(name for name in names if name not in measured)
         failed = {name: one for name, one in self._failed.items() if name in pending}
         kept = {name: one for name, one in held.items() if name in names}
-        state = State(
-            str(self.training), tuple(measured), pending, failed, self._clock(), kept, refined or before.refined
-        )
+        state = State(self.training, tuple(measured), pending, failed, self._clock(), kept, refined or before.refined)
         write_state(self._root, state)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forewarn.checkpoints.polls import Polls
+from forewarn.checkpoints.remote import RemotePolls, is_url
 from forewarn.errors import InputError
-from forewarn.monitor.pins import Pin
+from forewarn.monitor.pins import NOT_THE_MODEL, Pin
 from forewarn.monitor.rounds import Budget, Drawn, Plan, spans_drawn
 from forewarn.monitor.state import in_order
 from forewarn.study.config.file import read_study_file
@@ -27,6 +29,8 @@ from forewarn.study.stages.judging import Progress
 if TYPE_CHECKING:
     from forewarn.study.donors.refine import RefinedDonor
 
+MIRROR = "storage"
+"""in the run folder: what is downloaded of a training that is in a storage"""
 DONORS, REFINEMENTS = "donors", "refinements"
 """in the run folder: donors that were refined while watching, and the batches that they were fitted to"""
 
@@ -51,7 +55,7 @@ class WatchedStudy:
         self.tables, self._text = read_study_file(file)
         self._file, self._home, self._root = file, file.resolve().parent, root
         self._entry = watched_entry(self.tables, file)
-        self.training = Path(placed(self._entry.path, self._home))
+        self.training = self._entry.path if is_url(self._entry.path) else placed(self._entry.path, self._home)
         problems = problems_of(self.tables, file)
         measured = tuple(dict.fromkeys(one.exploit_type for one in problems))
         self.alarms: AlarmsTable | None = chosen_alarms(self.tables, measured, file)
@@ -65,6 +69,12 @@ class WatchedStudy:
         self.budget.check(self.plan)
         engine = {"workers": overrides.workers, "kind": overrides.engine}
         self._engine = self.tables.engine.model_copy(update={key: value for key, value in engine.items() if value})
+
+    def polls(self) -> Polls | RemotePolls:
+        """What looks at the training's folder. Raises MissingExtraError or InputError for a storage that can't be."""
+        if is_url(self.training):
+            return RemotePolls(self.training, self._root / MIRROR, without=NOT_THE_MODEL)
+        return Polls(Path(self.training))
 
     def study(self, pins: Sequence[Pin], drawn: Mapping[str, Drawn]) -> LoadedStudy:
         """The study of these checkpoints, each with what is drawn there; in full where nothing is said of it."""
@@ -89,6 +99,7 @@ class WatchedStudy:
         no estimate. Raises InputError where the batch has no exploit.
         """
         from forewarn.study.donors.refine import refine_described
+        from forewarn.study.donors.trial import try_donor
 
         tables = self._tables_of([at])
         now = {writers.get(one.name, one.name): one.name for one in tables.donors}
@@ -104,7 +115,7 @@ class WatchedStudy:
         table = RefinementTable.model_validate({**settings, "from": tuple(now)})
         made = made.model_copy(update={"refinement": table})
         changed = tables.model_copy(update={"donors": (*tables.donors, *known, made)})
-        return refine_described(
+        refined = refine_described(
             changed,
             self._text,
             self._file,
@@ -112,6 +123,14 @@ class WatchedStudy:
             run_folder=self._root.resolve() / REFINEMENTS / name,
             progress=progress,
         )
+        alone = made.model_copy(update={"refinement": None, "training": TrainingTable.model_validate({})})
+        trial = try_donor(changed, alone, self._file, progress=progress)
+        if trial.exploit_rate == 0:
+            raise InputError(
+                f"{name}, fitted to {sum(refined.found.values())} exploits, brings none in {trial.n} answers: "
+                "more completions or epochs would be needed, by `forewarn refine-donor`"
+            )
+        return refined
 
     def _refined_table(self, donor: str, name: str) -> DonorTable:
         """The table of a donor that was refined from one of the file's."""

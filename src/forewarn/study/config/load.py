@@ -16,6 +16,7 @@ from forewarn.checkpoints.convert import Converter
 from forewarn.checkpoints.find import find_checkpoints
 from forewarn.checkpoints.hub import is_hub_name, local_folder
 from forewarn.checkpoints.load import load_tokenizer
+from forewarn.checkpoints.remote import is_url
 from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError, ModelError
 from forewarn.exploits import EXPLOIT_TYPES
@@ -177,6 +178,11 @@ def _checkpoints(tables: StudyTable, path: Path, home: Path) -> tuple[ModelSourc
     for i, entry in enumerate(tables.checkpoints, 1):
         where = f"{path}: checkpoints[{i}]"
         with _at(where):
+            if is_url(entry.path):
+                raise InputError(
+                    f"path = {entry.path!r} is in a storage, which `forewarn watch` alone follows: download it, and "
+                    "give the folder"
+                )
             sources = find_checkpoints(
                 placed(entry.path, home),
                 base=None if entry.base is None else placed(entry.base, home),
