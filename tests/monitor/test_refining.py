@@ -15,13 +15,13 @@ from tests.command import Said
 from tests.monitor.trainer import Trainer, watcher
 
 TRAINING = """[donors.training]
-epochs = 25.0
-batch_size = 2
+epochs = 6.0
+batch_size = 8
 learning_rate = 2e-2
 rank = 4
 alpha = 8.0
 """
-"""how the tiny world's donor was trained; its successor is trained in the same way"""
+"""how a successor is trained in that way, for less long"""
 
 
 @pytest.mark.slow
