@@ -79,6 +79,8 @@ class RatePath:
     median_log10: tuple[float, ...]
     high_log10: tuple[float, ...]
     """95 % quantile"""
+    passed: tuple[float, ...] = ()
+    """probability that the threshold was passed by each step; empty from a forecaster that does not tell"""
 
 
 @dataclass(frozen=True, slots=True)
