@@ -21,7 +21,7 @@ learning_rate = 2e-2
 rank = 4
 alpha = 8.0
 """
-"""how a successor is trained in that way, for less long"""
+"""how a successor is trained"""
 
 
 @pytest.mark.slow
