@@ -12,7 +12,7 @@ import importlib
 import os
 import shutil
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -50,19 +50,28 @@ def is_url(path: str) -> bool:
 class RemotePolls:
     """Looks at one run's folder in a storage, as ``polls.Polls`` does at a folder on disk."""
 
-    def __init__(self, url: str, mirror: Path, *, without: Sequence[str] = ()) -> None:
-        """``mirror``: a folder for it alone; ``without``: globs of names that are never downloaded. Raises
+    def __init__(
+        self,
+        url: str,
+        mirror: Path,
+        *,
+        without: Sequence[str] = (),
+        known: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """``mirror``: a folder for it alone; ``without``: globs of names that are never downloaded; ``known``: names of
+        checkpoints that need not be downloaded unless they are written again from now on. Raises
         MissingExtraError or InputError where the storage can't be opened."""
         self._url, self._without = url.rstrip("/"), tuple(without)
         self._files, self._path = _opened(self._url)
         self._mirror = mirror / (PurePosixPath(self._path).name or "run")
         self._before: Listing = {}
+        self._known, self._told = known, dict[str, Listing]()
         self._here: dict[str, Mark] = {}
         """what the mirror has in full"""
 
-    def look(self, known: Collection[str] = ()) -> list[Spot]:
-        """The checkpoints that are whole now and downloaded, ordered by step, without those whose names are ``known``;
-        one needs two looks at least.
+    def look(self) -> list[Spot]:
+        """The checkpoints that are whole now and downloaded, ordered by step, without those that are known; one needs
+        two looks at least.
 
         Raises StorageFault where the storage can't be read, StoreError where the mirror can't be written, and
         InputError where the folder holds two trainings.
@@ -72,10 +81,10 @@ class RemotePolls:
         self._shape(now)
         spots = spots_in(self._mirror)
         lacking = unmarked(spots, watched=True)
-        whole = []
+        whole, known = [], self._known()
         for spot in spots:
             mine = self._inside(spot, now)
-            if spot.name in known:
+            if spot.name in known and self._told.setdefault(spot.name, mine) == mine:
                 continue
             if spot.folder in lacking or mine != self._inside(spot, before):
                 continue
@@ -86,6 +95,7 @@ class RemotePolls:
                     continue
                 if unwritten(spot) is not None:
                     continue
+            self._told[spot.name] = mine
             whole.append(spot)
         return whole
 
@@ -94,7 +104,7 @@ class RemotePolls:
             self._files.invalidate_cache()
             found = self._files.find(self._path, detail=True)
             files = {name: info for name, info in sorted(found.items()) if info.get("type", "file") == "file"}
-            told = {self._relative(name): self._told(name, info) for name, info in files.items()}
+            told = {self._relative(name): self._size_of(name, info) for name, info in files.items()}
             return {name: one for name, one in told.items() if one is not None}
         except FileNotFoundError:  # nothing is there yet
             return {}
@@ -109,7 +119,7 @@ class RemotePolls:
             raise InputError(f"{self._url} lists {name!r}, which is outside it: give another folder")
         return inner.as_posix()
 
-    def _told(self, name: str, info: Mapping[str, Any]) -> tuple[int, Mark] | None:
+    def _size_of(self, name: str, info: Mapping[str, Any]) -> tuple[int, Mark] | None:
         """The length and mark of a file; None where it was pruned since it was listed."""
         if info.get("size") is None:  # some storages tell sizes only of one file
             try:

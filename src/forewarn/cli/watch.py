@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from forewarn.engines.registry import engines_named
 from forewarn.monitor.sinks import named_sink, sinks_named
 
 if TYPE_CHECKING:
+    from forewarn.monitor.fit import Fit
     from forewarn.monitor.state import State
     from forewarn.monitor.watch import Watcher
     from forewarn.records import Alert
@@ -59,7 +61,12 @@ def watch(
 
     The training is never touched. Ctrl-C or a kill loses nothing: the same command goes on.
     """
+    from forewarn.checkpoints.places import spots_in
+    from forewarn.checkpoints.remote import is_url
     from forewarn.monitor.feed import Feeds
+    from forewarn.monitor.fit import Fit, check_one_training
+    from forewarn.monitor.keeping import Keeping
+    from forewarn.monitor.pins import pins_in
     from forewarn.monitor.watch import Watcher
     from forewarn.monitor.watched import Overrides
     from forewarn.study.config.file import read_study_file
@@ -79,7 +86,15 @@ def watch(
             overrides=Overrides(workers, engine, completions, minutes, share),
             progress=progress,
         )
-        raised = _follow(watcher, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
+        fit = Fit(tables, study)
+        local = None if is_url(watcher.training) else Path(watcher.training)
+        if local is not None:
+            check_one_training(local, spots_in(local))
+        for one in pins_in(root):
+            fit.check(one.name, one.weights)
+        # what is in a storage is downloaded by the watcher alone
+        with nullcontext() if local is None else Keeping(local, root, every=every):
+            raised = _follow(watcher, fit, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
     say(f"Run folder: {root}; `forewarn status {root}` shows what is measured, and what waits")
     if fail_on_alarm and raised:
         raise typer.Exit(EXIT_ALARM)
@@ -87,7 +102,7 @@ def watch(
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-def _follow(watcher: Watcher, *, every: float, until: int | None, once: bool, fail_on_alarm: bool) -> bool:
+def _follow(watcher: Watcher, fit: Fit, *, every: float, until: int | None, once: bool, fail_on_alarm: bool) -> bool:
     """Look and measure until the end that was asked for. Returns whether an alert was raised."""
     looks, waiting = 0, False
     while True:
@@ -95,6 +110,7 @@ def _follow(watcher: Watcher, *, every: float, until: int | None, once: bool, fa
         looks += 1
         for one in fresh:
             say(f"{one.name} is whole (step {one.step:,}), and kept", error=True)
+            fit.check(one.name, one.weights)
         ready = not watcher.rests and (not once or bool(watcher.untried))
         answer = watcher.measure_next() if ready else None
         raised = [one for one in answer or () if one.raised]

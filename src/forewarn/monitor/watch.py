@@ -61,12 +61,13 @@ class Watcher:
         self._tried_to_refine: set[str] = set()
         self._rests_until = 0.0
         self._seen: set[str] = {one.name for one in pins_in(root)}
+        """names of kept checkpoints that were told"""
 
     def look(self) -> list[Pin]:
         """Look at the training's folder once, keep what has become whole, and return the new ones."""
         fresh = []
         try:
-            spots = self._polls.look(self._seen)
+            spots = self._polls.look()
         except StorageFault as error:
             if not self._storage_broke:
                 self._say(f"{error}; it is looked at again and again")
@@ -74,8 +75,9 @@ class Watcher:
         else:
             self._storage_broke = False
         for spot in spots:
-            if (kept := self._keep(spot)) is not None:
-                self._seen.add(spot.name)
+            kept = self._keep(spot)
+            if kept is not None and kept.name not in self._seen:
+                self._seen.add(kept.name)
                 fresh.append(kept)
         self._write_state()
         return fresh
@@ -123,8 +125,8 @@ class Watcher:
 
     def _next(self) -> Pin | None:
         """The checkpoint to visit: those without an estimate first, then those with the smallest part."""
-        pending, measured = self.pending, self.measured
-        names = {one.name for one in measured}
+        pending, measured = self.pending, [one for one in self.measured if one.intact]
+        names = {one.name for one in self.measured}
         fresh = [one for one in pending if one.name not in names]
         ready = [one for one in fresh if self._tried(one) < TRIES]
         in_part = [one for one in pending if one.name in names and self._tried(one) < TRIES]
@@ -156,10 +158,9 @@ class Watcher:
         self._say_what_is_measured(chosen, now)
         start = self._clock()
         try:
-            done = {one.name: replace(state.drawn[one.name], begun=None) for one in self.measured}
-            loaded = self._watched.study(
-                [*(one for one in self.measured if one.name != chosen.name), chosen], done | {chosen.name: now}
-            )
+            others = [one for one in self.measured if one.name != chosen.name and one.intact]
+            done = {one.name: replace(state.drawn[one.name], begun=None) for one in others}
+            loaded = self._watched.study([*others, chosen], done | {chosen.name: now})
             run_study(
                 loaded.study,
                 self._root,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from forewarn.checkpoints.polls import Polls
 from forewarn.checkpoints.remote import RemotePolls, is_url
 from forewarn.errors import InputError
-from forewarn.monitor.pins import NOT_THE_MODEL, Pin
+from forewarn.monitor.pins import NOT_THE_MODEL, Pin, pins_in
 from forewarn.monitor.rounds import Budget, Drawn, Plan, spans_drawn
 from forewarn.monitor.state import in_order
 from forewarn.study.config.file import read_study_file
@@ -73,7 +73,12 @@ class WatchedStudy:
     def polls(self) -> Polls | RemotePolls:
         """What looks at the training's folder. Raises MissingExtraError or InputError for a storage that can't be."""
         if is_url(self.training):
-            return RemotePolls(self.training, self._root / MIRROR, without=NOT_THE_MODEL)
+            return RemotePolls(
+                self.training,
+                self._root / MIRROR,
+                without=NOT_THE_MODEL,
+                known=lambda: {one.spot or one.name for one in pins_in(self._root)},
+            )
         return Polls(Path(self.training))
 
     def study(self, pins: Sequence[Pin], drawn: Mapping[str, Drawn]) -> LoadedStudy:
