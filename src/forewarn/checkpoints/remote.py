@@ -78,6 +78,8 @@ class RemotePolls:
         """
         now, before = self._list(), self._before
         self._before = now
+        if not now:  # nothing is there yet, or a storage out of reach that says so with an empty list
+            return []
         self._shape(now)
         spots = spots_in(self._mirror)
         lacking = unmarked(spots, watched=True)
