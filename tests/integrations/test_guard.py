@@ -171,7 +171,7 @@ def test_programs_are_read_off_token_ids_or_messages(world: TinyWorld) -> None:
         with pytest.raises(InputError, match="no completion_ids"):
             call(world, by_ids, ["ignored"])
         turns = [[{"role": "assistant", "content": "a"}, {"role": "tool", "content": "b"}]]
-        with pytest.raises(InputError, match="a completion has 2 messages"):
+        with pytest.raises(InputError, match="it has 2 messages"):
             call(world, guard(lambda **_: [2.0], world.problems, judge=judge), turns)
 
 
