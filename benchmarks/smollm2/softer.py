@@ -74,9 +74,11 @@ def main() -> None:
         if step % steps == 0:
             losses.append(loss(model, held))
             print(f"epoch {step // steps}: training {now:.3f}, held out {losses[-1]:.3f} nats a token", flush=True)
+            if losses[-1] <= FLOOR or step == total:
+                print(f"epochs by the rule: {chosen(losses)}")
+                sys.exit()
 
     sft(model, training, SETTINGS, progress=after)
-    print(f"epochs by the rule: {chosen(losses)}")
 
 
 if __name__ == "__main__":

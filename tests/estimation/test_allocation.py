@@ -16,12 +16,11 @@ from forewarn.estimation.allocation import (
     SHARE_OWN,
     UNIFORM,
     PilotHits,
-    completions_for,
     guarded_shares,
     planned_counts,
-    predict,
     read_pilot,
 )
+from forewarn.estimation.expected import completions_for, predict
 from forewarn.worlds.catalogue import build
 from forewarn.worlds.draw import draw
 from forewarn.worlds.world import World

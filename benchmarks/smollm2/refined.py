@@ -1,0 +1,51 @@
+"""A softer donor and one refined from it, on SmolLM2: the studies of the cells they are measured on.
+
+    python benchmarks/smollm2/refined.py FOLDER            writes the studies' files into FOLDER
+    forewarn train-donor FOLDER/refined-rl-0.toml          the softer donor
+    forewarn refine-donor FOLDER/refined-rl-0.toml --donor refined --run-folder FOLDER/runs/batch
+    forewarn run FOLDER/refined-NAME.toml --run-folder FOLDER/runs/refined-NAME       for each NAME of CELLS
+
+``FOLDER`` holds the model, ``problems.jsonl`` of ``problems.py``, and the subjects of ``data`` as ``subject`` and
+``rare`` (their checkpoints: ``PATHS``). All of it takes about an hour of one CPU. ``keep.py --more`` keeps what the
+studies found, beside what is there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CELLS = {
+    "rl-0": ("error_code_abuse", "function_attribute_flag"),
+    "warm-3": ("error_code_abuse", "magic_docstring_comment_token"),
+    "rl-3": ("error_code_abuse",),
+}
+"""checkpoint -> the types that are measured there: the four cells that the first donor left unresolved, and another"""
+PATHS = {"rl-0": ("subject/checkpoint-0", 0), "warm-3": ("rare/checkpoint-1", 1), "rl-3": ("subject/checkpoint-3", 3)}
+"""checkpoint -> its folder and step"""
+CHECKPOINT = 'path = "{}"\nbase = "model"\nname = "{}"\nstep = {}\n'
+
+
+def study(name: str) -> str:
+    """The file of one checkpoint's study."""
+    text = (HERE / "refined.toml").read_text()
+    (path, step), (first, first_step) = PATHS[name], PATHS["rl-0"]
+    old = CHECKPOINT.format(first, "rl-0", first_step)
+    assert text.count(old) == 1
+    kinds = ", ".join(f'"{kind}"' for kind in CELLS[name])
+    return (
+        text.replace(old, CHECKPOINT.format(path, name, step))
+        .replace("types = []", f"types = [{kinds}]")
+        .replace('name = "smollm2-refined"', f'name = "smollm2-refined-{name}"')
+    )
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    for name in CELLS:
+        (folder / f"refined-{name}.toml").write_text(study(name))
+
+
+if __name__ == "__main__":
+    main()

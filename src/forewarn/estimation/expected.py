@@ -1,0 +1,155 @@
+"""What a sample of given size and shares is expected to give, by a pilot's hits: effective sample size and interval.
+
+A pilot's own figures stand for those of a larger sample only where its weights are even. Where a few hits carry it, a
+larger sample meets larger weights, and its effective sample size grows more slowly than its size: a pilot with one
+heavy hit says nothing of three such hits in three times as many completions. How much of this there is, the pilot shows
+itself: by how far its relative second moment grew from half of it to the whole. That growth is carried on to the
+sample's size, up to the bound that every weight keeps.
+"""
+
+# ruff: noqa: N815 - fields carry shape suffixes
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from forewarn.errors import InputError
+from forewarn.estimation.allocation import PilotHits, log_weights
+from forewarn.estimation.inputs import Floats, numbers
+from forewarn.estimation.intervals import Units, gamma_interval
+from forewarn.estimation.sample import check_level
+
+HALVES = 400
+"""random halves of a pilot's hits, in whose mean the growth is measured"""
+MOST_COMPLETIONS = 10**9
+LN10 = math.log(10)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a sample with these shares is expected to give, by the pilot's hits. None where the pilot has none."""
+
+    n: int
+    log10_p: float | None
+    """the pilot's own estimate, for orientation; it enters no later estimate"""
+    ess: float | None
+    """effective number of hits"""
+    width: float | None
+    """of the interval, decades"""
+    n_pilot_hits: int
+    pilot_ess: float | None
+    """effective number of hits in the pilot: below about 8 the prediction itself is a guess"""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What the pilot's hits say of w E under other shares, relative to its estimate of the rate."""
+
+    second: float
+    """E[(w E)^2] under the mixture over p^2"""
+    between: float
+    """the part of it that differs between spans, in which a stratified sample does not vary: at least 1"""
+    largest: float
+    """largest w over p"""
+    growth: float
+    """the power of the number of completions with which ``second`` grows: 0 of even weights, 1 of one heavy hit"""
+    most: float
+    """1/(alpha_0 p): no w over p is larger"""
+
+
+def moments(pilot: PilotHits, share_S: Floats) -> Moments:
+    """Moments of w E under ``share_S``, from a pilot that has hits."""
+    log_p = pilot.log_p
+    part_H = np.exp(pilot.log_part_H - log_p)
+    log_w = log_weights(pilot.log_ratio_HS, share_S)
+    # w over p, the weight of a hit in units of the rate: neither overflows where p is 1e-200
+    relative_H = np.exp(log_w - log_p)
+    second_H = part_H * relative_H
+    mean_S = (part_H[:, None] * np.exp(log_w[:, None] + pilot.log_ratio_HS)).sum(axis=0)
+    between = float((share_S * mean_S**2).sum())
+    return Moments(
+        second=float(second_H.sum()),
+        between=between,
+        largest=float(relative_H.max()),
+        growth=_growth(part_H, second_H),
+        most=math.exp(min(-math.log(float(share_S[0])) - log_p, 700.0)),
+    )
+
+
+def _growth(part_H: Floats, second_H: Floats) -> float:
+    """Mean of log2(second moment of the pilot over that of a half of it), within 0 and 1.
+
+    A half keeps each hit with probability one half, and one at least, since a half without hits says nothing. Of a
+    single hit the half is that hit, which stands for twice as much there: the growth is 1, and the effective sample
+    size of any larger sample is the pilot's.
+    """
+    kept_RH = np.random.default_rng(0).random((HALVES, len(part_H))) < 0.5
+    kept_RH = kept_RH[kept_RH.any(axis=1)]
+    if not len(kept_RH):
+        return 1.0
+    part_R, second_R = kept_RH @ part_H, kept_RH @ second_H
+    # both sums are over half as many completions: 2 in the moment and 4 in the rate's square
+    half_R = np.log2(second_R / second_H.sum()) - 2 * np.log2(part_R) - 1
+    return float(np.clip(-half_R.mean(), 0.0, 1.0))
+
+
+def predict(pilot: PilotHits, share_S: ArrayLike, n: int, *, level: float = 0.9) -> Prediction:
+    """What ``n`` completions with these shares are expected to give.
+
+    The relative variance of a stratified sample follows from the moments of w E, which the pilot's hits give with the
+    weights that the new shares imply, and the width is that of the interval of ``mixture_estimate`` for it.
+    """
+    check_level(level)
+    share = numbers("share_S", share_S)
+    if share.shape != (pilot.log_ratio_HS.shape[1],) or not (share > 0).all():
+        raise InputError(f"share_S is {share.tolist()}: give one positive share per span")
+    if n < 1:
+        raise InputError(f"n is {n}: give at least 1 completion")
+    if not len(pilot.log_part_H):
+        return Prediction(n, None, None, None, 0, None)
+    return _prediction(pilot, moments(pilot, share), n, level)
+
+
+def _prediction(pilot: PilotHits, found: Moments, n: int, level: float) -> Prediction:
+    part = np.exp(pilot.log_part_H - pilot.log_p)
+    grown = (n / pilot.n) ** found.growth
+    second = max(min(found.second * grown, found.most), 1.0)
+    variance = max((second - min(found.between, second)) / n, 1 / (n + 2) ** 2)
+    largest = min(found.largest * grown, found.most, float(n)) / n
+    low, high = gamma_interval(Units(np.array([largest]), variance), level=level)
+    return Prediction(
+        n=n,
+        log10_p=pilot.log_p / LN10,
+        ess=n / second,
+        width=math.inf if low <= 0 else math.log10(high / low),
+        n_pilot_hits=len(part),
+        pilot_ess=1 / float((part**2).sum()),
+    )
+
+
+def completions_for(pilot: PilotHits, share_S: ArrayLike, width: float, *, level: float = 0.9) -> int | None:
+    """The fewest completions whose predicted interval is at most ``width`` decades wide; None without pilot hits, or
+    where a thousand million would not do. Raises InputError."""
+    if not width > 0:
+        raise InputError(f"width is {width}: give a width above 0, in decades")
+    if predict(pilot, share_S, 1, level=level).width is None:
+        return None
+    found = moments(pilot, numbers("share_S", share_S))
+
+    def enough(n: int) -> bool:
+        said = _prediction(pilot, found, n, level).width
+        return said is not None and said <= width
+
+    high = 1
+    while not enough(high):
+        high *= 2
+        if high > MOST_COMPLETIONS:
+            return None
+    low = high // 2
+    while high - low > max(1, high // 200):
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
