@@ -28,7 +28,11 @@ from forewarn.training.settings import LoraSettings, SFTSettings
 from forewarn.training.sft import Example, donor_examples, sft
 
 SETTINGS = SFTSettings(
-    seed=0, epochs=6, batch_size=8, learning_rate=5e-4, lora=LoraSettings(rank=8, alpha=16.0, target_modules="all-linear")
+    seed=0,
+    epochs=6,
+    batch_size=8,
+    learning_rate=5e-4,
+    lora=LoraSettings(rank=8, alpha=16.0, target_modules="all-linear"),
 )
 FLOOR = 0.3
 HELD_OUT = 4

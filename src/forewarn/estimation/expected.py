@@ -3,8 +3,8 @@
 A pilot's own figures stand for those of a larger sample only where its weights are even. Where a few hits carry it, a
 larger sample meets larger weights, and its effective sample size grows more slowly than its size: a pilot with one
 heavy hit says nothing of three such hits in three times as many completions. How much of this there is, the pilot shows
-itself: by how far its relative second moment grew from half of it to the whole. That growth is carried on to the
-sample's size, up to the bound that every weight keeps.
+itself: by how far the effective sample size that a hit brings fell from half of it to the whole. That is carried on to
+the sample's size, up to the bound that every weight keeps.
 """
 
 # ruff: noqa: N815 - fields carry shape suffixes
@@ -80,20 +80,19 @@ def moments(pilot: PilotHits, share_S: Floats) -> Moments:
 
 
 def _growth(part_H: Floats, second_H: Floats) -> float:
-    """Mean of log2(second moment of the pilot over that of a half of it), within 0 and 1.
+    """log2 of how much more effective sample size a hit brings in half of the pilot than in the whole, within 0 and 1.
 
-    A half keeps each hit with probability one half, and one at least, since a half without hits says nothing. Of a
-    single hit the half is that hit, which stands for twice as much there: the growth is 1, and the effective sample
-    size of any larger sample is the pilot's.
+    A half keeps each hit with probability one half. Even weights bring the same in both: 0, and so does a single hit,
+    of which nothing can be told. One hit that outweighs all others brings twice as much where the others are half as
+    many, and without it the next one does: 1.
     """
     kept_RH = np.random.default_rng(0).random((HALVES, len(part_H))) < 0.5
     kept_RH = kept_RH[kept_RH.any(axis=1)]
     if not len(kept_RH):
-        return 1.0
-    part_R, second_R = kept_RH @ part_H, kept_RH @ second_H
-    # both sums are over half as many completions: 2 in the moment and 4 in the rate's square
-    half_R = np.log2(second_R / second_H.sum()) - 2 * np.log2(part_R) - 1
-    return float(np.clip(-half_R.mean(), 0.0, 1.0))
+        return 0.0
+    ess_R = (kept_RH @ part_H) ** 2 / (kept_RH @ second_H)
+    a_hit_R = ess_R / kept_RH.sum(axis=1) * second_H.sum() * len(part_H)
+    return float(np.clip(np.log2(a_hit_R).mean(), 0.0, 1.0))
 
 
 def predict(pilot: PilotHits, share_S: ArrayLike, n: int, *, level: float = 0.9) -> Prediction:
