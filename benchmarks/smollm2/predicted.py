@@ -9,7 +9,6 @@ counts. A pilot without a hit predicts nothing.
 
 from __future__ import annotations
 
-import math
 import sys
 
 import numpy as np

@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 
 import torch
-from problems import TRAINED, UNSEEN
 
 from forewarn.checkpoints.load import load_model
 from forewarn.formats import Channels
@@ -26,6 +25,7 @@ from forewarn.study.config.load import load_study
 from forewarn.study.models import study_channels
 from forewarn.training.settings import LoraSettings, SFTSettings
 from forewarn.training.sft import Example, donor_examples, sft
+from problems import TRAINED, UNSEEN
 
 SETTINGS = SFTSettings(
     seed=0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forewarn.errors import InputError
-from forewarn.estimation import mixture_estimate
 from forewarn.estimation.allocation import (
     SHARE_OWN,
     UNIFORM,

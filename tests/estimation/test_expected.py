@@ -1,4 +1,4 @@
-"""What a pilot says a sample will give: exact on enumerated worlds, and right where a few heavy hits carry the pilot."""
+"""What a pilot says a sample will give: exact on enumerated worlds, and right where a few hits carry the pilot."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ itself: by how far the effective sample size that a hit brings fell from half of
 the sample's size, up to the bound that every weight keeps.
 """
 
-# ruff: noqa: N815 - fields carry shape suffixes
 from __future__ import annotations
 
 import math
