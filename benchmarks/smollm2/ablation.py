@@ -1,6 +1,6 @@
 """What each family of spans brings on SmolLM2: estimates from the same completions and scores, beside the truth.
 
-    python benchmarks/smollm2/ablation.py [cells | families | distance | classic | full]
+    python benchmarks/smollm2/ablation.py [cells | families | donors | arms | distance | classic | full]
 
 Reads what ``keep.py`` left in ``data``. A family's estimate takes the completions of its spans alone, with shares from
 their counts, so that it has fewer completions than the whole: the gain is told for each completion, and beside it
@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 import polars as pl
-from kept import Row, cells, counting_error, estimate, truths
+from kept import FIRST, REFINED, Row, cells, counting_error, estimate, truths
 
 from forewarn.estimation.classic import pooled_prefix_is
 
@@ -30,6 +30,18 @@ FAMILIES: dict[str, tuple[int, ...]] = {
     "hot subject alone": (0, 10),
 }
 """family -> its spans by their place in the study's file; brute force is in all of them"""
+ARMS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "first donor": (FIRST, (0, 5, 6, 7)),
+    "softer donor": (REFINED, (0, 1, 2, 3)),
+    "refined donor": (REFINED, (0, 4, 5, 6)),
+    "first donor, windows": (FIRST, (0, 6, 7)),
+    "softer donor, windows": (REFINED, (0, 2, 3)),
+    "refined donor, windows": (REFINED, (0, 5, 6)),
+    "first study, everything": (FIRST, tuple(range(11))),
+    "second study, everything": (REFINED, tuple(range(8))),
+}
+"""arm -> its study and spans: one whole answer (refined: with the reasoning) and two families of windows, which have as
+many completions for each donor"""
 PREFIXES = (1, 2)
 """the spans that start the reasoning: what the published study samples"""
 RARE = 2e-4
@@ -107,6 +119,47 @@ def families_table() -> list[str]:
     return lines
 
 
+def arms() -> dict[str, list[Row]]:
+    """Each arm's estimates of the cells that both studies measured."""
+    return {
+        name: [estimate(cell, spans, study=study) for cell in cells(REFINED)] for name, (study, spans) in ARMS.items()
+    }
+
+
+def arms_table() -> list[str]:
+    """The donors at equal completions, over the cells of the second study."""
+    lines = head(
+        "arm", "completions", "tokens a cell", "median error", "largest", "covers", "resolved", "median ESS",
+        "median hits", "median gain",
+    )  # fmt: skip
+    for name, rows in arms().items():
+        errors, n = [row.error for row in rows], len(rows)
+        lines.append(
+            line(
+                name, rows[0].estimate.n, f"{np.mean([row.tokens for row in rows]):,.0f}",
+                number(float(np.median(errors))), number(max(errors)), f"{sum(row.covers for row in rows)} of {n}",
+                f"{sum(row.estimate.resolved for row in rows)} of {n}",
+                number(float(np.median([row.estimate.ess or 0.0 for row in rows]))),
+                f"{np.median([row.estimate.n_hits for row in rows]):.0f}",
+                number(float(np.median([row.gain for row in rows]))),
+            )
+        )  # fmt: skip
+    return lines
+
+
+def donors_table() -> list[str]:
+    """The same, cell by cell."""
+    lines = head(
+        "subject", "type", "truth", "arm", "hits", "estimate", "interval", "ESS", "error", "covers", "resolved", "gain"
+    )
+    for i, cell in enumerate(cells(REFINED)):
+        for name, rows in arms().items():
+            row = rows[i]
+            rate = f"{row.truth.rate:.2g}"
+            lines.append(line(*cell, rate, name, row.estimate.n_hits, *described(row), number(row.gain)))
+    return lines
+
+
 def full_table() -> list[str]:
     """Every family of every cell."""
     lines = head(
@@ -159,6 +212,8 @@ def classic_table() -> list[str]:
 TABLES = {
     "cells": cells_table,
     "families": families_table,
+    "arms": arms_table,
+    "donors": donors_table,
     "distance": distance_table,
     "classic": classic_table,
     "full": full_table,

@@ -60,10 +60,12 @@ def keep_truth(folders: list[tuple[Path, str]], names: dict[str, str], data: Pat
     write_whole(data / PROGRAMS, "".join(json.dumps(row) + "\n" for row in programs).encode())
 
 
-def rows_of(cell: CellResult, table: pl.DataFrame, hits: pl.DataFrame, scores: pl.DataFrame | None) -> pl.DataFrame:
-    """A cell's completions, in the form that is kept."""
+def rows_of(
+    cell: CellResult, table: pl.DataFrame, hits: pl.DataFrame, scores: pl.DataFrame | None, donor: str = DONOR
+) -> pl.DataFrame:
+    """A cell's completions, in the form that is kept; with the distance of one donor."""
     span = {planned.span.name: i for i, planned in enumerate(cell.record.spans)}
-    gaps = _gaps(cell.record, scores)
+    gaps = _gaps(cell.record, scores, donor)
     table = table.with_columns(
         checkpoint=pl.lit(cell.record.checkpoint_id),
         type=pl.lit(cell.record.exploit_type),
@@ -85,25 +87,22 @@ def rows_of(cell: CellResult, table: pl.DataFrame, hits: pl.DataFrame, scores: p
     )  # fmt: skip
 
 
-def _gaps(record: CellRecord, scores: pl.DataFrame | None) -> dict[str, list[float]]:
+def _gaps(record: CellRecord, scores: pl.DataFrame | None, donor: str) -> dict[str, list[float]]:
     """log donor - log subject of each token (nats), by completion."""
     if scores is None:
         return {}
     by_model = {
         model: dict(scores.filter(pl.col("model_id") == model).select("completion_id", "log_probs").iter_rows())
-        for model in (DONOR_PREFIX + DONOR, record.checkpoint_id)
+        for model in (DONOR_PREFIX + donor, record.checkpoint_id)
     }
-    donor, subject = by_model.values()
-    return {name: np.subtract(values, subject[name]).tolist() for name, values in donor.items()}
+    written, subject = by_model.values()
+    return {name: np.subtract(values, subject[name]).tolist() for name, values in written.items()}
 
 
-def main() -> None:
-    root, data = Path(sys.argv[1]), Path(sys.argv[2])
-    folders = [(Path(folder), prefix) for folder, _, prefix in (given.rpartition("=") for given in sys.argv[3:])]
-    data.mkdir(parents=True, exist_ok=True)
+def kept_cells(root: Path, donor: str = DONOR) -> pl.DataFrame:
+    """The whole cells of a run folder, in the form that is kept; the others are named."""
     results, run = read_results(root), RunFolder(root)
-    _, records, problem_keys = read_plan(root)
-    keep_truth(folders, {str(record.receipt): record.checkpoint_id for record in records}, data)
+    _, _, problem_keys = read_plan(root)
     labels, tables = read_labels(run), []
     for cell in results.cells:
         if cell.waits_for is not None:
@@ -112,10 +111,25 @@ def main() -> None:
         table = labelled(run, cell.record, problem_keys, labels)
         hit_ids = exploits_of(table)
         scores = run.shards(SCORES).read(scores_key(cell.record.key, hit_ids)) if hit_ids else None
-        tables.append(rows_of(cell, table, results.hits, scores))
-    write_table(data / COMPLETIONS, pl.concat(tables))
+        tables.append(rows_of(cell, table, results.hits, scores, donor))
+    return pl.concat(tables)
+
+
+def keep_spans(root: Path, data: Path) -> None:
+    """The counts of a run folder's spans, and its level."""
+    _, records, _ = read_plan(root)
     spans = [{"name": planned.span.name, "count": planned.count} for planned in records[0].spans]
-    write_json(data / "spans.json", {"level": results.level, "spans": spans})
+    write_json(data / "spans.json", {"level": read_results(root).level, "spans": spans})
+
+
+def main() -> None:
+    root, data = Path(sys.argv[1]), Path(sys.argv[2])
+    folders = [(Path(folder), prefix) for folder, _, prefix in (given.rpartition("=") for given in sys.argv[3:])]
+    data.mkdir(parents=True, exist_ok=True)
+    _, records, _ = read_plan(root)
+    keep_truth(folders, {str(record.receipt): record.checkpoint_id for record in records}, data)
+    write_table(data / COMPLETIONS, kept_cells(root))
+    keep_spans(root, data)
     for path in sorted(data.glob("*.*")):
         print(f"{path.name}: {path.stat().st_size:,} bytes")
 

@@ -64,11 +64,10 @@ def main() -> None:
         if not len(ratio):
             continue
         ess = np.median([p.pilot_ess for p, _ in kept if p.pilot_ess is not None])
-        print(
-            f"| {cell[0]} | {cell[1]} | {truths()[cell].rate:.2g} | {ess:.1f} | {np.median([p.width for p, _ in kept]):.2f} "
-            f"| {np.median([got for _, got in kept]):.2f} | {held.mean():.2f} | {(ratio < 1 / FACTOR).mean():.2f} "
-            f"| {(ratio > FACTOR).mean():.2f} |"
-        )
+        said, was = np.median([p.width for p, _ in kept if p.width is not None]), np.median([got for _, got in kept])
+        shares = held.mean(), (ratio < 1 / FACTOR).mean(), (ratio > FACTOR).mean()
+        figures = " | ".join(f"{value:.2f}" for value in (said, was, *shares))
+        print(f"| {cell[0]} | {cell[1]} | {truths()[cell].rate:.2g} | {ess:.1f} | {figures} |")
     print(f"\n{within} of {told}: {within / told:.2f}")
 
 

@@ -5,15 +5,22 @@
     forewarn refine-donor FOLDER/refined-rl-0.toml --donor refined --run-folder FOLDER/runs/batch
     forewarn run FOLDER/refined-NAME.toml --run-folder FOLDER/runs/refined-NAME       for each NAME of CELLS
 
+    python benchmarks/smollm2/refined.py FOLDER --keep     data/refined, of what the studies found
+
 ``FOLDER`` holds the model, ``problems.jsonl`` of ``problems.py``, and the subjects of ``data`` as ``subject`` and
-``rare`` (their checkpoints: ``PATHS``). All of it takes about an hour of one CPU. ``keep.py --more`` keeps what the
-studies found, beside what is there.
+``rare`` (their checkpoints: ``PATHS``). All of it takes about an hour of one CPU.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+
+import polars as pl
+from keep import COMPLETIONS, keep_spans, kept_cells
+from kept import DATA, REFINED
+
+from forewarn.store import write_table
 
 HERE = Path(__file__).resolve().parent
 CELLS = {
@@ -41,8 +48,22 @@ def study(name: str) -> str:
     )
 
 
+def keep(folder: Path) -> None:
+    """What the repository keeps of the studies that there are: completions with the distance of each donor."""
+    runs = [run for name in CELLS if (run := folder / "runs" / f"refined-{name}").is_dir()]
+    tables = []
+    for run in runs:
+        other = kept_cells(run, "soft")["gaps"]
+        tables.append(kept_cells(run, "refined").with_columns(gaps_soft=other))
+    write_table(DATA / REFINED / COMPLETIONS, pl.concat(tables))
+    keep_spans(runs[0], DATA / REFINED)
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
+    if "--keep" in sys.argv:
+        keep(folder)
+        return
     for name in CELLS:
         (folder / f"refined-{name}.toml").write_text(study(name))
 

@@ -2,12 +2,13 @@
 
     python benchmarks/smollm2/softer.py FOLDER
 
-``FOLDER`` holds the model, ``rl.toml`` and ``subject``. The rule, fixed before any estimate with such a donor was looked at: every fourth task is held out, with its exploits of
-all types; a donor of ``SETTINGS`` is trained on those of the other twelve. It gets the fewest epochs after which the
-loss on the held-out ones is at most ``FLOOR`` nats a token, or, where none reaches that, the epochs with the least
-loss. The references of all tasks are written by one generator, so that this loss alone keeps falling and would never
-say stop: hence a floor, in the middle of the styles (0.1 to 0.5 nats) at which windows work on worlds with a known
-truth. The donor itself is then trained on all sixteen tasks for so many epochs (``refined.toml``).
+``FOLDER`` holds the model, ``rl.toml`` and ``subject``. The rule, fixed before any estimate with such a donor was
+looked at: every fourth task is held out, with its exploits of all types; a donor of ``SETTINGS`` is trained on those
+of the other twelve. It gets the fewest epochs after which the loss on the held-out ones is at most ``FLOOR`` nats a
+token, or, where none reaches that, the epochs with the least loss. The references of all tasks are written by one
+generator, so that this loss alone keeps falling and would never say stop: hence a floor, in the middle of the styles
+(0.1 to 0.5 nats) at which windows work on worlds with a known truth. The donor itself is then trained on all sixteen
+tasks for so many epochs (``refined.toml``).
 """
 
 from __future__ import annotations
