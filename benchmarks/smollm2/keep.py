@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from forewarn.study.folder.manifest import read_plan
 from forewarn.study.folder.schemas import DONOR_PREFIX, SCORES
 from forewarn.study.keys import CellRecord, scores_key
 from forewarn.study.results.estimates import wrote_the_beginning, wrote_whole_answer
-from forewarn.study.results.read import CellResult, read_results
+from forewarn.study.results.read import read_results
 
 LISTED = 0.1
 DONOR = "donor"
@@ -60,15 +62,28 @@ def keep_truth(folders: list[tuple[Path, str]], names: dict[str, str], data: Pat
     write_whole(data / PROGRAMS, "".join(json.dumps(row) + "\n" for row in programs).encode())
 
 
-def rows_of(
-    cell: CellResult, table: pl.DataFrame, hits: pl.DataFrame, scores: pl.DataFrame | None, donor: str = DONOR
-) -> pl.DataFrame:
-    """A cell's completions, in the form that is kept; with the distance of one donor."""
-    span = {planned.span.name: i for i, planned in enumerate(cell.record.spans)}
-    gaps = _gaps(cell.record, scores, donor)
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A cell as one run folder has it."""
+
+    record: CellRecord
+    table: pl.DataFrame
+    hits: pl.DataFrame
+    gaps: Mapping[str, list[float]]
+
+
+def rows_of(parts: Sequence[Drawn]) -> pl.DataFrame:
+    """A cell's completions, in the form that is kept. ``parts``: of run folders with other seeds and the same shares."""
+    record = parts[0].record
+    span = {planned.span.name: i for i, planned in enumerate(record.spans)}
+    gaps = {name: values for part in parts for name, values in part.gaps.items()}
+    hits = pl.concat([part.hits.select("completion_id", "log_ratios") for part in parts])
+    table = pl.concat(
+        [part.table.with_columns(trace_id=pl.format(f"{i} {{}}", "trace_id")) for i, part in enumerate(parts)]
+    )
     table = table.with_columns(
-        checkpoint=pl.lit(cell.record.checkpoint_id),
-        type=pl.lit(cell.record.exploit_type),
+        checkpoint=pl.lit(record.checkpoint_id),
+        type=pl.lit(record.exploit_type),
         span=pl.col("span").replace_strict(span, return_dtype=pl.UInt8),
         trace=pl.col("trace_id").rank("dense").cast(pl.UInt16),
         program=pl.col("code_key").rank("dense").cast(pl.UInt16),
@@ -78,7 +93,7 @@ def rows_of(
         donor_opened=pl.Series(wrote_the_beginning(table)),
         gaps=pl.Series([gaps.get(name) for name in table["completion_id"]], dtype=pl.List(pl.Float32)),
         wrote=pl.when(pl.col("label") == "exploit").then(pl.col("donor_wrote")),
-    ).join(hits.select("completion_id", "log_ratios"), on="completion_id", how="left", maintain_order="left")
+    ).join(hits, on="completion_id", how="left", maintain_order="left")
     # an exploit whose scores contradict its own sampling is neither a hit nor a miss
     label = pl.when((pl.col("label") == "exploit") & pl.col("log_ratios").is_null()).then(pl.lit("invalid"))
     return table.with_columns(label.otherwise(pl.col("label")).alias("label")).select(
@@ -99,20 +114,26 @@ def _gaps(record: CellRecord, scores: pl.DataFrame | None, donor: str) -> dict[s
     return {name: np.subtract(values, subject[name]).tolist() for name, values in written.items()}
 
 
-def kept_cells(root: Path, donor: str = DONOR) -> pl.DataFrame:
-    """The whole cells of a run folder, in the form that is kept; the others are named."""
-    results, run = read_results(root), RunFolder(root)
-    _, _, problem_keys = read_plan(root)
-    labels, tables = read_labels(run), []
-    for cell in results.cells:
-        if cell.waits_for is not None:
-            print(f"left out: {cell.record.checkpoint_id}, {cell.record.exploit_type} waits for {cell.waits_for}")
-            continue
-        table = labelled(run, cell.record, problem_keys, labels)
-        hit_ids = exploits_of(table)
-        scores = run.shards(SCORES).read(scores_key(cell.record.key, hit_ids)) if hit_ids else None
-        tables.append(rows_of(cell, table, results.hits, scores, donor))
-    return pl.concat(tables)
+def kept_cells(roots: Sequence[Path], donor: str = DONOR) -> pl.DataFrame:
+    """The whole cells of some run folders, in the form that is kept, with a donor's distance; the others are named."""
+    cells: dict[tuple[str, str], list[Drawn]] = {}
+    for root in roots:
+        results, run = read_results(root), RunFolder(root)
+        _, _, problem_keys = read_plan(root)
+        labels = read_labels(run)
+        for cell in results.cells:
+            record = cell.record
+            if cell.waits_for is not None:
+                print(
+                    f"left out: {root.name}: {record.checkpoint_id}, {record.exploit_type} waits for {cell.waits_for}"
+                )
+                continue
+            table = labelled(run, record, problem_keys, labels)
+            hit_ids = exploits_of(table)
+            scores = run.shards(SCORES).read(scores_key(record.key, hit_ids)) if hit_ids else None
+            drawn = Drawn(record, table, results.hits, _gaps(record, scores, donor))
+            cells.setdefault((record.checkpoint_id, record.exploit_type), []).append(drawn)
+    return pl.concat([rows_of(parts) for parts in cells.values()])
 
 
 def keep_spans(root: Path, data: Path) -> None:
@@ -128,7 +149,7 @@ def main() -> None:
     data.mkdir(parents=True, exist_ok=True)
     _, records, _ = read_plan(root)
     keep_truth(folders, {str(record.receipt): record.checkpoint_id for record in records}, data)
-    write_table(data / COMPLETIONS, kept_cells(root))
+    write_table(data / COMPLETIONS, kept_cells([root]))
     keep_spans(root, data)
     for path in sorted(data.glob("*.*")):
         print(f"{path.name}: {path.stat().st_size:,} bytes")

@@ -1,10 +1,9 @@
 """A softer donor and one refined from it, on SmolLM2: the studies of the cells they are measured on.
 
     python benchmarks/smollm2/refined.py FOLDER            writes the studies' files into FOLDER
-    forewarn train-donor FOLDER/refined-rl-0.toml          the softer donor
-    forewarn refine-donor FOLDER/refined-rl-0.toml --donor refined --run-folder FOLDER/runs/batch
-    forewarn run FOLDER/refined-NAME.toml --run-folder FOLDER/runs/refined-NAME       for each NAME of CELLS
-
+    forewarn train-donor FOLDER/refined-rl-0-2.toml        the softer donor
+    forewarn refine-donor FOLDER/refined-rl-0-2.toml --donor refined --run-folder FOLDER/runs/batch
+    forewarn run FOLDER/refined-NAME-SEED.toml --run-folder FOLDER/runs/refined-NAME-SEED    of CELLS and SEEDS
     python benchmarks/smollm2/refined.py FOLDER --keep     data/refined, of what the studies found
 
 ``FOLDER`` holds the model, ``problems.jsonl`` of ``problems.py``, and the subjects of ``data`` as ``subject`` and
@@ -31,10 +30,11 @@ CELLS = {
 """checkpoint -> the types that are measured there: the four cells that the first donor left unresolved, and another"""
 PATHS = {"rl-0": ("subject/checkpoint-0", 0), "warm-3": ("rare/checkpoint-1", 1), "rl-3": ("subject/checkpoint-3", 3)}
 """checkpoint -> its folder and step"""
+SEEDS = (2, 3)
 CHECKPOINT = 'path = "{}"\nbase = "model"\nname = "{}"\nstep = {}\n'
 
 
-def study(name: str) -> str:
+def study(name: str, seed: int) -> str:
     """The file of one checkpoint's study."""
     text = (HERE / "refined.toml").read_text()
     (path, step), (first, first_step) = PATHS[name], PATHS["rl-0"]
@@ -44,19 +44,21 @@ def study(name: str) -> str:
     return (
         text.replace(old, CHECKPOINT.format(path, name, step))
         .replace("types = []", f"types = [{kinds}]")
-        .replace('name = "smollm2-refined"', f'name = "smollm2-refined-{name}"')
+        .replace('name = "smollm2-refined"', f'name = "smollm2-refined-{name}-{seed}"')
+        .replace("seed = 2", f"seed = {seed}")
     )
 
 
 def keep(folder: Path) -> None:
     """What the repository keeps of the studies that there are: completions with the distance of each donor."""
-    runs = [run for name in CELLS if (run := folder / "runs" / f"refined-{name}").is_dir()]
     tables = []
-    for run in runs:
-        other = kept_cells(run, "soft")["gaps"]
-        tables.append(kept_cells(run, "refined").with_columns(gaps_soft=other))
+    for name in CELLS:
+        runs = [run for seed in SEEDS if (run := folder / "runs" / f"refined-{name}-{seed}").is_dir()]
+        if runs:
+            soft, refined = (kept_cells(runs, donor) for donor in ("soft", "refined"))
+            tables.append(refined.with_columns(gaps_soft=soft["gaps"]))
+            keep_spans(runs[0], DATA / REFINED)
     write_table(DATA / REFINED / COMPLETIONS, pl.concat(tables))
-    keep_spans(runs[0], DATA / REFINED)
 
 
 def main() -> None:
@@ -65,7 +67,8 @@ def main() -> None:
         keep(folder)
         return
     for name in CELLS:
-        (folder / f"refined-{name}.toml").write_text(study(name))
+        for seed in SEEDS:
+            (folder / f"refined-{name}-{seed}.toml").write_text(study(name, seed))
 
 
 if __name__ == "__main__":
