@@ -73,7 +73,7 @@ class Drawn:
 
 
 def rows_of(parts: Sequence[Drawn]) -> pl.DataFrame:
-    """A cell's completions, in the form that is kept. ``parts``: of run folders with other seeds and the same shares."""
+    """A cell's completions, in the form that is kept. ``parts``: of run folders with the same shares."""
     record = parts[0].record
     span = {planned.span.name: i for i, planned in enumerate(record.spans)}
     gaps = {name: values for part in parts for name, values in part.gaps.items()}

@@ -21,8 +21,8 @@ from forewarn.estimation.routes import opened_by_donor
 from forewarn.records import Estimate
 
 DATA = Path(__file__).resolve().parent / "data"
-FIRST, REFINED = "", "refined"
-"""folders of the studies: that of ``study.toml``, and those of ``refined.toml``"""
+FIRST, SOFT, REFINED = "", "soft", "refined"
+"""folders of the studies: that of ``study.toml``, and those of ``refined.toml``, by donor"""
 MIN_HITS = 20
 BEGINS_ANSWER = re.compile(r"k0m(\d+|inf):")
 """name of a span in which the donor writes the first tokens of the answer"""
