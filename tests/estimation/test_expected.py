@@ -34,11 +34,11 @@ def test_the_moments_are_the_enumerated_ones(name: str) -> None:
         share_S = count_S / count_S.sum()
         one = replace(world, share_S=share_S, kind_T=np.zeros(1, dtype=np.int64))
         found = moments(pilot, share_S)
-        assert found.second == pytest.approx(one.mean_weight / one.p, rel=1e-9)
-        assert (found.second - found.between) / count_S.sum() * one.p**2 == pytest.approx(
+        assert found.second() == pytest.approx(one.mean_weight / one.p, rel=1e-9)
+        assert (found.second() - found.between) / count_S.sum() * one.p**2 == pytest.approx(
             one.variance(count_S), rel=1e-6
         )
-        assert found.largest <= found.most * (1 + 1e-12)
+        assert found.relative_H.max() <= found.most * (1 + 1e-12)
         assert predict(pilot, share_S, 1000).log10_p == pytest.approx(math.log10(one.p), abs=1e-9)
 
 
@@ -57,6 +57,10 @@ def test_even_weights_keep_their_effective_size_a_hit_and_one_heavy_hit_does_not
     assert moments(steps, share).growth == pytest.approx(1, abs=0.05)
     assert predict(steps, share, 100).ess == pytest.approx(1, abs=0.05)
     assert predict(steps, share, 300).ess == pytest.approx(1, abs=0.1), "a larger sample meets a heavier one"
+    # a hit of the largest weight there is outweighs all others already: nothing heavier is to come
+    seen = PilotHits(np.array([[0.0, 9.0]] * 20 + [[0.0, -9.0]]), np.array([-9.0] * 20 + [math.log(5 / 100)]), 100)
+    assert moments(seen, share).growth > 0.5
+    assert predict(seen, share, 300).ess == pytest.approx(300 / moments(seen, share).second(), rel=0.02)
     # brute force's own part of a large sample bounds it: no weight is above 1/alpha_0
     n, p = 10**9, 10 ** (predict(steps, share, 100).log10_p or 0)
     assert predict(steps, share, n).ess == pytest.approx(n * 0.2 * p, rel=0.01)

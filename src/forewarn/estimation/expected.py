@@ -7,6 +7,7 @@ itself: by how far the effective sample size that a hit brings fell from half of
 the sample's size, up to the bound that every weight keeps.
 """
 
+# ruff: noqa: N815 - fields carry shape suffixes
 from __future__ import annotations
 
 import math
@@ -45,18 +46,22 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """What the pilot's hits say of w E under other shares, relative to its estimate of the rate."""
+    """What the pilot's hits say of w E under other shares, relative to its estimate p of the rate."""
 
-    second: float
-    """E[(w E)^2] under the mixture over p^2"""
+    part_H: Floats
+    """each hit's part of p"""
+    relative_H: Floats
+    """its w over p"""
     between: float
-    """the part of it that differs between spans, in which a stratified sample does not vary: at least 1"""
-    largest: float
-    """largest w over p"""
+    """the part of E[(w E)^2] over p^2 that differs between spans, in which a stratified sample does not vary"""
     growth: float
-    """the power of the number of completions with which ``second`` grows: 0 of even weights, 1 of one heavy hit"""
+    """the power of the number of completions with which that moment grows: 0 of even weights, 1 of one heavy hit"""
     most: float
     """1/(alpha_0 p): no w over p is larger"""
+
+    def second(self, grown: float = 1.0) -> float:
+        """E[(w E)^2] under the mixture over p^2, with weights ``grown`` times those that were seen."""
+        return float((self.part_H * np.minimum(self.relative_H * grown, self.most)).sum())
 
 
 def moments(pilot: PilotHits, share_S: Floats) -> Moments:
@@ -66,14 +71,12 @@ def moments(pilot: PilotHits, share_S: Floats) -> Moments:
     log_w = log_weights(pilot.log_ratio_HS, share_S)
     # w over p, the weight of a hit in units of the rate: neither overflows where p is 1e-200
     relative_H = np.exp(log_w - log_p)
-    second_H = part_H * relative_H
     mean_S = (part_H[:, None] * np.exp(log_w[:, None] + pilot.log_ratio_HS)).sum(axis=0)
-    between = float((share_S * mean_S**2).sum())
     return Moments(
-        second=float(second_H.sum()),
-        between=between,
-        largest=float(relative_H.max()),
-        growth=_growth(part_H, second_H),
+        part_H,
+        relative_H,
+        between=float((share_S * mean_S**2).sum()),
+        growth=_growth(part_H, part_H * relative_H),
         most=math.exp(min(-math.log(float(share_S[0])) - log_p, 700.0)),
     )
 
@@ -112,19 +115,18 @@ def predict(pilot: PilotHits, share_S: ArrayLike, n: int, *, level: float = 0.9)
 
 
 def _prediction(pilot: PilotHits, found: Moments, n: int, level: float) -> Prediction:
-    part = np.exp(pilot.log_part_H - pilot.log_p)
     grown = (n / pilot.n) ** found.growth
-    second = max(min(found.second * grown, found.most), 1.0)
+    second = max(found.second(grown), 1.0)
     variance = max((second - min(found.between, second)) / n, 1 / (n + 2) ** 2)
-    largest = min(found.largest * grown, found.most, float(n)) / n
+    largest = min(float(found.relative_H.max()) * grown, found.most, float(n)) / n
     low, high = gamma_interval(Units(np.array([largest]), variance), level=level)
     return Prediction(
         n=n,
         log10_p=pilot.log_p / LN10,
         ess=n / second,
         width=math.inf if low <= 0 else math.log10(high / low),
-        n_pilot_hits=len(part),
-        pilot_ess=1 / float((part**2).sum()),
+        n_pilot_hits=len(found.part_H),
+        pilot_ess=1 / float((found.part_H**2).sum()),
     )
 
 
