@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 import polars as pl
-from kept import FIRST, REFINED, Row, cells, counting_error, estimate, truths
+from kept import FIRST, REFINED, SOFT, Row, cells, counting_error, estimate, measured, truths
 
 from forewarn.estimation.classic import pooled_prefix_is
 
@@ -30,18 +30,16 @@ FAMILIES: dict[str, tuple[int, ...]] = {
     "hot subject alone": (0, 10),
 }
 """family -> its spans by their place in the study's file; brute force is in all of them"""
-ARMS: dict[str, tuple[str, tuple[int, ...]]] = {
-    "first donor": (FIRST, (0, 5, 6, 7)),
-    "softer donor": (REFINED, (0, 1, 2, 3)),
-    "refined donor": (REFINED, (0, 4, 5, 6)),
-    "first donor, windows": (FIRST, (0, 6, 7)),
-    "softer donor, windows": (REFINED, (0, 2, 3)),
-    "refined donor, windows": (REFINED, (0, 5, 6)),
-    "first study, everything": (FIRST, tuple(range(11))),
-    "second study, everything": (REFINED, tuple(range(8))),
+ARMS: dict[str, tuple[str, tuple[int, ...], bool]] = {
+    "brute force": (FIRST, (0,), True),
+    "first donor": (FIRST, (0, 6, 7), True),
+    "softer donor": (SOFT, (0, 1, 2), False),
+    "refined donor": (REFINED, (0, 1, 2), False),
+    "first donor, twice as many": (FIRST, (0, 6, 7), False),
+    "first donor, everything": (FIRST, tuple(range(11)), False),
 }
-"""arm -> its study and spans: one whole answer (refined: with the reasoning) and two families of windows, which have as
-many completions for each donor"""
+"""arm -> its study, its spans, and whether half of their completions are taken: brute force and two families of windows,
+of which each donor has as many"""
 PREFIXES = (1, 2)
 """the spans that start the reasoning: what the published study samples"""
 RARE = 2e-4
@@ -120,23 +118,26 @@ def families_table() -> list[str]:
 
 
 def arms() -> dict[str, list[Row]]:
-    """Each arm's estimates of the cells that both studies measured."""
+    """Each arm's estimates of the cells that the softer donor was measured on, as far as the arm has them."""
     return {
-        name: [estimate(cell, spans, study=study) for cell in cells(REFINED)] for name, (study, spans) in ARMS.items()
+        name: [estimate(c, spans, study=study, half=half) for c in cells(SOFT) if measured(study) and c in cells(study)]
+        for name, (study, spans, half) in ARMS.items()
     }
 
 
 def arms_table() -> list[str]:
-    """The donors at equal completions, over the cells of the second study."""
+    """The donors at equal completions."""
     lines = head(
-        "arm", "completions", "tokens a cell", "median error", "largest", "covers", "resolved", "median ESS",
+        "arm", "cells", "completions", "tokens a cell", "median error", "largest", "covers", "resolved", "median ESS",
         "median hits", "median gain",
     )  # fmt: skip
     for name, rows in arms().items():
+        if not rows:
+            continue
         errors, n = [row.error for row in rows], len(rows)
         lines.append(
             line(
-                name, rows[0].estimate.n, f"{np.mean([row.tokens for row in rows]):,.0f}",
+                name, n, rows[0].estimate.n, f"{np.mean([row.tokens for row in rows]):,.0f}",
                 number(float(np.median(errors))), number(max(errors)), f"{sum(row.covers for row in rows)} of {n}",
                 f"{sum(row.estimate.resolved for row in rows)} of {n}",
                 number(float(np.median([row.estimate.ess or 0.0 for row in rows]))),
@@ -152,11 +153,12 @@ def donors_table() -> list[str]:
     lines = head(
         "subject", "type", "truth", "arm", "hits", "estimate", "interval", "ESS", "error", "covers", "resolved", "gain"
     )
-    for i, cell in enumerate(cells(REFINED)):
-        for name, rows in arms().items():
-            row = rows[i]
-            rate = f"{row.truth.rate:.2g}"
-            lines.append(line(*cell, rate, name, row.estimate.n_hits, *described(row), number(row.gain)))
+    found = {(name, row.cell): row for name, rows in arms().items() for row in rows}
+    for cell in cells(SOFT):
+        for name in ARMS:
+            if row := found.get((name, cell)):
+                rate = f"{row.truth.rate:.2g}"
+                lines.append(line(*cell, rate, name, row.estimate.n_hits, *described(row), number(row.gain)))
     return lines
 
 

@@ -87,6 +87,11 @@ def truths() -> dict[tuple[str, str], Truth]:
     return {(row["checkpoint"], row["type"]): Truth(row["hits"], row["n"], *row["interval"]) for row in held["cells"]}
 
 
+def measured(study: str) -> bool:
+    """Whether anything is kept of a study."""
+    return (DATA / study / "completions.parquet").exists()
+
+
 @cache
 def cells(study: str = FIRST) -> dict[tuple[str, str], pl.DataFrame]:
     """The completions of each cell."""
@@ -103,13 +108,23 @@ def plan(study: str = FIRST) -> tuple[float, np.ndarray[Any, np.dtype[np.float64
     return held["level"], np.array([span["count"] for span in held["spans"]], dtype=np.float64)
 
 
-def estimate(cell: tuple[str, str], spans: Sequence[int], *, openings: bool = True, study: str = FIRST) -> Row:
-    """The estimate of a cell from the completions of some spans.
+def first_half(table: pl.DataFrame) -> pl.DataFrame:
+    """The first half of the completions of each problem and span, rounded down."""
+    place, of = pl.int_range(pl.len()).over("problem_id", "span"), pl.len().over("problem_id", "span")
+    return table.filter(place < of // 2)
+
+
+def estimate(
+    cell: tuple[str, str], spans: Sequence[int], *, openings: bool = True, study: str = FIRST, half: bool = False
+) -> Row:
+    """The estimate of a cell from the completions of some spans, or from the first half of these.
 
     Without ``openings`` the verdict does not know of which hits the donor wrote the beginning alone.
     """
     level, count_S = plan(study)
     table = cells(study)[cell].filter(pl.col("span").is_in(list(spans)))
+    if half:
+        table = first_half(table)
     log_ratio_NS = np.zeros((table.height, len(spans)))
     is_exploit_N = (table["label"] == "exploit").to_numpy()
     if is_exploit_N.any():
