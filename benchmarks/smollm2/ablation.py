@@ -38,7 +38,7 @@ ARMS: dict[str, tuple[str, tuple[int, ...], bool]] = {
     "first donor, twice as many": (FIRST, (0, 6, 7), False),
     "first donor, everything": (FIRST, tuple(range(11)), False),
 }
-"""arm -> its study, its spans, and whether half of their completions are taken: brute force and two families of windows,
+"""arm -> its study, its spans, whether half of their completions are taken: brute force and two families of windows,
 of which each donor has as many"""
 PREFIXES = (1, 2)
 """the spans that start the reasoning: what the published study samples"""

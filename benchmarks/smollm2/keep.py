@@ -123,6 +123,9 @@ def kept_cells(roots: Sequence[Path], donor: str = DONOR) -> pl.DataFrame:
         labels = read_labels(run)
         for cell in results.cells:
             record = cell.record
+            others = cells.setdefault((record.checkpoint_id, record.exploit_type), [])
+            if any(other.record.key == record.key for other in others):
+                continue
             if cell.waits_for is not None:
                 print(
                     f"left out: {root.name}: {record.checkpoint_id}, {record.exploit_type} waits for {cell.waits_for}"
@@ -131,9 +134,8 @@ def kept_cells(roots: Sequence[Path], donor: str = DONOR) -> pl.DataFrame:
             table = labelled(run, record, problem_keys, labels)
             hit_ids = exploits_of(table)
             scores = run.shards(SCORES).read(scores_key(record.key, hit_ids)) if hit_ids else None
-            drawn = Drawn(record, table, results.hits, _gaps(record, scores, donor))
-            cells.setdefault((record.checkpoint_id, record.exploit_type), []).append(drawn)
-    return pl.concat([rows_of(parts) for parts in cells.values()])
+            others.append(Drawn(record, table, results.hits, _gaps(record, scores, donor)))
+    return pl.concat([rows_of(parts) for parts in cells.values() if parts])
 
 
 def keep_spans(root: Path, data: Path) -> None:

@@ -56,7 +56,7 @@ def study(donor: str, name: str) -> str:
 def keep(folder: Path) -> None:
     """What the repository keeps of the studies that there are."""
     for donor in SEEDS:
-        runs = [run for name in CELLS if (run := folder / "runs" / f"{donor}-{name}").is_dir()]
+        runs = sorted((folder / "runs").glob(f"{donor}-*"))
         if runs:
             write_table(DATA / donor / COMPLETIONS, kept_cells(runs, donor))
             keep_spans(runs[0], DATA / donor)
