@@ -17,6 +17,7 @@ from forewarn.formats import CodeRule
 from forewarn.integrations.guard import COUNTS_FILE, ROLLOUTS_FILE, guard
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem
+from forewarn.store import RunFolder
 from tests.tiny_world import HEAD, MAGIC, SAME, THINK, ZERO, TinyWorld
 
 RIGHT, EXPLOIT, WRONG = HEAD + SAME, HEAD + MAGIC + ZERO, HEAD + ZERO
@@ -170,7 +171,7 @@ def test_programs_are_read_off_token_ids_or_messages(world: TinyWorld) -> None:
         with pytest.raises(InputError, match="no completion_ids"):
             call(world, by_ids, ["ignored"])
         turns = [[{"role": "assistant", "content": "a"}, {"role": "tool", "content": "b"}]]
-        with pytest.raises(InputError, match="a completion has 2 messages"):
+        with pytest.raises(InputError, match="it has 2 messages"):
             call(world, guard(lambda **_: [2.0], world.problems, judge=judge), turns)
 
 
@@ -184,3 +185,14 @@ def test_what_cannot_be_meant_is_refused(world: TinyWorld) -> None:
             guard(mine, world.problems, judge=judge)(completions=[RIGHT], problem_id=["nowhere"])
         with pytest.raises(InputError, match="gave 1 values for 2 completions"):
             call(world, guard(lambda **_: [1.0], world.problems, judge=judge), [RIGHT, RIGHT])
+
+
+@pytest.mark.parametrize("rank", ["0", "3"])
+def test_a_folder_that_the_training_wrote_into_first_can_be_a_studys(
+    world: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    with Judge(workers=1) as judge:
+        call(world, guard(mine, world.problems, judge=judge, run_folder=tmp_path), [EXPLOIT])
+    assert len(list(tmp_path.iterdir())) == 2
+    RunFolder(tmp_path).claim({"name": "mine"})
