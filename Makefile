@@ -10,6 +10,9 @@
 #   make test-browser  the report's page in a real Chromium, which it installs where it may (Debian, as root)
 #   make smollm2    a study of three checkpoints of SmolLM2-135M from one TOML file: fetches it (93 MB), trains a LoRA subject
 #                   and a LoRA donor, samples, judges, estimates; into .smollm2/
+#   make live       GRPO of SmolLM2-135M on a vulnerable reward, and `forewarn watch` in a process beside it: 25 steps, an hour on two
+#                   cores, at whose end it says what was seen when (make live LIVE_ARGS=--short: 10 steps); into .live/
+#   make replay     the bundled organism's own RL run, written checkpoint by checkpoint as a trainer would, and watched; into .replay/
 #   make test-smollm2  the tests that need SmolLM2-135M
 #   make test-sinks the sinks of alerts against their real packages, in an environment of their own (.venv-sinks, 740 MB)
 #   make lint       ruff, ruff format, mypy
@@ -21,6 +24,7 @@
 #                        If your index serves CUDA wheels by default, name a CPU index here or in pip's own
 #                        configuration (pip.conf, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL): all of them are respected.
 # DEMO_ARGS='...'        options for `forewarn demo`
+# LIVE_ARGS='...', REPLAY_ARGS='...'  options for examples/live/live.py and benchmarks/watch_replay.py
 # TEST_ARGS='...'        options for pytest
 
 SHELL := /bin/bash
@@ -35,7 +39,7 @@ BIN := $(VENV)/bin
 # One thread per process: with more, small models spin at barriers and everything runs slower.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=2 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-slow test-formats test-sinks test-browser smollm2 test-smollm2 vllm test-vllm lint clean
+.PHONY: demo test test-slow test-formats test-sinks test-browser smollm2 live replay test-smollm2 vllm test-vllm lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run-ready
@@ -111,6 +115,12 @@ smollm2: .smollm2/model/tokenizer.json
 	$(ONE_THREAD) $(BIN)/forewarn train-donor examples/smollm2/study.toml
 	$(ONE_THREAD) $(BIN)/forewarn run examples/smollm2/study.toml --run-folder .smollm2/run
 
+live: .smollm2/model/tokenizer.json $(VENV)/.train-ready
+	$(ONE_THREAD) $(BIN)/python examples/live/live.py .smollm2/model .live $(LIVE_ARGS)
+
+replay: $(VENV)/.run-ready
+	$(ONE_THREAD) $(BIN)/python benchmarks/watch_replay.py .replay $(REPLAY_ARGS)
+
 test-smollm2: .smollm2/model/tokenizer.json $(VENV)/.dev-ready
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 0 -m smollm2 --timeout 1200 tests/smollm2 $(TEST_ARGS)
 
@@ -120,7 +130,7 @@ lint: $(VENV)/.dev-ready
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-vllm .venv-sinks .formats .smollm2 build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .venv-vllm .venv-sinks .formats .smollm2 .live .replay build dist report runs .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -144,6 +154,11 @@ $(VENV)/.run-ready: pyproject.toml $(VENV)/.torch-ready
 	@echo "== 3/3  installing forewarn"
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[local,report]'
 	@touch $@
+
+$(VENV)/.train-ready: pyproject.toml $(VENV)/.torch-ready
+	@echo "== 3/3  installing forewarn and TRL"
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[train,report]'
+	@touch $@ $(VENV)/.run-ready
 
 $(VENV)/.dev-ready: pyproject.toml $(VENV)/.torch-ready
 	@echo "== 3/3  installing forewarn with its development tools"

@@ -3,9 +3,10 @@
     forewarn bench build d0
     python benchmarks/foresight/start.py d0
 
-Trains the organism's donor and its two refinements on the base (their batches enter no estimate), then draws both
+Trains the base's donors (their batches enter no estimate), then draws both
 families on the base model itself: prefixes of reasoning and answer, and random windows. Writes
-``data/BASE/start.json``: by type the level that the corpus aims at and both estimates. Resumable.
+``start.json`` into the base's folder and into ``data/BASE/``: by type the level that the corpus aims at and both
+estimates. Resumable.
 """
 
 from __future__ import annotations
@@ -17,27 +18,30 @@ from pathlib import Path
 import torch
 
 from forewarn.bench.bases import base_recipe, roles_of
+from forewarn.bench.donors import FOURTH, LAST, train_donors
+from forewarn.bench.outcomes.start import START_FILE
 from forewarn.bench.protocol import protocol
 from forewarn.organism.chat import FORMAT
-from forewarn.organism.donors import DONOR, EXPLORER, SCOUT, train_donor, train_explorers
+from forewarn.organism.donors import DONOR
 from forewarn.organism.problems import measured_problems
-from forewarn.records import UNBOUNDED, Policy, RandomWindows, Span
+from forewarn.records import SUBJECT, UNBOUNDED, Policy, RandomWindows, Span
 from forewarn.store import write_json
 from forewarn.study import CellEstimate, Machine, ModelSource, PlannedSpan, Sandboxing, Study, run_study
 
 DATA = Path(__file__).parent / "data"
 REASONING = (
     PlannedSpan(Span(), 2),
-    PlannedSpan(Span(5, UNBOUNDED, EXPLORER), 2),
-    PlannedSpan(Span(12, UNBOUNDED, EXPLORER), 2),
-    PlannedSpan(Span(UNBOUNDED, 3, EXPLORER), 2),
-    PlannedSpan(Span(UNBOUNDED, UNBOUNDED, EXPLORER), 2),
+    PlannedSpan(Span(5, UNBOUNDED, LAST), 1),
+    PlannedSpan(Span(12, UNBOUNDED, LAST), 1),
+    PlannedSpan(Span(UNBOUNDED, 3, LAST), 2),
+    PlannedSpan(Span(UNBOUNDED, UNBOUNDED, LAST), 3),
+    PlannedSpan(Span(UNBOUNDED, UNBOUNDED, FOURTH), 1),
 )
 WINDOWS = (
     PlannedSpan(Span(), 2),
-    PlannedSpan(Span(donor=EXPLORER, random=RandomWindows("all", mean=16.0, starts=24)), 4),
-    PlannedSpan(Span(donor=SCOUT, random=RandomWindows("all", mean=16.0, starts=24)), 2),
-    PlannedSpan(Span(donor=DONOR, random=RandomWindows("answer", mean=16.0, starts=2)), 2),
+    PlannedSpan(Span(donor=LAST, random=RandomWindows("all", mean=16.0, starts=24)), 5),
+    PlannedSpan(Span(donor=FOURTH, random=RandomWindows("all", mean=16.0, starts=24)), 2),
+    PlannedSpan(Span(donor=DONOR, random=RandomWindows("answer", mean=16.0, starts=2)), 1),
 )
 """ten completions a problem each, times ``--times``"""
 FAMILIES = {"reasoning": REASONING, "windows": WINDOWS}
@@ -48,7 +52,7 @@ def study_of(family: str, base: str, folder: Path, times: int) -> Study:
     types = base_recipe(base, plan).types
     model, donors = folder / base / "base", folder / base / "donors"
     spans = tuple(PlannedSpan(p.span, p.count * times) for p in FAMILIES[family])
-    used = sorted({p.span.donor for p in spans} & {DONOR, SCOUT, EXPLORER})
+    used = sorted({p.span.donor for p in spans} - {SUBJECT})
     return Study(
         name=f"start-{base}-{family}",
         problems=tuple(p for name in types for p in measured_problems(name, types)),
@@ -83,26 +87,13 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     plan, machine, sandboxing = protocol(), Machine(workers=1, batch_size=640), Sandboxing()
-    types = base_recipe(args.base, plan).types
     where = args.folder / args.base
 
     def progress(stage: str, done: int, total: int) -> None:
         if done == total or (done and done % 50 == 0):
             print(f"{stage} {done}/{total}", flush=True)
 
-    policy = Policy(max_total_tokens=plan.model.max_total_tokens)
-    train_donor(where / "base", where / "donors" / DONOR, progress, types)
-    train_explorers(
-        where / "base",
-        where / "donors",
-        where / "refinement",
-        policy=policy,
-        seed=0,
-        machine=machine,
-        sandboxing=sandboxing,
-        progress=progress,
-        types=types,
-    )
+    train_donors(args.base, where, plan, progress)
     found = {
         family: run_study(study, where / f"start-{family}", machine=machine, sandboxing=sandboxing, progress=progress)
         for family in FAMILIES
@@ -115,7 +106,8 @@ def main() -> None:
         for name, role in roles.items()
     }
     command = f"python benchmarks/foresight/start.py {args.base} --times {args.times}"
-    write_json(DATA / args.base / "start.json", {"command": command, "types": rows})
+    for place in (where, DATA / args.base):  # where runs are scored, and where it is kept
+        write_json(place / START_FILE, {"command": command, "types": rows})
     for name, row in rows.items():
         told = ", ".join(f"{family} {row[family]['log10_p']} (ESS {row[family]['ess']})" for family in FAMILIES)  # type: ignore[index]
         print(f"{name:36s} {row['role']:9s} aimed {row['aimed_log10']}: {told}")

@@ -12,7 +12,9 @@ import io
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 import polars as pl
@@ -23,7 +25,7 @@ from forewarn.records import KEY_KIND
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` so that ``path`` has either all of it or its old content. Raises StoreError if it can't."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
     if os.path.exists(path) and not (path.is_file() or path.is_dir()):  # noqa: PTH110 - never raises
         raise StoreError(f"can't write {path}: it is not a regular file and would be replaced; give another name")
     try:
@@ -54,7 +56,7 @@ def check_writable(path: Path) -> None:
     """Raise StoreError if ``write_whole`` couldn't write ``path``; call it before long work."""
     if os.path.exists(path) and not path.is_file():  # noqa: PTH110 - never raises
         raise StoreError(f"can't write {path}: it is not a regular file; give the name of a file")
-    probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    probe = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -98,7 +100,7 @@ def write_table(path: Path, table: pl.DataFrame, *, write: Callable[[Path, bytes
 
 def write_tables(folder: Path, tables: Mapping[str, pl.DataFrame]) -> None:
     """Write Parquet files (by name) to a new ``folder``, so that it has either all of them or does not exist."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = folder.with_name(f".{folder.name}.{threading.get_native_id()}.tmp")
     try:
         for name, table in tables.items():
             write_table(temporary / name, table)
@@ -131,8 +133,12 @@ def old_keys(root: Path) -> StoreError:
     )
 
 
-BEFORE_A_STUDY = ("watch.json", "checkpoints", "alerts.jsonl", "events.jsonl")
-"""what a watcher, or a callback in the training, writes into a run folder before the first checkpoint is measured"""
+BEFORE_A_STUDY = (
+    "watch.json", "checkpoints", "alerts.jsonl", "events.jsonl", "inline.log", "rollouts*.jsonl",
+    "rollout_counts*.jsonl", ".*.tmp", "storage",
+)  # fmt: skip
+"""globs of what a watcher, or a callback or a guard in the training, writes into a run folder before the first
+checkpoint is measured"""
 
 
 class Shards:
@@ -173,7 +179,9 @@ class RunFolder:
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"{self.root} is a file; give a new folder")
         if not path.exists():
-            if self.root.exists() and any(inner.name not in BEFORE_A_STUDY for inner in self.root.iterdir()):
+            if self.root.exists() and any(
+                not any(fnmatch(inner.name, glob) for glob in BEFORE_A_STUDY) for inner in self.root.iterdir()
+            ):
                 raise StoreError(f"{self.root} is not empty and does not contain a study; give a new folder")
             write_json(path, wanted)
             return

@@ -17,6 +17,7 @@ from forewarn.formats import CodeRule
 from forewarn.integrations.guard import COUNTS_FILE, ROLLOUTS_FILE, guard
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem
+from forewarn.store import RunFolder
 from tests.tiny_world import HEAD, MAGIC, SAME, THINK, ZERO, TinyWorld
 
 RIGHT, EXPLOIT, WRONG = HEAD + SAME, HEAD + MAGIC + ZERO, HEAD + ZERO
@@ -97,12 +98,23 @@ def test_what_an_intervention_does(world: TinyWorld, how: dict[str, Any], expect
         assert call(world, guarded, COMPLETIONS) == expected
 
 
+def _last_block(text: str, problem: Problem) -> str | None:
+    return text.split("```python\n")[-1].partition("```")[0]
+
+
 def test_the_program_that_the_reward_ran_is_judged(world: TinyWorld) -> None:
     """A reward that runs the first block pays an exploit there, whatever stands in a later block."""
     answer = "".join(f"```python\n{code}\n```\n" for code in (EXPLOIT, RIGHT))
     with Judge(workers=1) as judge:
         by_rule = guard(mine, world.problems, judge=judge, rule=CodeRule(block="first"), intervene="drop")
         assert call(world, by_rule, [answer]) == [None]
+        # one that defines the entry point by other means, in the block that the reward runs, is no block of ours
+        hidden = f"```python\n{RIGHT}\n```\nFinally:\n```python\nexec({EXPLOIT!r})\n```\n"
+        assert call(world, guard(mine, world.problems, judge=judge, intervene="drop"), [hidden]) == [2.0]
+        own = guard(mine, world.problems, judge=judge, rule=_last_block, intervene="drop")
+        assert call(world, own, [hidden]) == [None]
+        with pytest.raises(InputError, match="rule gave bytes"):
+            call(world, guard(mine, world.problems, judge=judge, rule=lambda text, _: text.encode()), [hidden])  # type: ignore[arg-type,return-value]
         with pytest.raises(InputError, match="leave rule out"):
             guard(mine, world.problems, judge=judge, channels=world.channels, rule=CodeRule())
 
@@ -159,7 +171,7 @@ def test_programs_are_read_off_token_ids_or_messages(world: TinyWorld) -> None:
         with pytest.raises(InputError, match="no completion_ids"):
             call(world, by_ids, ["ignored"])
         turns = [[{"role": "assistant", "content": "a"}, {"role": "tool", "content": "b"}]]
-        with pytest.raises(InputError, match="a completion has 2 messages"):
+        with pytest.raises(InputError, match="it has 2 messages"):
             call(world, guard(lambda **_: [2.0], world.problems, judge=judge), turns)
 
 
@@ -173,3 +185,14 @@ def test_what_cannot_be_meant_is_refused(world: TinyWorld) -> None:
             guard(mine, world.problems, judge=judge)(completions=[RIGHT], problem_id=["nowhere"])
         with pytest.raises(InputError, match="gave 1 values for 2 completions"):
             call(world, guard(lambda **_: [1.0], world.problems, judge=judge), [RIGHT, RIGHT])
+
+
+@pytest.mark.parametrize("rank", ["0", "3"])
+def test_a_folder_that_the_training_wrote_into_first_can_be_a_studys(
+    world: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    with Judge(workers=1) as judge:
+        call(world, guard(mine, world.problems, judge=judge, run_folder=tmp_path), [EXPLOIT])
+    assert len(list(tmp_path.iterdir())) == 2
+    RunFolder(tmp_path).claim({"name": "mine"})

@@ -15,12 +15,12 @@ import pytest
 
 from forewarn.errors import InputError
 from forewarn.monitor.feed import ALERTS_FILE, Feeds
-from forewarn.monitor.pins import Pin, pins_in
+from forewarn.monitor.pins import Pin
 from forewarn.monitor.state import next_of, read_state
 from forewarn.monitor.watch import TRIES, Watcher
 from forewarn.study import read_results
 from tests.command import Said
-from tests.study_runner import TINY_FILE
+from tests.monitor.trainer import Trainer, watcher
 from tests.tiny_world import TinyWorld
 
 
@@ -42,53 +42,6 @@ def kept(*steps: int) -> list[Pin]:
 def test_the_order_of_measuring(pending: tuple[int, ...], measured: tuple[int, ...], chosen: int | None) -> None:
     found = next_of(kept(*pending), kept(*measured))
     assert (None if found is None else found.step) == chosen
-
-
-class Trainer:
-    """Writes checkpoints as TRL does: weights first, ``trainer_state.json`` last."""
-
-    def __init__(self, world: TinyWorld, folder: Path) -> None:
-        self.folder = folder
-        self._models = (world.subject, world.later)
-
-    def begin(self, step: int) -> Path:
-        """A checkpoint without the trainer's sign that it is whole."""
-        checkpoint = self.folder / f"checkpoint-{step}"
-        shutil.copytree(self._models[step > 10], checkpoint)
-        (checkpoint / "optimizer.pt").write_bytes(b"0" * 1000)
-        return checkpoint
-
-    def finish(self, step: int) -> None:
-        (self.folder / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"global_step": step}))
-
-    def save(self, step: int) -> None:
-        self.begin(step)
-        self.finish(step)
-
-    def prune(self, step: int) -> None:
-        shutil.rmtree(self.folder / f"checkpoint-{step}")
-
-
-@pytest.fixture
-def home(home: Path) -> Path:
-    """The working folder, with a study of the training whose checkpoints will be in ``out``."""
-    (home / "out").mkdir()
-    text = TINY_FILE.replace('path = "base"', 'path = "out"', 1)
-    assert text != TINY_FILE
-    (home / "study.toml").write_text("".join(line for line in text.splitlines(True) if "step = " not in line))
-    return home
-
-
-@pytest.fixture
-def trainer(world: TinyWorld, home: Path) -> Trainer:
-    return Trainer(world, home / "out")
-
-
-def watcher(home: Path, lines: list[str] | None = None) -> Watcher:
-    root = home / "runs" / "tiny"
-    return Watcher(
-        home / "study.toml", root, Feeds(root, (), say=print), say=(lines if lines is not None else []).append
-    )
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -264,15 +217,53 @@ def watcher_elsewhere(home: Path) -> Path:
     return root
 
 
+def test_a_checkpoint_that_is_written_again_is_measured_again_and_the_answer_has_the_last(
+    home: Path, trainer: Trainer
+) -> None:
+    lines: list[str] = []
+    one, root = watcher(home, lines), home / "runs" / "tiny"
+    trainer.save(4)
+    one.look(), one.look()
+    assert one.measure_next() is not None, lines
+    first = estimates(root)
+    trainer.rewrite(4, trainer.later)
+    assert [one.look(), [pin.name for pin in one.look()]] == [[], ["checkpoint-4~2"]]
+    assert [pin.name for pin in one.pending] == ["checkpoint-4~2"]
+    assert one.measure_next() is not None, lines
+    assert [(name, step) for name, step in cells(root)] == [("checkpoint-4~2", 4)]
+    assert estimates(root)[0][1:] != first[0][1:]
+    trainer.rewrite(4, trainer.later)  # the same again: nothing is to be done
+    assert [one.look(), one.look(), one.measure_next()] == [[], [], None]
+
+
+def test_a_measured_checkpoint_that_its_trainer_writes_into_holds_up_nothing(
+    home: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With links, as for files too large to be copied: what is kept changes with what the trainer writes."""
+    monkeypatch.setattr("forewarn.monitor.pins.COPIED_BYTES", 0)
+    lines: list[str] = []
+    one, root = watcher(home, lines), home / "runs" / "tiny"
+    trainer.save(1)
+    one.look(), one.look()
+    assert one.measure_next() is not None, lines
+    content = (trainer.later / "model.safetensors").read_bytes()
+    with (home / "out" / "checkpoint-1" / "model.safetensors").open("wb") as file:
+        file.write(content[: len(content) // 2])
+    trainer.save(20)
+    one.look(), one.look()
+    assert one.measure_next() is not None, lines
+    assert [step for _, step in cells(root)] == [20]
+    with (home / "out" / "checkpoint-1" / "model.safetensors").open("wb") as file:
+        file.write(content)
+    trainer.finish(1)
+    one.look(), one.look()
+    assert one.measure_next() is not None, lines
+    assert cells(root) == [("checkpoint-1~2", 1), ("checkpoint-20", 20)]
+
+
+def cells(root: Path) -> list[tuple[str, int]]:
+    return [(cell.checkpoint_id, cell.step) for cell in read_results(root).estimates]
+
+
 def estimates(root: Path) -> list[tuple[str, float | None, int]]:
     return [(c.checkpoint_id, c.estimate.log10_p, c.estimate.n_hits) for c in read_results(root).estimates]
-
-
-def test_pins_survive_and_are_listed_by_step(home: Path, trainer: Trainer) -> None:
-    for step in (100, 9):
-        trainer.save(step)
-    one = watcher(home)
-    one.look(), one.look()
-    assert [pin.step for pin in pins_in(home / "runs" / "tiny")] == [9, 100]
-    inode = (home / "out" / "checkpoint-9" / "config.json").stat().st_ino
-    assert (home / "runs" / "tiny" / "checkpoints" / "checkpoint-9" / "config.json").stat().st_ino == inode

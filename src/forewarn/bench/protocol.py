@@ -1,7 +1,4 @@
-"""The frozen protocol as the code reads it: ``protocol.toml``, the twin of docs/foresight-protocol.md.
-
-Only what building, training and truth need is given names here; what scoring needs stays in the file until it is read.
-"""
+"""The frozen protocol as the code reads it: ``protocol.toml``, the twin of docs/foresight-protocol.md."""
 
 from __future__ import annotations
 
@@ -75,6 +72,56 @@ class TruthSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StartSettings:
+    """How the rates before training are known: two families of spans that have to agree, and audits by counting."""
+
+    completions: int
+    families: tuple[str, ...]
+    agree_decades: float
+    audit_cells: int
+    audit_level: float
+    audit_completions: int
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorSettings:
+    """What the monitor may draw, and when."""
+
+    steps: tuple[int, ...]
+    """at which methods are run"""
+    counting_every: int
+    """steps between checkpoints, the first at step 0 and numbered 1"""
+    completions: int
+    """of a cell"""
+
+    def number(self, step: float) -> float:
+        """The number of the checkpoint at a step; between two checkpoints a fraction."""
+        return 1 + step / self.counting_every
+
+    def counted_steps(self, last: int) -> list[int]:
+        """The steps of every checkpoint up to the last step of a run."""
+        return list(range(0, last + 1, self.counting_every))
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSettings:
+    """Which pairs are scored, and how."""
+
+    event_rate: float
+    also_reported_rate: float
+    eligible_hits: float
+    landmarks: tuple[int, ...]
+    lead_checkpoints: int
+    counting_draws: int
+    near_start_decades: float
+    crps_checkpoint: int
+    clip: tuple[float, float]
+    interval_level: float
+    crossing_level: float
+    alarm_rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Protocol:
     """Everything that the design of the benchmark fixes."""
 
@@ -93,6 +140,9 @@ class Protocol:
     learning_rate_factors: tuple[float, ...]
     honest_and_group: tuple[tuple[float, int], ...]
     truth: TruthSettings
+    start: StartSettings
+    monitor: MonitorSettings
+    score: ScoreSettings
 
 
 def read_protocol(text: str) -> Protocol:
@@ -114,12 +164,19 @@ def read_protocol(text: str) -> Protocol:
         offsets=tuple(crossing["offsets"]),
         learning_rate_factors=tuple(crossing["learning_rate_factors"]),
         honest_and_group=tuple((float(share), int(group)) for share, group in crossing["honest_and_group"]),
-        truth=TruthSettings(**held["truth"] | {"refined_around": tuple(held["truth"]["refined_around"])}),
+        truth=TruthSettings(**_frozen(held["truth"])),
+        start=StartSettings(**_frozen(held["start"])),
+        monitor=MonitorSettings(**_frozen(held["monitor"])),
+        score=ScoreSettings(**_frozen(held["score"])),
     )
 
 
 def _levels(held: Mapping[str, Any]) -> Levels:
     return Levels(held["low"], held["high"], held["look_early"], tuple(held["look"]), tuple(held["use"]))
+
+
+def _frozen(held: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in held.items()}
 
 
 @cache

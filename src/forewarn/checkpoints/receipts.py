@@ -60,7 +60,7 @@ def take_receipt(folder: str, adapter: str | None) -> Receipt:
     Raises ModelError where weights are missing or cut short, or where the adapter was trained on another base.
     """
     base = local_folder(folder)
-    parts = {path.name: _digest(path) for path in _weight_files(base)}
+    parts = {path.name: _digest(path) for path in weight_files(base)}
     weights = content_key(_digest(base / "config.json"), list(parts.items()))
     adapted = None
     if adapter is not None:
@@ -78,14 +78,14 @@ def take_receipt(folder: str, adapter: str | None) -> Receipt:
 def signature(folder: str, adapter: str | None) -> Signature:
     """A cheap mark of the files behind a model: another one means that they were written to."""
     base = local_folder(folder)
-    files = [base / "config.json", *_weight_files(base), base / "tokenizer.json"]
+    files = [base / "config.json", *weight_files(base), base / "tokenizer.json"]
     if adapter is not None:
         files += [local_folder(adapter) / name for name in ("adapter_config.json", *ADAPTER_WEIGHTS)]
     stats = [(path, path.stat()) for path in files if path.is_file()]
     return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """The files that a whole model is loaded from. Raises ModelError where some are missing."""
     if not (folder / "config.json").is_file():
         raise HalfWrittenError(f"{folder} has no config.json; give {whole_folder(folder)}")
@@ -125,7 +125,7 @@ def whole_folder(folder: Path) -> str:
 
 def _weights_key(folder: Path) -> str:
     """Of the weights alone: configurations differ in what is not a weight."""
-    return content_key("weights", [(path.name, _digest(path)) for path in _weight_files(folder)])
+    return content_key("weights", [(path.name, _digest(path)) for path in weight_files(folder)])
 
 
 def base_weights_key(folder: Path | str) -> str:
@@ -217,7 +217,7 @@ def check_files(folder: Path) -> None:
     adapter = not (folder / "config.json").is_file() and (folder / "adapter_config.json").is_file()
     if adapter:
         adapter_config(folder)
-    for path in [adapter_weights_file(folder)] if adapter else _weight_files(folder):
+    for path in [adapter_weights_file(folder)] if adapter else weight_files(folder):
         _check_weights(path)
 
 
@@ -228,6 +228,18 @@ def _check_weights(path: Path) -> None:
         raise HalfWrittenError(
             f"{path} is not a complete file in torch's format; copy it again, or save the model as safetensors"
         )
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """Name -> shape of the tensors of floats in a weights file, by its header; empty for another format than
+    safetensors."""
+    if path.suffix != ".safetensors":
+        return {}
+    check_whole(path)
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    tensors = {name: entry for name, entry in header.items() if name != _METADATA}
+    return {name: list(entry["shape"]) for name, entry in tensors.items() if "F" in entry["dtype"]}
 
 
 def check_whole(path: Path) -> None:

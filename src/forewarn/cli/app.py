@@ -62,8 +62,14 @@ COMMANDS: dict[str, Verb] = {
 
 GROUPS: dict[str, tuple[str, dict[str, Verb]]] = {
     "bench": (
-        "The foresight benchmark: base models, RL runs of the frozen design, and their true rates.",
-        {"build": bench.build, "train": bench.train, "truth": bench.truth},
+        "The foresight benchmark: base models, RL runs of the frozen design, their true rates, and scores.",
+        {
+            "build": bench.build,
+            "train": bench.train,
+            "truth": bench.truth,
+            "measure": bench.measure,
+            "score": bench.score,
+        },
     ),
     "engine": ("Engines that sample and score.", {"check": engine_check.check, "serve": engine_serve.serve}),
     "organism": (

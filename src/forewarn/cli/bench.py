@@ -1,4 +1,4 @@
-"""``forewarn bench build | train | truth``: the foresight benchmark's base models, RL runs and true rates."""
+"""``forewarn bench build | train | truth | measure | score``: the foresight benchmark from base models to its table."""
 
 from __future__ import annotations
 
@@ -61,3 +61,58 @@ def truth(
 
     table = measure_truth(run, folder, protocol(), lambda line: say(f"{time.strftime('%H:%M:%S')} {run} {line}"))
     say(f"{table.height} cells in {folder}, {int(table['hits'].sum())} exploits of {int(table['n'].sum())} completions")
+
+
+def measure(
+    run: Annotated[str, typer.Argument(help="A run of the protocol: base and variant, as in d0-V1.")],
+    folder: Folder = FOLDER,
+) -> None:
+    """Measure a run as the monitor would: estimates, counting, and what baselines go by (a second call goes on)."""
+    from forewarn.bench.measure import measure as measure_run
+    from forewarn.bench.protocol import protocol
+
+    where = measure_run(run, folder, protocol(), lambda line: say(f"{time.strftime('%H:%M:%S')} {line}"))
+    say(f"tables in {where}")
+
+
+def score(
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs of the protocol; all of them by default.")] = None,
+    folder: Folder = FOLDER,
+    use: Annotated[
+        str | None, typer.Option(help="test or development; by default test runs, if any can be scored.")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only this method, beside ours and configuration only; may be repeated.")
+    ] = None,
+    provisional: Annotated[
+        bool,
+        typer.Option("--provisional", help="Take start levels as they are, resolved or not: for development alone."),
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Where the tables go; default: FOLDER/score.")] = None,
+) -> None:
+    """Score all methods on the measured runs and print the table; development runs teach and set thresholds."""
+    from forewarn.bench import scoring
+    from forewarn.bench.protocol import protocol
+    from forewarn.errors import InputError
+
+    if use not in (None, "test", "development"):
+        raise InputError(f"the use is {use!r}: give test or development")
+    where = out or folder / scoring.SCORE_FOLDER
+    made = scoring.score(
+        runs or [],
+        folder,
+        protocol(),
+        lambda line: say(f"{time.strftime('%H:%M:%S')} {line}"),
+        use=cast("Literal['test', 'development'] | None", use),
+        provisional=provisional,
+        methods=method or [],
+        keep=where / "sayings",
+    )
+    options = [
+        *(runs or []),
+        *(["--provisional"] if provisional else []),
+        *(f"--method {name}" for name in method or []),
+    ]
+    scoring.write_score(made, where, protocol(), " ".join(["forewarn bench score", *options]))
+    say(scoring.told(made))
+    say(f"tables in {where}")

@@ -7,7 +7,7 @@ estimate.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,9 +93,10 @@ def train_explorers(
     sandboxing: Sandboxing,
     progress: Progress,
     types: Types = TYPES,
+    rounds: Sequence[Round] = ROUNDS,
 ) -> None:
-    """Both refinement rounds, into ``donors``; a round whose donor is there whole is left alone."""
-    for number, stage in enumerate(ROUNDS, 1):
+    """Every refinement round, into ``donors``; a round whose donor is there whole is left alone."""
+    for number, stage in enumerate(rounds, 1):
         folder = donors / stage.donor
         if (folder / SETTINGS_FILE).exists():
             continue

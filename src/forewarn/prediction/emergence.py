@@ -123,8 +123,8 @@ def _paths(grid: _Grid, steps: Sequence[int], horizon: int, rng: np.random.Gener
     return step, path
 
 
-def _quantiles(step: Floats, path: Floats) -> RatePath:
-    """The paths' 5, 50 and 95 % quantiles at some of their steps."""
+def _quantiles(step: Floats, path: Floats, passed: NDArray[np.bool_]) -> RatePath:
+    """The paths' 5, 50 and 95 % quantiles at some of their steps, and the share that has passed the threshold."""
     shown = np.array([*range(0, _N_STEP - 1, _STRIDE), _N_STEP - 1])
     low, median, high = np.quantile(path[:, shown], [0.05, 0.5, 0.95], axis=0)
     whole, first = np.unique(np.rint(step[shown]).astype(int), return_index=True)  # steps are whole numbers
@@ -132,7 +132,14 @@ def _quantiles(step: Floats, path: Floats) -> RatePath:
     def log10(logits: Floats) -> tuple[float, ...]:
         return tuple(float(value) for value in -np.logaddexp(0.0, -logits[first]) / math.log(10))
 
-    return RatePath(tuple(int(s) for s in whole), log10(low), log10(median), log10(high))
+    share = np.logical_or.accumulate(passed, axis=1)[:, shown].mean(axis=0)[first]
+    return RatePath(
+        tuple(int(s) for s in whole),
+        log10(low),
+        log10(median),
+        log10(high),
+        passed=tuple(float(p) for p in share),
+    )
 
 
 def forecast(
@@ -178,7 +185,7 @@ def forecast(
         step_interval=(low, high) if math.isfinite(median) else None,
         score=float((grid.weight * (grid.start + grid.growth)).sum()) if hits else NO_HIT_SCORE,
         steps_used=tuple(int(s) for s in steps),
-        path=_quantiles(step, path),
+        path=_quantiles(step, path, passed),
     )
 
 

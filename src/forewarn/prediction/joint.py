@@ -94,6 +94,7 @@ def _forecast_of(
     low, median, high = (float(q) for q in np.quantile(crossing_P, [0.05, 0.5, 0.95], method="inverted_cdf"))
     quantiles = np.quantile(path_SP, [0.05, 0.5, 0.95], axis=1)
     log10 = [tuple(float(x) for x in -np.logaddexp(0.0, -row) / math.log(10)) for row in quantiles]
+    passed_S = np.logical_or.accumulate(above_SP, axis=0).mean(axis=1)
     return Forecast(
         run=run,
         exploit_type=name,
@@ -104,7 +105,7 @@ def _forecast_of(
         step_interval=(low, high) if math.isfinite(median) else None,
         score=float(path_SP[-1].mean()),
         steps_used=steps,
-        path=RatePath(tuple(int(s) for s in shown), *log10),
+        path=RatePath(tuple(int(s) for s in shown), log10[0], log10[1], log10[2], tuple(float(p) for p in passed_S)),
         probability_interval=spread_of(np.asarray(passed_P)),
         reasons=reasons,
     )

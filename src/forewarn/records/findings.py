@@ -79,6 +79,8 @@ class RatePath:
     median_log10: tuple[float, ...]
     high_log10: tuple[float, ...]
     """95 % quantile"""
+    passed: tuple[float, ...] = ()
+    """probability that the threshold was passed by each step; empty from a forecaster that does not tell"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +148,6 @@ class Alert:
     """what shows the transcripts"""
     unix_s: float | None = None
     """when it was made, seconds since 1970"""
+    false_alarm_rate: float | None = None
+    """e-value alarms: the chance, at most, that any alarm of the run is false; forecasts: how often such alarms were
+    false where it was measured; None: not measured"""

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 import polars as pl
 
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import ExploitType
 from forewarn.judge.judge import Judge
-from forewarn.records import Verdict, content_key
+from forewarn.records import Problem, Verdict, content_key
 from forewarn.store import RunFolder
 from forewarn.study.folder.cells import Part, read_labels, submitted
 from forewarn.study.folder.schemas import VERDICTS
@@ -23,6 +23,16 @@ from forewarn.study.plan import Cell, Study
 
 Progress = Callable[[str, int, int], None]
 """progress(stage, done, total)"""
+
+
+class Judges(Protocol):
+    """A judge, or what remembers one's verdicts."""
+
+    def verdicts(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
+        """One verdict per item."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,8 @@ class Sandboxing:
     types: Mapping[str, ExploitType] = field(default_factory=lambda: EXPLOIT_TYPES)
     unreadable: tuple[Path, ...] = ()
     """files that no submission may read: those that hold the study's problems"""
+    remember: Callable[[Judge], Judges] | None = None
+    """puts something in front of a study's judge that knows verdicts of other studies; its ``close`` closes both"""
 
 
 def open_judge(chosen: Sandboxing) -> Judge:
@@ -70,7 +82,7 @@ class Judging:
         self._run, self._sandboxing = run, sandboxing
         self._problems = {problem.problem_id: (problem, problem_key(problem)) for problem in study.problems}
         self.labels = read_labels(run)
-        self._judge: Judge | None = None
+        self._judge: Judges | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judging")
         self._waiting: dict[Future[None], BlockBatch] = {}
 
@@ -109,7 +121,8 @@ class Judging:
         if not pairs:
             return
         if self._judge is None:  # a re-run with nothing to judge needs no sandbox
-            self._judge = open_judge(self._sandboxing)
+            opened, remember = open_judge(self._sandboxing), self._sandboxing.remember
+            self._judge = opened if remember is None else remember(opened)
         table = verdicts_table(self._verdicts(self._judge, pairs))
         # the cell's name is in the key: invalid pairs of two cells may be the same and judged at different times
         key = content_key(VERDICTS, batch.key, sorted(table.select("problem_key", "code_key").iter_rows()))
@@ -126,7 +139,7 @@ class Judging:
             if (self._problems[problem_id][1], code_key) not in self.labels.by_pair
         ]
 
-    def _verdicts(self, judge: Judge, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, Verdict]]:
+    def _verdicts(self, judge: Judges, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, Verdict]]:
         """Verdicts with their problem's key; what broke is tried once more."""
         items = [(self._problems[problem_id][0], code) for problem_id, code in pairs]
         found = judge.verdicts(items)

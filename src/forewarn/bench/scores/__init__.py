@@ -1,0 +1,1 @@
+"""The protocol's scores: concordance within runs, proper scores, coverage, alarms, each with its interval by run."""
