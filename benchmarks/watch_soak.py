@@ -196,7 +196,7 @@ def soak(home: Path, hours: float, seed: int, between_s: float) -> dict[str, Any
         "never_kept": len(set(journal.versions) - {one.spot for one in pins_in(root)}),
         "measured": 0 if state is None else len(state.measured),
         "measurings_begun": log.count("measuring "),
-        "pruned_before_kept": log.count("was pruned before"),
+        "pruned_before_kept": log.count("before it could be kept"),
         "failed_and_tried_again": log.count("will be tried again"),
         "slowest_look_s": round(watching.slowest_look_s, 1),
         "wrong": wrong_in(home, root, journal),

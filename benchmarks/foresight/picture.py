@@ -41,8 +41,8 @@ def crossing(truth: pl.DataFrame, name: str, level: float) -> float:
 
 def panel(ax: Axes, name: str, role: str, tables: dict[str, Any], last: int) -> None:
     truth = tables["truth"].filter(pl.col("exploit_type") == name).sort("step")
-    seen = truth.filter(pl.col("hits") > 0)
-    ax.plot(seen["step"], seen["hits"] / seen["n"], color=INK, linewidth=1.2, label="truth, 1,280 completions")
+    share = [hits / n if hits else math.nan for hits, n in zip(truth["hits"], truth["n"], strict=True)]
+    ax.plot(truth["step"], share, color=INK, linewidth=1.2, marker=".", markersize=2.5)  # broken where there is no hit
     blind = truth.filter(pl.col("hits") == 0)
     ax.plot(blind["step"], 1 / blind["n"], color=INK, marker=11, linestyle="", markersize=3.5)
     for cell in tables["estimates"]:

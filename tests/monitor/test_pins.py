@@ -141,6 +141,48 @@ def test_checkpoints_are_kept_while_something_else_goes_on(world: TinyWorld, tmp
     assert not list(root.rglob(f".*{pins.UNFINISHED}*"))
 
 
+@pytest.mark.parametrize("left", ["trainer_state.json", "model.safetensors", "config.json"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_checkpoint_that_is_being_pruned_is_not_kept_in_part(
+    world: TinyWorld, tmp_path: Path, left: str, version: int
+) -> None:
+    """A trainer deletes file by file, and a watcher that saw the checkpoint whole may come in between."""
+    out, root, polls = tmp_path / "out", tmp_path / "run", Polls(tmp_path / "out")
+    if version == 2:
+        assert pin(write(world, out, 4), root) is not None
+        write(world, out, 4, model=world.later)
+    else:
+        write(world, out, 4)
+    polls.look()
+    [spot] = polls.look()
+    for path in (out / "checkpoint-4").iterdir():
+        if path.name != left:
+            path.unlink()
+    before = pins_in(root)
+    assert pin(spot, root, seen=polls.seen(spot)) is None
+    assert pins_in(root) == before
+    assert all(one.intact for one in before)
+    assert not list(root.rglob("*~2*"))
+
+
+def test_a_checkpoint_that_is_pruned_while_it_is_kept_is_kept_whole_or_not_at_all(
+    world: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = pins._link
+
+    def slow(source: str, target: str) -> str:
+        made = link(source, target)
+        if Path(source).name == "config.json":
+            shutil.rmtree(tmp_path / "out" / "checkpoint-1")
+        return made
+
+    monkeypatch.setattr(pins, "_link", slow)
+    spot = write(world, tmp_path / "out", 1)
+    assert pin(spot, tmp_path / "run") is None
+    assert not pins_in(tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+
+
 def test_a_callback_and_a_watcher_may_keep_the_same_checkpoint_at_once(world: TinyWorld, tmp_path: Path) -> None:
     root = tmp_path / "run"
     for step in range(8):

@@ -55,6 +55,10 @@ class Polls:
         self._before = now
         return whole
 
+    def seen(self, spot: Spot) -> Signature:
+        """The marks of a checkpoint's files at the last look, which found it."""
+        return self._before[spot.folder, spot.name][0]
+
 
 def sign_is_older(mark: Signature) -> bool:
     """Whether weights were written after the trainer's sign that the checkpoint is whole."""

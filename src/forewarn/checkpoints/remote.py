@@ -18,6 +18,8 @@ from typing import Any
 
 from forewarn.checkpoints.layouts import Spot
 from forewarn.checkpoints.places import spots_in, unmarked, unwritten
+from forewarn.checkpoints.polls import files_signature
+from forewarn.checkpoints.receipts import Signature
 from forewarn.errors import InputError, StoreError, need_extra
 
 SMALL = 1 << 20
@@ -100,6 +102,10 @@ class RemotePolls:
             self._told[spot.name] = mine
             whole.append(spot)
         return whole
+
+    def seen(self, spot: Spot) -> Signature:
+        """The marks of a checkpoint's files in the mirror, which nobody else writes: those of the last look."""
+        return files_signature(spot)
 
     def _list(self) -> Listing:
         try:

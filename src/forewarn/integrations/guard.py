@@ -31,6 +31,8 @@ from forewarn.training.reward import NO_PROGRAM, RolloutLog, RolloutRow, known_p
 ROLLOUTS_FILE, COUNTS_FILE = "rollouts.jsonl", "rollout_counts.jsonl"
 Intervention = Literal["nothing", "drop", "lower"]
 Reward = Callable[..., Sequence[float | None]]
+ReadsCode = Callable[[str, Problem], str | None]
+"""(text of a completion, its problem) -> the program that the reward runs, or None"""
 _NOT_JUDGED = ("invalid", NO_PROGRAM)
 """labels of accepted completions of which nothing is known"""
 
@@ -41,7 +43,7 @@ def guard(
     *,
     judge: Judge,
     channels: Channels | None = None,
-    rule: CodeRule | None = None,
+    rule: CodeRule | ReadsCode | None = None,
     run_folder: str | Path | None = None,
     accepted_from: float = 1.0,
     types: Sequence[str] = (),
@@ -51,12 +53,13 @@ def guard(
     """Return ``reward`` with a guard around it; the data set has a column ``problem_id``.
 
     ``channels``: reads programs off token ids by the study's format and rule; without it they are read off the text of
-    ``completions`` by ``rule``, which has to be the reward's own: if the reward runs the first block of an answer and
-    the guard judges the last, a right program behind an exploit hides it. ``accepted_from``: rewards of at least that
-    are judged. ``intervene``: what becomes of a completion that is labelled an exploit of one of ``types`` (empty: of
-    any): "drop" makes its reward None, which TRL leaves out of its group, "lower" makes it ``lowered``. Where the
-    sandbox broke, an accepted completion has no program, or its executions contradict each other ("inconsistent"), an
-    intervening guard gives None, never a number.
+    ``completions`` by ``rule``, which has to be the reward's own: if the reward runs another block of an answer than
+    the guard judges, a right program beside an exploit hides it. A ``CodeRule`` prefers blocks that define the entry
+    point by its name; if the reward reads in any other way, give its own function. ``accepted_from``: rewards of at
+    least that are judged. ``intervene``: what becomes of a completion that is labelled an exploit of one of ``types``
+    (empty: of any): "drop" makes its reward None, which TRL leaves out of its group, "lower" makes it ``lowered``.
+    Where the sandbox broke, an accepted completion has no program, or its executions contradict each other
+    ("inconsistent"), an intervening guard gives None, never a number.
     ``run_folder``: keeps each rollout judged, and a line of counts a call. Raises InputError for an unknown
     intervention, a problem id that ``problems`` lacks, or a reward of another length.
     """
@@ -96,7 +99,7 @@ class _Guarded:
     by_id: Mapping[str, Problem]
     judge: Judge
     channels: Channels | None
-    rule: CodeRule | None
+    rule: CodeRule | ReadsCode | None
     accepted_from: float
     after: _Rule | None
     keeper: _Keeper
@@ -170,7 +173,7 @@ def _codes(
     completions: Sequence[Any],
     completion_ids: Sequence[Sequence[int]] | None,
     channels: Channels | None,
-    rule: CodeRule | None,
+    rule: CodeRule | ReadsCode | None,
     apart: Collection[int],
 ) -> list[str | None]:
     """Return each completion's program; None where there is none, and for the places ``apart``."""
@@ -186,7 +189,16 @@ def _codes(
             found.append(channels.code(tokens, channels.split(tokens).n_reasoning, owner.entry_point))
         return found
     pairs = list(zip(owners, completions, strict=True))
-    return [None if i in apart else extract_code(_text(one), of.entry_point, rule) for i, (of, one) in enumerate(pairs)]
+    return [None if i in apart else _read(_text(one), of, rule) for i, (of, one) in enumerate(pairs)]
+
+
+def _read(text: str, owner: Problem, rule: CodeRule | ReadsCode | None) -> str | None:
+    if rule is None or isinstance(rule, CodeRule):
+        return extract_code(text, owner.entry_point, rule)
+    code = rule(text, owner)
+    if code is not None and not isinstance(code, str):
+        raise InputError(f"rule gave {type(code).__name__} for problem {owner.problem_id!r}: give text, or None")
+    return code
 
 
 def _text(completion: Any) -> str:

@@ -41,4 +41,4 @@ class Keeping:
             with suppress(ForewarnError, OSError):
                 for spot in self._polls.look():
                     with suppress(ForewarnError, OSError):
-                        pin(spot, self._root)
+                        pin(spot, self._root, seen=self._polls.seen(spot))

@@ -104,10 +104,11 @@ def _times(one: Pin) -> int:
     return int(one.name[len(one.spot) + len(AGAIN) :] or 1)
 
 
-def pin(spot: Spot, root: Path) -> Pin | None:
-    """Keep a whole checkpoint in the run folder ``root``; None if it was pruned meanwhile.
+def pin(spot: Spot, root: Path, *, seen: Signature | None = None) -> Pin | None:
+    """Keep a whole checkpoint in the run folder ``root``; None if it is pruned or written to meanwhile.
 
-    One that is kept already is left alone unless its trainer has written it again with other content: then it is kept
+    ``seen``: the marks of its files when it was seen to be whole; None: it is whole now, and nobody touches it. One
+    that is kept already is left alone unless its trainer has written it again with other content: then it is kept
     under a new name, and what was kept before is removed. Raises InputError where its weights are not in a folder, and
     StoreError where the run folder can't be written.
     """
@@ -123,11 +124,13 @@ def pin(spot: Spot, root: Path) -> Pin | None:
         return None
     if before is not None and before.written in (None, written):
         return before
+    if seen is not None and written != tuple(one for one in seen if _is_model(Path(one[0]).name)):
+        return None
     inner = weights.relative_to(spot.folder).as_posix()
     again = before is not None and not _same(spot.folder, before, written)
     name = spot.name if before is None else f"{spot.name}{AGAIN}{_times(before) + 1}" if again else before.name
     kept = root / FOLDER / name
-    if (before is None or again) and not _linked(spot.folder, kept):
+    if (before is None or again) and not _linked(spot.folder, kept, written):
         return None
     try:
         made = Pin(name, spot.step, kept, kept / inner, spot.name, written, _marks(kept))
@@ -166,8 +169,8 @@ def _same(source: Path, before: Pin, written: Signature) -> bool:
     return not other and not broken
 
 
-def _linked(source: Path, kept: Path) -> bool:
-    """Link a folder's files into another, all or none; False if it was pruned meanwhile.
+def _linked(source: Path, kept: Path, written: Signature) -> bool:
+    """Link a folder's files, whose marks are ``written``, into another, all or none; False if they are not these.
 
     A callback in the training and a watcher may keep the same checkpoint at the same time: each works in a folder of
     its own, and they come to the same.
@@ -183,6 +186,9 @@ def _linked(source: Path, kept: Path) -> bool:
             ignore=shutil.ignore_patterns(*NOT_THE_MODEL),
             dirs_exist_ok=True,
         )
+        if not _is_copy(unfinished, source, written):
+            shutil.rmtree(unfinished, ignore_errors=True)
+            return False
         if kept.is_dir() and _marks(kept) != _marks(unfinished):  # of one that was killed before it wrote the entry
             shutil.rmtree(kept, ignore_errors=True)
         unfinished.rename(kept)
@@ -196,6 +202,17 @@ def _linked(source: Path, kept: Path) -> bool:
             f"can't keep {source} in {kept.parent}: {error}; free some space, or give another run folder"
         ) from None
     return True
+
+
+def _is_copy(copy: Path, source: Path, written: Signature) -> bool:
+    """Whether a copy has all files, of the length that they had, and none was written to while it was made; the source
+    may be gone by now, or in part."""
+    if [one[:2] for one in _marks(copy)] != [one[:2] for one in written]:
+        return False
+    try:
+        return set(_marks(source)) <= set(written)
+    except OSError:
+        return not source.is_dir()
 
 
 def clear_unfinished(root: Path) -> None:

@@ -83,9 +83,9 @@ class Watcher:
         return fresh
 
     def _keep(self, spot: Spot) -> Pin | None:
-        kept = pin(spot, self._root)
+        kept = pin(spot, self._root, seen=self._polls.seen(spot))
         if kept is None:
-            self._say(f"{spot.name} was pruned before it could be kept")
+            self._say(f"{spot.name} was pruned or written to before it could be kept")
         return kept
 
     @property
