@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,23 +71,26 @@ def watch(
     sinks = [named_sink(text) for text in alert or ()]
     tables, _ = read_study_file(study)
     root = run_folder or Path("runs") / tables.name
-    with (
-        Feeds(root, sinks, say=lambda line: say(f"note: {line}", error=True)) as feeds,
-        progress_bars() as progress,
-    ):
+    note = partial(say, error=True)
+    with Feeds(root, sinks, say=lambda line: note(f"note: {line}")) as feeds, progress_bars() as progress:
         watcher = Watcher(
             study,
             root,
             feeds,
-            say=lambda line: say(line, error=True),
+            say=note,
             overrides=Overrides(workers, engine, completions, minutes, share),
             progress=progress,
         )
         fit = _fit(watcher, tables, study, root)
         with _keeping(watcher, root, every):
             raised = _follow(watcher, fit, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
+    _end(watcher, root, alarmed=fail_on_alarm and raised)
+
+
+def _end(watcher: Watcher, root: Path, *, alarmed: bool) -> None:
+    """Say where the run is, and end with the status that tells how it went."""
     say(f"Run folder: {root}; `forewarn status {root}` shows what is measured, and what waits")
-    if fail_on_alarm and raised:
+    if alarmed:
         raise typer.Exit(EXIT_ALARM)
     if watcher.pending:
         raise typer.Exit(EXIT_INCOMPLETE)
