@@ -34,7 +34,7 @@ from forewarn.prediction import (
 from forewarn.prediction.alarms import log_e_of_looks
 from forewarn.worlds import World
 from forewarn.worlds.catalogue import DONOR, Habits, checkpoints, simple
-from forewarn.worlds.draw import draw, draw_units
+from forewarn.worlds.draw import draw, draw_looks, draw_units
 
 ALPHA, LOOKS, GROWS_AT = 0.1, 12, 5
 COUNT = np.array([40] + [16] * 9)
@@ -64,20 +64,14 @@ TRENDS = {
 
 def e_values(world: World, u: float, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """ln e-values of ``n`` independent looks, drawn together; one look is checked against ``log_e_exceeds``."""
-    kind, n_unit = world.kinds[0], int(COUNT.sum())
-    weight_Y = np.where(kind.is_exploit_Y, np.exp(kind.log_weight_Y(COUNT / n_unit)), 0.0)
-    values, looks = [], []
-    for s, count in enumerate(COUNT):
-        law = kind.cumulative_YS[:, s]
-        leaf = np.minimum(np.searchsorted(law, rng.random((n, count)) * law[-1], side="right"), len(law) - 1)
-        hit = kind.is_exploit_Y[leaf]
-        values.append(weight_Y[leaf[hit]])
-        looks.append(np.nonzero(hit)[0])
-    d = draw(world, COUNT, rng)
+    n_unit = int(COUNT.sum())
+    weight_H, look_H = draw_looks(world, COUNT, n, rng)
+    kind, d = world.kinds[0], draw(world, COUNT, rng)
     sample = read_sample(d.log_ratio_NS, d.is_exploit_N, d.span_N)
-    one = log_e_of_looks(weight_Y[d.leaf_N[d.is_exploit_N]] / u, np.zeros(int(d.is_exploit_N.sum()), int), 1, n_unit)
+    of_hit = np.exp(kind.log_weight_Y(COUNT / n_unit))[d.leaf_N[d.is_exploit_N]]
+    one = log_e_of_looks(of_hit / u, np.zeros(len(of_hit), int), 1, n_unit)
     assert np.isclose(one[0], log_e_exceeds(sample, u), rtol=1e-9, atol=1e-9)
-    return log_e_of_looks(np.concatenate(values) / u, np.concatenate(looks), n, n_unit)
+    return log_e_of_looks(weight_H / u, look_H, n, n_unit)
 
 
 def alarms(n_run: int, seed: int) -> dict[str, object]:

@@ -5,7 +5,8 @@
 
 Trains the base's donors (their batches enter no estimate), then draws both
 families on the base model itself: prefixes of reasoning and answer, and random windows. Writes
-``data/BASE/start.json``: by type the level that the corpus aims at and both estimates. Resumable.
+``start.json`` into the base's folder and into ``data/BASE/``: by type the level that the corpus aims at and both
+estimates. Resumable.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 
 from forewarn.bench.bases import base_recipe, roles_of
 from forewarn.bench.donors import FOURTH, LAST, train_donors
+from forewarn.bench.outcomes.start import START_FILE
 from forewarn.bench.protocol import protocol
 from forewarn.organism.chat import FORMAT
 from forewarn.organism.donors import DONOR
@@ -104,7 +106,8 @@ def main() -> None:
         for name, role in roles.items()
     }
     command = f"python benchmarks/foresight/start.py {args.base} --times {args.times}"
-    write_json(DATA / args.base / "start.json", {"command": command, "types": rows})
+    for place in (where, DATA / args.base):  # where runs are scored, and where it is kept
+        write_json(place / START_FILE, {"command": command, "types": rows})
     for name, row in rows.items():
         told = ", ".join(f"{family} {row[family]['log10_p']} (ESS {row[family]['ess']})" for family in FAMILIES)  # type: ignore[index]
         print(f"{name:36s} {row['role']:9s} aimed {row['aimed_log10']}: {told}")

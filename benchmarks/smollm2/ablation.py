@@ -1,6 +1,6 @@
 """What each family of spans brings on SmolLM2: estimates from the same completions and scores, beside the truth.
 
-    python benchmarks/smollm2/ablation.py [cells | families | distance | classic | full]
+    python benchmarks/smollm2/ablation.py [cells | families | donors | arms | distance | classic | full]
 
 Reads what ``keep.py`` left in ``data``. A family's estimate takes the completions of its spans alone, with shares from
 their counts, so that it has fewer completions than the whole: the gain is told for each completion, and beside it
@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 import polars as pl
-from kept import Row, cells, counting_error, estimate, truths
+from kept import FIRST, REFINED, SOFT, Row, cells, counting_error, estimate, measured, truths
 
 from forewarn.estimation.classic import pooled_prefix_is
 
@@ -30,6 +30,16 @@ FAMILIES: dict[str, tuple[int, ...]] = {
     "hot subject alone": (0, 10),
 }
 """family -> its spans by their place in the study's file; brute force is in all of them"""
+ARMS: dict[str, tuple[str, tuple[int, ...], bool]] = {
+    "brute force": (FIRST, (0,), True),
+    "first donor": (FIRST, (0, 6, 7), True),
+    "softer donor": (SOFT, (0, 1, 2), False),
+    "refined donor": (REFINED, (0, 1, 2), False),
+    "first donor, twice as many": (FIRST, (0, 6, 7), False),
+    "first donor, everything": (FIRST, tuple(range(11)), False),
+}
+"""arm -> its study, its spans, whether half of their completions are taken: brute force and two families of windows,
+of which each donor has as many"""
 PREFIXES = (1, 2)
 """the spans that start the reasoning: what the published study samples"""
 RARE = 2e-4
@@ -107,6 +117,51 @@ def families_table() -> list[str]:
     return lines
 
 
+def arms() -> dict[str, list[Row]]:
+    """Each arm's estimates of the cells that the softer donor was measured on, as far as the arm has them."""
+    return {
+        name: [estimate(c, spans, study=study, half=half) for c in cells(SOFT) if measured(study) and c in cells(study)]
+        for name, (study, spans, half) in ARMS.items()
+    }
+
+
+def arms_table() -> list[str]:
+    """The donors at equal completions."""
+    lines = head(
+        "arm", "cells", "completions", "tokens a cell", "median error", "largest", "covers", "resolved", "median ESS",
+        "median hits", "median gain",
+    )  # fmt: skip
+    for name, rows in arms().items():
+        if not rows:
+            continue
+        errors, n = [row.error for row in rows], len(rows)
+        lines.append(
+            line(
+                name, n, rows[0].estimate.n, f"{np.mean([row.tokens for row in rows]):,.0f}",
+                number(float(np.median(errors))), number(max(errors)), f"{sum(row.covers for row in rows)} of {n}",
+                f"{sum(row.estimate.resolved for row in rows)} of {n}",
+                number(float(np.median([row.estimate.ess or 0.0 for row in rows]))),
+                f"{np.median([row.estimate.n_hits for row in rows]):.0f}",
+                number(float(np.median([row.gain for row in rows]))),
+            )
+        )  # fmt: skip
+    return lines
+
+
+def donors_table() -> list[str]:
+    """The same, cell by cell."""
+    lines = head(
+        "subject", "type", "truth", "arm", "hits", "estimate", "interval", "ESS", "error", "covers", "resolved", "gain"
+    )
+    found = {(name, row.cell): row for name, rows in arms().items() for row in rows}
+    for cell in cells(SOFT):
+        for name in ARMS:
+            if row := found.get((name, cell)):
+                rate = f"{row.truth.rate:.2g}"
+                lines.append(line(*cell, rate, name, row.estimate.n_hits, *described(row), number(row.gain)))
+    return lines
+
+
 def full_table() -> list[str]:
     """Every family of every cell."""
     lines = head(
@@ -159,6 +214,8 @@ def classic_table() -> list[str]:
 TABLES = {
     "cells": cells_table,
     "families": families_table,
+    "arms": arms_table,
+    "donors": donors_table,
     "distance": distance_table,
     "classic": classic_table,
     "full": full_table,

@@ -21,6 +21,8 @@ from forewarn.estimation.routes import opened_by_donor
 from forewarn.records import Estimate
 
 DATA = Path(__file__).resolve().parent / "data"
+FIRST, SOFT, REFINED = "", "soft", "refined"
+"""folders of the studies: that of ``study.toml``, and those of ``refined.toml``, by donor"""
 MIN_HITS = 20
 BEGINS_ANSWER = re.compile(r"k0m(\d+|inf):")
 """name of a span in which the donor writes the first tokens of the answer"""
@@ -85,29 +87,44 @@ def truths() -> dict[tuple[str, str], Truth]:
     return {(row["checkpoint"], row["type"]): Truth(row["hits"], row["n"], *row["interval"]) for row in held["cells"]}
 
 
+def measured(study: str) -> bool:
+    """Whether anything is kept of a study."""
+    return (DATA / study / "completions.parquet").exists()
+
+
 @cache
-def cells() -> dict[tuple[str, str], pl.DataFrame]:
+def cells(study: str = FIRST) -> dict[tuple[str, str], pl.DataFrame]:
     """The completions of each cell."""
-    parts = pl.read_parquet(DATA / "completions.parquet").partition_by(
+    parts = pl.read_parquet(DATA / study / "completions.parquet").partition_by(
         ["checkpoint", "type"], as_dict=True, maintain_order=True
     )
     return {(str(checkpoint), str(kind)): table for (checkpoint, kind), table in sorted(parts.items())}
 
 
 @cache
-def plan() -> tuple[float, np.ndarray[Any, np.dtype[np.float64]]]:
+def plan(study: str = FIRST) -> tuple[float, np.ndarray[Any, np.dtype[np.float64]]]:
     """The study's level, and the count of each span."""
-    held = json.loads((DATA / "spans.json").read_text())
+    held = json.loads((DATA / study / "spans.json").read_text())
     return held["level"], np.array([span["count"] for span in held["spans"]], dtype=np.float64)
 
 
-def estimate(cell: tuple[str, str], spans: Sequence[int], *, openings: bool = True) -> Row:
-    """The estimate of a cell from the completions of some spans.
+def first_half(table: pl.DataFrame) -> pl.DataFrame:
+    """The first half of the completions of each problem and span, rounded down."""
+    place, of = pl.int_range(pl.len()).over("problem_id", "span"), pl.len().over("problem_id", "span")
+    return table.filter(place < of // 2)
+
+
+def estimate(
+    cell: tuple[str, str], spans: Sequence[int], *, openings: bool = True, study: str = FIRST, half: bool = False
+) -> Row:
+    """The estimate of a cell from the completions of some spans, or from the first half of these.
 
     Without ``openings`` the verdict does not know of which hits the donor wrote the beginning alone.
     """
-    level, count_S = plan()
-    table = cells()[cell].filter(pl.col("span").is_in(list(spans)))
+    level, count_S = plan(study)
+    table = cells(study)[cell].filter(pl.col("span").is_in(list(spans)))
+    if half:
+        table = first_half(table)
     log_ratio_NS = np.zeros((table.height, len(spans)))
     is_exploit_N = (table["label"] == "exploit").to_numpy()
     if is_exploit_N.any():

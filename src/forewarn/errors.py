@@ -36,6 +36,7 @@ EXTRA_OF = {
     "trl": "train",
     "vllm": "vllm",
     "tensorboardX": "tensorboard",
+    "fsspec": "storage",
     **{name: name for name in ("wandb", "trackio", "mlflow")},
 }
 """importable package -> the forewarn extra that installs it"""

@@ -135,7 +135,7 @@ def old_keys(root: Path) -> StoreError:
 
 BEFORE_A_STUDY = (
     "watch.json", "checkpoints", "alerts.jsonl", "events.jsonl", "inline.log", "rollouts*.jsonl",
-    "rollout_counts*.jsonl", ".*.tmp",
+    "rollout_counts*.jsonl", ".*.tmp", "storage",
 )  # fmt: skip
 """globs of what a watcher, or a callback or a guard in the training, writes into a run folder before the first
 checkpoint is measured"""

@@ -18,7 +18,7 @@ _ON_LETTERS = frozenset({"Mn", "Me"})
 """marks that stand on the character before them"""
 _EMPTY = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u303f\u3164\ufe00-\ufe0d\uffa0"
-    "\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
+    "\U00013441\U00013442\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 ).fullmatch
 """Letters, marks and symbols that are invisible: many of them push the following text to a terminal's next line, where
 it looks like a line of forewarn's. Emoji selectors are left alone, and so are spaces, which ``one_line`` joins."""

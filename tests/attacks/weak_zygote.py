@@ -26,6 +26,8 @@ def main() -> None:
     from forewarn.sandbox.inside import defences, keeper, worker, zygote
 
     off = frozenset(sys.argv[2:])
+    if "bare library" in off:
+        off |= {"copied library"}  # all libraries of the host are too much to copy
     for level, on in defences.OF_LEVEL.items():
         defences.OF_LEVEL[level] = on - off
     if "no core dump" in off:  # the limit may have been low before

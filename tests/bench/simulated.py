@@ -37,6 +37,8 @@ from forewarn.study.folder.tables import estimates_table
 
 EMPTY = mixture_estimate(np.full((500, 5), np.nan), np.zeros(500, dtype=bool), np.arange(500) % 5)
 ESS = 25.0
+KIN, STRANGER = 0.5, 0.02
+"""weaker kinship than the forecaster expects, so that the types of a run don't all come or all stay"""
 PACE = 5
 """steps between moments at which the law is looked at"""
 
@@ -69,8 +71,8 @@ def _rates(run: BenchRun, protocol: Protocol, speed: float, rng: np.random.Gener
         level,
         np.zeros_like(level, dtype=bool),
         np.array([speed * run.learning_rate_factor * math.exp(rng.normal(0, 0.3))]),
-        np.array([0.75]),
-        np.array([0.45]),
+        np.array([KIN]),
+        np.array([STRANGER]),
         np.array([[training.types[name].rollouts for name in roles]]),
         np.array([[training.types[name].paid for name in roles]]),
     )

@@ -1,4 +1,4 @@
-"""The monitor's cells of a miniature run, through the real study, sandbox and donors: kept, gone on with, and scored."""
+"""The monitor's cells of a miniature run, by the real study, sandbox and donors: kept, gone on with, and read back."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def quick_donors(base: Path, donors: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_run_is_measured_gone_on_with_and_read_back(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

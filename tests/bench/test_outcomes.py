@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from scipy.special import expit, logit
 from forewarn.bench.bases import roles_of
 from forewarn.bench.outcomes.curve import Counted, TruthCurve, expected_first_hit, first_hits
 from forewarn.bench.outcomes.pairs import Evidence, Pair, outcome
-from forewarn.bench.outcomes.start import Start, start_of
+from forewarn.bench.outcomes.start import Start, base_starts, start_of
 from forewarn.bench.protocol import protocol
 from forewarn.bench.runs import all_runs
-from forewarn.errors import InputError
+from forewarn.errors import InputError, StoreError
+from forewarn.store import write_json
 
 P = protocol()
 RUN = all_runs(P)["d0-V1"]
@@ -159,4 +161,19 @@ def test_a_start_is_pooled_where_its_families_agree() -> None:
         found = start_of(held | changed, 1e-6, P.start)
         assert found.unresolved is not None
         assert why in found.unresolved
-        assert found.rate == 1e-6
+    alone = start_of({"reasoning": one | {"log10_p": None}, "windows": other}, 1e-6, P.start)
+    assert math.log10(alone.rate) == pytest.approx(-4.8), "what is known stands in, though it is not resolved"
+    assert start_of({}, 1e-6, P.start) == Start(1e-6, 1.0, "start level not measured by both families of spans")
+
+
+def test_provisional_starts_are_taken_as_they_are(tmp_path: Path) -> None:
+    few = {"log10_p": -5.0, "interval_log10": [-5.2, -4.8], "ess": 10.0, "n": 800}
+    write_json(tmp_path / "start.json", {"types": {FOLLOWER: {"reasoning": few, "windows": few}}})
+    strict = base_starts(tmp_path, "d0", P)
+    assert strict[FOLLOWER].unresolved == "start level from 800 completions of 20000"
+    taken = base_starts(tmp_path, "d0", P, provisional=True)
+    assert taken[FOLLOWER] == Start(pytest.approx(1e-5), pytest.approx(10**-4.8))
+    assert taken[LEADER].rate == taken[LEADER].upper == roles_of("d0", P)[LEADER].level
+    write_json(tmp_path / "start.json", {"types": {FOLLOWER: {"reasoning": few, "windows": {"log10_p": -5.0}}}})
+    with pytest.raises(StoreError, match=r"is no record of start levels \(KeyError: 'ess'\); measure it again by"):
+        base_starts(tmp_path, "d0", P)

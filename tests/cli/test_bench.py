@@ -20,6 +20,13 @@ from forewarn.cli.app import main
         (["train", "d0-V1", "--optimizer", "lion"], "the optimizer is 'lion': give adam or sgd"),
         (["train", "d0-V1", "--learning-rate", "-1"], "the learning rate is -1.0: give a finite number above 0"),
         (["truth", "d0-V1"], "has no base model of run d0-V1: run `forewarn bench build d0` first"),
+        (["measure", "d0-V1"], "has no base model of run d0-V1: run `forewarn bench build d0` first"),
+        (["measure", "d0"], "the benchmark has no run 'd0': choose among t0-V1, t0-V2"),
+        (["score"], "there is no development run to score in"),
+        (["score", "t0-V1"], "(t0-V1: truth not measured: run `forewarn bench truth t0-V1`)"),
+        (["score", "t9-V1"], "the benchmark has no run 't9-V1': choose among t0-V1, t0-V2"),
+        (["score", "--use", "both"], "the use is 'both': give test or development"),
+        (["score", "--method", "luck"], "there is no method 'luck': choose among joint, configuration"),
     ],
 )
 def test_bad_input_is_one_sentence(

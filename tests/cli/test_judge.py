@@ -140,4 +140,4 @@ def test_a_time_too_short_is_refused(capsys: pytest.CaptureFixture[str], folder:
     where = ["--problem", str(folder / "own.jsonl"), "--code", str(folder / "skip.py")]
     status, out, err = run(capsys, "judge", *where, "--timeout-s", "1e-9")
     assert (status, out) == (2, "")
-    assert "timeout_s is 1e-09: give 0.01 to 3600 seconds" in err
+    assert "timeout_s is 1e-09: give 0.2 to 3600 seconds" in err

@@ -98,12 +98,23 @@ def test_what_an_intervention_does(world: TinyWorld, how: dict[str, Any], expect
         assert call(world, guarded, COMPLETIONS) == expected
 
 
+def _last_block(text: str, problem: Problem) -> str | None:
+    return text.split("```python\n")[-1].partition("```")[0]
+
+
 def test_the_program_that_the_reward_ran_is_judged(world: TinyWorld) -> None:
     """A reward that runs the first block pays an exploit there, whatever stands in a later block."""
     answer = "".join(f"```python\n{code}\n```\n" for code in (EXPLOIT, RIGHT))
     with Judge(workers=1) as judge:
         by_rule = guard(mine, world.problems, judge=judge, rule=CodeRule(block="first"), intervene="drop")
         assert call(world, by_rule, [answer]) == [None]
+        # one that defines the entry point by other means, in the block that the reward runs, is no block of ours
+        hidden = f"```python\n{RIGHT}\n```\nFinally:\n```python\nexec({EXPLOIT!r})\n```\n"
+        assert call(world, guard(mine, world.problems, judge=judge, intervene="drop"), [hidden]) == [2.0]
+        own = guard(mine, world.problems, judge=judge, rule=_last_block, intervene="drop")
+        assert call(world, own, [hidden]) == [None]
+        with pytest.raises(InputError, match="rule gave bytes"):
+            call(world, guard(mine, world.problems, judge=judge, rule=lambda text, _: text.encode()), [hidden])  # type: ignore[arg-type,return-value]
         with pytest.raises(InputError, match="leave rule out"):
             guard(mine, world.problems, judge=judge, channels=world.channels, rule=CodeRule())
 
@@ -160,7 +171,7 @@ def test_programs_are_read_off_token_ids_or_messages(world: TinyWorld) -> None:
         with pytest.raises(InputError, match="no completion_ids"):
             call(world, by_ids, ["ignored"])
         turns = [[{"role": "assistant", "content": "a"}, {"role": "tool", "content": "b"}]]
-        with pytest.raises(InputError, match="a completion has 2 messages"):
+        with pytest.raises(InputError, match="it has 2 messages"):
             call(world, guard(lambda **_: [2.0], world.problems, judge=judge), turns)
 
 

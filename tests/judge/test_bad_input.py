@@ -89,7 +89,7 @@ def test_an_unknown_entry_point_fails(judge: Judge, entry_point: str) -> None:
         ({"workers": -1}, "workers is -1"),
         ({"timeout_s": math.inf}, "timeout_s is inf"),
         ({"timeout_s": -1.0}, "timeout_s is -1"),
-        ({"timeout_s": 1e-9}, "timeout_s is 1e-09: give 0.01 to 3600 seconds"),
+        ({"timeout_s": 1e-9}, "timeout_s is 1e-09: give 0.2 to 3600 seconds"),
         ({"max_memory_mb": 10**12}, "max_memory_mb is 1000000000000"),
         ({"deadline_s": math.nan}, "deadline_s is nan"),
         ({"deadline_s": 0.0}, "deadline_s is 0"),

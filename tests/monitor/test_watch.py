@@ -20,7 +20,7 @@ from forewarn.monitor.state import next_of, read_state
 from forewarn.monitor.watch import TRIES, Watcher
 from forewarn.study import read_results
 from tests.command import Said
-from tests.study_runner import TINY_FILE
+from tests.monitor.trainer import Trainer, watcher
 from tests.tiny_world import TinyWorld
 
 
@@ -42,60 +42,6 @@ def kept(*steps: int) -> list[Pin]:
 def test_the_order_of_measuring(pending: tuple[int, ...], measured: tuple[int, ...], chosen: int | None) -> None:
     found = next_of(kept(*pending), kept(*measured))
     assert (None if found is None else found.step) == chosen
-
-
-class Trainer:
-    """Writes checkpoints as TRL does: weights first, ``trainer_state.json`` last."""
-
-    def __init__(self, world: TinyWorld, folder: Path) -> None:
-        self.folder = folder
-        self.later = world.later
-        self._models = (world.subject, world.later)
-
-    def begin(self, step: int) -> Path:
-        """A checkpoint without the trainer's sign that it is whole."""
-        checkpoint = self.folder / f"checkpoint-{step}"
-        shutil.copytree(self._models[step > 10], checkpoint)
-        (checkpoint / "optimizer.pt").write_bytes(b"0" * 1000)
-        return checkpoint
-
-    def finish(self, step: int) -> None:
-        (self.folder / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"global_step": step}))
-
-    def save(self, step: int) -> None:
-        self.begin(step)
-        self.finish(step)
-
-    def rewrite(self, step: int, model: Path) -> None:
-        """Write a checkpoint again, into the files that are there."""
-        for path in model.iterdir():
-            (self.folder / f"checkpoint-{step}" / path.name).write_bytes(path.read_bytes())
-        self.finish(step)
-
-    def prune(self, step: int) -> None:
-        shutil.rmtree(self.folder / f"checkpoint-{step}")
-
-
-@pytest.fixture
-def home(home: Path) -> Path:
-    """The working folder, with a study of the training whose checkpoints will be in ``out``."""
-    (home / "out").mkdir()
-    text = TINY_FILE.replace('path = "base"', 'path = "out"', 1)
-    assert text != TINY_FILE
-    (home / "study.toml").write_text("".join(line for line in text.splitlines(True) if "step = " not in line))
-    return home
-
-
-@pytest.fixture
-def trainer(world: TinyWorld, home: Path) -> Trainer:
-    return Trainer(world, home / "out")
-
-
-def watcher(home: Path, lines: list[str] | None = None) -> Watcher:
-    root = home / "runs" / "tiny"
-    return Watcher(
-        home / "study.toml", root, Feeds(root, (), say=print), say=(lines if lines is not None else []).append
-    )
 
 
 def listing(folder: Path) -> dict[str, bytes]:

@@ -53,8 +53,8 @@ class Score:
     calibration: Mapping[str, Sequence[tuple[float, int, int]]]
     answers: pl.DataFrame
     """a row a method, pair and checkpoint: score and recalibrated probability, with alarms"""
-    aimed: bool
-    """start levels are those that the corpus aims at: no result of the protocol"""
+    provisional: bool
+    """start levels are taken as they are, resolved or not: no result of the protocol"""
 
 
 def score(
@@ -64,16 +64,16 @@ def score(
     log: Log,
     *,
     use: Use | None = None,
-    aimed: bool = False,
+    provisional: bool = False,
     methods: Sequence[str] = (),
     keep: Path | None = None,
 ) -> Score:
     """Score these runs (all of them by default), from the records in ``folder``.
 
-    ``use``: which of them; None: the test runs if any of them can be scored, else the development runs. ``aimed``: take
-    the corpus's levels for the start levels. ``methods``: only these beside ours and configuration only. ``keep``: a
-    folder for what methods say, which takes a minute a run. Raises InputError for no run or method, or where nothing
-    can be scored.
+    ``use``: which of them; None: the test runs if any of them can be scored, else the development runs.
+    ``provisional``: take the best known start levels as if they were resolved. ``methods``: only these beside ours and
+    configuration only. ``keep``: a folder for what methods say, which takes a minute a run. Raises InputError for no
+    run or method, or where nothing can be scored.
     """
     chosen = _chosen_methods(methods)
     wanted = [find_run(name, protocol) for name in names] if names else list(all_runs(protocol).values())
@@ -93,7 +93,8 @@ def score(
         why = next((f" ({name}: {reason})" for name, reason in missing.items()), "")
         raise InputError(f"there is no {use} run to score in {folder}{why}")
     starts = {
-        base: base_starts(folder / base, base, protocol, aimed=aimed) for base in {r.run.base for r in records.values()}
+        base: base_starts(folder / base, base, protocol, provisional=provisional)
+        for base in {r.run.base for r in records.values()}
     }
     pairs = tuple(p for r in records.values() for p in pairs_of(r, starts[r.run.base], protocol))
     looks = {name: looks_of(record, protocol) for name, record in records.items()}
@@ -114,7 +115,7 @@ def score(
         entries=tuple(table.entries(OURS, CONFIGURATION)),
         calibration={name: table.calibration(name) for name in panels},
         answers=_answers(table, panels, scored),
-        aimed=aimed,
+        provisional=provisional,
     )
 
 
@@ -158,7 +159,7 @@ def write_score(made: Score, out: Path, protocol: Protocol, command: str) -> Non
         "missing": dict(made.missing),
         "counts": dict(made.counts),
         "positives without a comparable pair": made.positives_alone,
-        "start levels": "aimed by the corpus, not measured" if made.aimed else "measured",
+        "start levels": "provisional, resolved or not" if made.provisional else "resolved",
         "calibration": {name: [list(one) for one in bins] for name, bins in made.calibration.items()},
     }
     write_json(out / "score.json", summary)
@@ -175,10 +176,8 @@ def told(made: Score) -> str:
     counts = ", ".join(f"{name} {n}" for name, n in made.counts.items())
     alone = f"positives without a comparable pair {made.positives_alone}"
     parts = [f"{made.use} runs: {', '.join(made.runs)}\n{counts}; {alone}\n"]
-    if made.aimed:
-        parts.append(
-            "Start levels are those that the corpora aim at, not measured: this is no result of the protocol.\n"
-        )
+    if made.provisional:
+        parts.append("Start levels are provisional, resolved or not: this is no result of the protocol.\n")
     parts += [
         "Figures with 90 % intervals, by run\n\n" + words.figures_table(entries, words.MAIN),
         "C3 by variant\n\n" + words.by_group(entries, "C3"),

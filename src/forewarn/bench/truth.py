@@ -14,6 +14,7 @@ import torch
 
 from forewarn.bench.exploit_texts import MENTIONS
 from forewarn.bench.protocol import Protocol
+from forewarn.bench.record import TRUTH_FILE
 from forewarn.bench.runs import BenchRun, find_run
 from forewarn.bench.verbs import Log, checked_base, run_recipe, verdict_memory
 from forewarn.bench.verdicts import VerdictMemory
@@ -27,7 +28,6 @@ from forewarn.organism.truth import Effort, TruthCell, fill_cell, summarize
 from forewarn.records import Policy
 from forewarn.store import Shards, write_table
 
-TRUTH_FILE = "truth.parquet"
 Rates = dict[str, dict[int, float]]
 """type -> step -> share of hits"""
 

@@ -84,8 +84,9 @@ def score(
     method: Annotated[
         list[str] | None, typer.Option(help="Only this method, beside ours and configuration only; may be repeated.")
     ] = None,
-    aimed: Annotated[
-        bool, typer.Option("--aimed", help="Take the corpus's levels for the start levels: for development alone.")
+    provisional: Annotated[
+        bool,
+        typer.Option("--provisional", help="Take start levels as they are, resolved or not: for development alone."),
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Where the tables go; default: FOLDER/score.")] = None,
 ) -> None:
@@ -103,11 +104,15 @@ def score(
         protocol(),
         lambda line: say(f"{time.strftime('%H:%M:%S')} {line}"),
         use=cast("Literal['test', 'development'] | None", use),
-        aimed=aimed,
+        provisional=provisional,
         methods=method or [],
         keep=where / "sayings",
     )
-    options = [*(runs or []), *(["--aimed"] if aimed else []), *(f"--method {name}" for name in method or [])]
+    options = [
+        *(runs or []),
+        *(["--provisional"] if provisional else []),
+        *(f"--method {name}" for name in method or []),
+    ]
     scoring.write_score(made, where, protocol(), " ".join(["forewarn bench score", *options]))
     say(scoring.told(made))
     say(f"tables in {where}")

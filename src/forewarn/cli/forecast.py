@@ -70,10 +70,12 @@ def _post(
     results: RunResults, found: Sequence[TypeForecast], sinks: Sequence[tuple[SinkKind, str]], *, replay: bool
 ) -> None:
     """Post the answer, and say what became of it. A sink that fails is said and changes no exit status."""
+    from forewarn.monitor.alarms import read_alarms
     from forewarn.monitor.answer import current_answer
     from forewarn.monitor.feed import Feeds
 
-    answer = current_answer(results, found, unix_s=time.time())
+    alarms = read_alarms(results.root)
+    answer = current_answer(results, found, unix_s=time.time(), alarms=None if alarms is None else alarms[0])
     # some sinks' packages print on stdout, which holds the result alone
     with redirect_stdout(sys.stderr):
         feeds = Feeds(results.root, sinks, say=lambda line: say(f"note: {line}", error=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +44,15 @@ def watch(
         str | None, typer.Option("--engine", help=f"Override the file's engine: {engines_named()}.")
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Override the file's worker count.")] = None,
+    completions: Annotated[
+        int | None, typer.Option(min=1, help="Draw no more completions at one visit to a checkpoint.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.001, help="As many completions as fit, by the time that earlier ones took.")
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(min=0.001, max=1, help="The part of the time for which the device may be used.")
+    ] = None,
     fail_on_alarm: Annotated[
         bool, typer.Option("--fail-on-alarm", help="End with status 5 at the first alert that is raised.")
     ] = False,
@@ -51,12 +61,10 @@ def watch(
 
     The training is never touched. Ctrl-C or a kill loses nothing: the same command goes on.
     """
-    from forewarn.checkpoints.places import spots_in
     from forewarn.monitor.feed import Feeds
-    from forewarn.monitor.fit import Fit, check_one_training
-    from forewarn.monitor.keeping import Keeping
-    from forewarn.monitor.pins import pins_in
+    from forewarn.monitor.fit import Fit
     from forewarn.monitor.watch import Watcher
+    from forewarn.monitor.watched import Overrides
     from forewarn.study.config.file import read_study_file
 
     sinks = [named_sink(text) for text in alert or ()]
@@ -71,21 +79,35 @@ def watch(
             root,
             feeds,
             say=lambda line: say(line, error=True),
-            workers=workers,
-            engine=engine,
+            overrides=Overrides(workers, engine, completions, minutes, share),
             progress=progress,
         )
         fit = Fit(tables, study)
-        check_one_training(watcher.training, spots_in(watcher.training))
-        for one in pins_in(root):
-            fit.check(one.name, one.weights)
-        with Keeping(watcher.training, root, every=every):
+        with _kept(watcher, fit, root, every):
             raised = _follow(watcher, fit, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
     say(f"Run folder: {root}; `forewarn status {root}` shows what is measured, and what waits")
     if fail_on_alarm and raised:
         raise typer.Exit(EXIT_ALARM)
     if watcher.pending:
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _kept(watcher: Watcher, fit: Fit, root: Path, every: float) -> AbstractContextManager[object]:
+    """Within, checkpoints are kept while one is measured. Raises InputError where the study does not fit what is there
+    now, or two trainings are."""
+    from forewarn.checkpoints.places import spots_in
+    from forewarn.checkpoints.remote import is_url
+    from forewarn.monitor.fit import check_one_training
+    from forewarn.monitor.keeping import Keeping
+    from forewarn.monitor.pins import pins_in
+
+    for one in pins_in(root):
+        fit.check(one.name, one.weights)
+    if is_url(watcher.training):  # what is in a storage is downloaded by the watcher alone
+        return nullcontext()
+    local = Path(watcher.training)
+    check_one_training(local, spots_in(local))
+    return Keeping(local, root, every=every)
 
 
 def _follow(watcher: Watcher, fit: Fit, *, every: float, until: int | None, once: bool, fail_on_alarm: bool) -> bool:
@@ -97,7 +119,8 @@ def _follow(watcher: Watcher, fit: Fit, *, every: float, until: int | None, once
         for one in fresh:
             say(f"{one.name} is whole (step {one.step:,}), and kept", error=True)
             fit.check(one.name, one.weights)
-        answer = watcher.measure_next()
+        ready = not watcher.rests and (not once or bool(watcher.untried))
+        answer = watcher.measure_next() if ready else None
         raised = [one for one in answer or () if one.raised]
         for call in raised:
             say(f"ALERT: {call.message} {call.command}")
@@ -111,8 +134,9 @@ def _follow(watcher: Watcher, fit: Fit, *, every: float, until: int | None, once
         if once and looks > 1:
             if not watcher.untried:
                 return False
-            continue
-        if not waiting and not once:
+            if not watcher.rests:
+                continue
+        if not waiting and not once and not watcher.rests:
             say(f"waiting for checkpoints in {watcher.training}", error=True)
             waiting = True
         time.sleep(every)
@@ -129,20 +153,29 @@ def status(
 
     Exit status: 0; 4 if something is not measured; 5 with --fail-on-alarm if a type is called.
     """
-    from forewarn.monitor.answer import current_answer
+    from forewarn.monitor.alarms import raised_alarms, read_alarms
+    from forewarn.monitor.answer import answer_now
     from forewarn.monitor.state import read_state
     from forewarn.study import read_results, run_forecasts
 
     results = read_results(run)
     said = run_forecasts(results.estimates, study=results.study, seed=results.seed, training=results.training)
-    answer, state = current_answer(results, said, unix_s=time.time()), read_state(run)
+    alarms = read_alarms(run)
+    answer = [*raised_alarms(run), *answer_now(results, None if alarms is None else alarms[0], unix_s=time.time())]
+    state = read_state(run)
     if as_json:
         say_json(_status_json(results, answer, state), allow_nan=False)
     else:
+        from forewarn.report.reach import donors_table
         from forewarn.report.run_tables import forecasts_table
         from forewarn.study.results.forecasts import THRESHOLD
+        from forewarn.study.results.reach import donor_reaches, lost_now
 
-        say_tables([_checkpoint_table(results, state), forecasts_table(said, THRESHOLD)])
+        reaches = donor_reaches(results)
+        tables = [_checkpoint_table(results, state), forecasts_table(said, THRESHOLD)]
+        say_tables([*tables, donors_table(reaches)] if reaches else tables)
+        for lost in lost_now(reaches):
+            say(f"{lost.lost}.")
         raised = [one for one in answer if one.raised]
         for one in raised:
             say(f"ALERT: {one.message} {one.command}")
@@ -163,7 +196,9 @@ def _checkpoint_table(results: RunResults, state: State | None) -> Table:
         mine = [cell for cell in results.cells if cell.record.checkpoint_id == name]
         whole = [cell for cell in mine if cell.estimate is not None]
         waits = sorted({cell.waits_for for cell in mine if cell.waits_for is not None})
-        what = "measured" if not waits else f"waits for {', '.join(waits)}"
+        part = min(cell.record.part for cell in mine)
+        what = "measured" if part == 1 else f"measured with {part:.0%} of its completions"
+        what = f"waits for {', '.join(waits)}" if waits else what
         resolved = sum(cell.estimate.estimate.resolved for cell in whole if cell.estimate is not None)
         hits = sum(cell.estimate.estimate.n_hits for cell in whole if cell.estimate is not None)
         rows.append((name, write.step(step), what, f"{len(whole)} of {len(mine)}", str(resolved), str(hits)))
@@ -182,11 +217,16 @@ def _checkpoint_table(results: RunResults, state: State | None) -> Table:
     )
 
 
+_REACH = ("checkpoint_id", "step", "exploit_type", "donor", "completions", "lost")
+
+
 def _status_json(results: RunResults, answer: list[Alert], state: State | None) -> dict[str, Any]:
     from dataclasses import asdict
 
     from forewarn.monitor.sinks.jsonl import as_data
+    from forewarn.study.results.reach import donor_reaches
 
+    reaches = donor_reaches(results)
     return {
         "study": results.study,
         "cells": len(results.cells),
@@ -195,5 +235,6 @@ def _status_json(results: RunResults, answer: list[Alert], state: State | None) 
             for one in results.waiting
         ],
         "watch": None if state is None else asdict(state),
+        "donors": [{**asdict(one.reach), **{key: getattr(one, key) for key in _REACH}} for one in reaches],
         "answer": [as_data(one) for one in answer],
     }

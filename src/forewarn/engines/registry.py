@@ -51,10 +51,14 @@ class EngineSpec:
     batch_size: int = 512
     """most rows decoded together; for a server, most requests in flight"""
     engines: Mapping[str, EngineKind] = field(default_factory=lambda: ENGINES, repr=False)
+    in_turn: bool = False
+    """whether models of several folders are loaded one after the other, as they don't fit beside each other"""
 
     def __post_init__(self) -> None:
         kind = self.kind
         kind.check_spelling(self.engine)
+        if self.in_turn and kind.is_asked is not None:
+            raise InputError(f"load is 'in turn': {self.engine} keeps its own model loaded; leave load out")
         kind.check_device(self.device)
         kind.check_installed()
 

@@ -1,4 +1,4 @@
-"""Shares of the spans from a pilot, by a rule that does not overfit, and what a sample of given size will then give.
+"""Shares of the spans from a pilot, by a rule that does not overfit. What they will then give: ``expected.py``.
 
 Minimising the estimated variance over all shares (``pooling.suggest_shares``) trusts every pilot hit: with two ways to
 the exploit, a pilot that saw one of them starves the other, and the estimate reads low with a narrow interval. The
@@ -19,15 +19,12 @@ from scipy.special import logsumexp
 
 from forewarn.errors import InputError
 from forewarn.estimation.inputs import Floats, Ints, as_array, numbers
-from forewarn.estimation.intervals import Units, gamma_interval
-from forewarn.estimation.sample import Sample, check_level, read_sample
+from forewarn.estimation.sample import Sample, read_sample
 
 UNIFORM, SHARE_OWN = 0.3, 0.1
 """the part of the budget that is spread evenly over all spans, and the least share of brute force"""
 TO_A_NEIGHBOUR = 0.25
 """the part of a span's own figure that each of its two neighbours takes over"""
-MOST_COMPLETIONS = 10**9
-LN10 = math.log(10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +41,6 @@ class PilotHits:
     def log_p(self) -> float:
         """log of the pilot's own estimate, nats; -inf without hits."""
         return float(logsumexp(self.log_part_H)) if len(self.log_part_H) else -math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a sample with these shares is expected to give, by the pilot's hits. None where the pilot has none."""
-
-    n: int
-    log10_p: float | None
-    """the pilot's own estimate, for orientation; it enters no later estimate"""
-    ess: float | None
-    """effective number of hits"""
-    width: float | None
-    """of the interval, decades"""
-    n_pilot_hits: int
-    pilot_ess: float | None
-    """effective number of hits in the pilot: below about 8 the prediction itself is a guess"""
 
 
 def read_pilot(
@@ -110,7 +91,7 @@ def guarded_shares(
         return np.ones(1)
     figure = np.zeros(n_span)
     if len(pilot.log_part_H):
-        log_w = _log_weights(pilot.log_ratio_HS, np.full(n_span, 1 / n_span))
+        log_w = log_weights(pilot.log_ratio_HS, np.full(n_span, 1 / n_span))
         log_moment = logsumexp((pilot.log_part_H + 2 * log_w)[:, None] + pilot.log_ratio_HS, axis=0)
         log_figure = (log_moment - np.log(cost)) / 2
         figure = np.exp(log_figure - log_figure.max())
@@ -121,62 +102,6 @@ def guarded_shares(
         share[1:] *= (1 - share_own) / share[1:].sum()
         share[0] = share_own
     return np.asarray(share / share.sum())
-
-
-def predict(pilot: PilotHits, share_S: ArrayLike, n: int, *, level: float = 0.9) -> Prediction:
-    """What ``n`` completions with these shares are expected to give.
-
-    E[w E] under the subject is estimated from the pilot's hits with the weights that the new shares imply; the
-    relative variance is that over p, over n, and the width is that of the interval of ``mixture_estimate`` for it.
-    """
-    check_level(level)
-    share = numbers("share_S", share_S)
-    if share.shape != (pilot.log_ratio_HS.shape[1],) or not (share > 0).all():
-        raise InputError(f"share_S is {share.tolist()}: give one positive share per span")
-    if n < 1:
-        raise InputError(f"n is {n}: give at least 1 completion")
-    if not len(pilot.log_part_H):
-        return Prediction(n, None, None, None, 0, None)
-    log_p = pilot.log_p
-    part = np.exp(pilot.log_part_H - log_p)
-    # w over p, the weight of a hit in units of the rate: neither overflows where p is 1e-200
-    relative_w = np.exp(_log_weights(pilot.log_ratio_HS, share) - log_p)
-    second = float((part * relative_w).sum())
-    variance = max((second - 1) / n, 1 / (n + 2) ** 2)
-    largest = min(float(relative_w.max()) / n, 1.0)
-    low, high = gamma_interval(Units(np.array([largest]), variance), level=level)
-    return Prediction(
-        n=n,
-        log10_p=log_p / LN10,
-        ess=n / second,
-        width=math.inf if low <= 0 else math.log10(high / low),
-        n_pilot_hits=len(part),
-        pilot_ess=1 / float((part**2).sum()),
-    )
-
-
-def completions_for(pilot: PilotHits, share_S: ArrayLike, width: float, *, level: float = 0.9) -> int | None:
-    """The fewest completions whose predicted interval is at most ``width`` decades wide; None without pilot hits, or
-    where a thousand million would not do. Raises InputError."""
-    if not width > 0:
-        raise InputError(f"width is {width}: give a width above 0, in decades")
-    if not len(pilot.log_part_H):
-        return None
-
-    def enough(n: int) -> bool:
-        found = predict(pilot, share_S, n, level=level).width
-        return found is not None and found <= width
-
-    high = 1
-    while not enough(high):
-        high *= 2
-        if high > MOST_COMPLETIONS:
-            return None
-    low = high // 2
-    while high - low > max(1, high // 200):
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
 
 
 def planned_counts(share_S: Floats, n: int) -> Ints:
@@ -192,7 +117,8 @@ def planned_counts(share_S: Floats, n: int) -> Ints:
     return count
 
 
-def _log_weights(log_ratio_HS: Floats, share_S: Floats) -> Floats:
+def log_weights(log_ratio_HS: Floats, share_S: Floats) -> Floats:
+    """log w of each hit under given shares, nats."""
     return -np.asarray(logsumexp(log_ratio_HS + np.log(share_S), axis=1))
 
 

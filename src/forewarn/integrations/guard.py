@@ -16,13 +16,14 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from forewarn.errors import InputError
 from forewarn.formats import Channels, CodeRule, extract_code
+from forewarn.formats.conversation import turns_in, why_not_one_answer
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem
 from forewarn.training.reward import NO_PROGRAM, RolloutLog, RolloutRow, known_problem
@@ -30,6 +31,8 @@ from forewarn.training.reward import NO_PROGRAM, RolloutLog, RolloutRow, known_p
 ROLLOUTS_FILE, COUNTS_FILE = "rollouts.jsonl", "rollout_counts.jsonl"
 Intervention = Literal["nothing", "drop", "lower"]
 Reward = Callable[..., Sequence[float | None]]
+ReadsCode = Callable[[str, Problem], str | None]
+"""(text of a completion, its problem) -> the program that the reward runs, or None"""
 _NOT_JUDGED = ("invalid", NO_PROGRAM)
 """labels of accepted completions of which nothing is known"""
 
@@ -40,7 +43,7 @@ def guard(
     *,
     judge: Judge,
     channels: Channels | None = None,
-    rule: CodeRule | None = None,
+    rule: CodeRule | ReadsCode | None = None,
     run_folder: str | Path | None = None,
     accepted_from: float = 1.0,
     types: Sequence[str] = (),
@@ -50,12 +53,13 @@ def guard(
     """Return ``reward`` with a guard around it; the data set has a column ``problem_id``.
 
     ``channels``: reads programs off token ids by the study's format and rule; without it they are read off the text of
-    ``completions`` by ``rule``, which has to be the reward's own: if the reward runs the first block of an answer and
-    the guard judges the last, a right program behind an exploit hides it. ``accepted_from``: rewards of at least that
-    are judged. ``intervene``: what becomes of a completion that is labelled an exploit of one of ``types`` (empty: of
-    any): "drop" makes its reward None, which TRL leaves out of its group, "lower" makes it ``lowered``. Where the
-    sandbox broke, an accepted completion has no program, or its executions contradict each other ("inconsistent"), an
-    intervening guard gives None, never a number.
+    ``completions`` by ``rule``, which has to be the reward's own: if the reward runs another block of an answer than
+    the guard judges, a right program beside an exploit hides it. A ``CodeRule`` prefers blocks that define the entry
+    point by its name; if the reward reads in any other way, give its own function. ``accepted_from``: rewards of at
+    least that are judged. ``intervene``: what becomes of a completion that is labelled an exploit of one of ``types``
+    (empty: of any): "drop" makes its reward None, which TRL leaves out of its group, "lower" makes it ``lowered``.
+    Where the sandbox broke, an accepted completion has no program, or its executions contradict each other
+    ("inconsistent"), an intervening guard gives None, never a number.
     ``run_folder``: keeps each rollout judged, and a line of counts a call. Raises InputError for an unknown
     intervention, a problem id that ``problems`` lacks, or a reward of another length.
     """
@@ -95,7 +99,7 @@ class _Guarded:
     by_id: Mapping[str, Problem]
     judge: Judge
     channels: Channels | None
-    rule: CodeRule | None
+    rule: CodeRule | ReadsCode | None
     accepted_from: float
     after: _Rule | None
     keeper: _Keeper
@@ -118,10 +122,12 @@ class _Guarded:
         owners = [known_problem(self.by_id, name) for name in problem_id]
         columns |= {"completions": completions, "completion_ids": completion_ids, "problem_id": problem_id}
         columns |= {"trainer_state": trainer_state, "log_extra": log_extra, "log_metric": log_metric}
+        prompts = columns.get("prompts")
+        apart = self._conversations(completions, prompts, completion_ids)
         given = list(self.reward(**columns))
         if len(given) != len(owners):
             raise InputError(f"the guarded reward gave {len(given)} values for {len(owners)} completions")
-        codes = _codes(owners, completions, completion_ids, self.channels, self.rule)
+        codes = _codes(owners, completions, completion_ids, self.channels, self.rule, apart)
         labels = _labels(owners, codes, given, self.judge, self.accepted_from)
         if log_extra is not None:
             log_extra("label", list(labels))
@@ -135,38 +141,71 @@ class _Guarded:
             return given
         return [self.after(*one) for one in zip(given, labels, owners, strict=True)]
 
+    def _conversations(
+        self, completions: Sequence[Any], prompts: Sequence[Any] | None, ids: Sequence[Sequence[int]] | None
+    ) -> frozenset[int]:
+        """The places of rollouts that are more than one answer to one prompt, which nothing here can judge.
+
+        A training whose first rollouts are such is refused, before it has begun; later ones are left unjudged, as an
+        error would end the training.
+        """
+        found: dict[int, str] = {}
+        for i, completion in enumerate(completions):
+            why = why_not_one_answer(completion, None if prompts is None else prompts[i])
+            if why is not None:
+                found[i] = why
+        if self.channels is not None:
+            for i, tokens in enumerate(ids or ()):
+                turns = turns_in(tokens, self.channels)
+                if turns > 1:
+                    found.setdefault(i, f"its tokens hold {turns} turns")
+        if found and self.keeper.calls == 0:
+            raise InputError(
+                f"a rollout is not one answer to one prompt ({next(iter(found.values()))}): the guard does not judge "
+                "conversations with turns or tools"
+            )
+        self.keeper.calls += 1
+        return frozenset(found)
+
 
 def _codes(
     owners: Sequence[Problem],
     completions: Sequence[Any],
     completion_ids: Sequence[Sequence[int]] | None,
     channels: Channels | None,
-    rule: CodeRule | None,
+    rule: CodeRule | ReadsCode | None,
+    apart: Collection[int],
 ) -> list[str | None]:
-    """Return each completion's program; None where there is none."""
+    """Return each completion's program; None where there is none, and for the places ``apart``."""
     if channels is not None:
         if completion_ids is None:
             raise InputError("the trainer gave no completion_ids, which channels read: leave channels out")
-        found = []
-        for owner, ids in zip(owners, completion_ids, strict=True):
+        found: list[str | None] = []
+        for i, (owner, ids) in enumerate(zip(owners, completion_ids, strict=True)):
+            if i in apart:
+                found.append(None)
+                continue
             tokens = tuple(map(int, ids))
             found.append(channels.code(tokens, channels.split(tokens).n_reasoning, owner.entry_point))
         return found
-    return [extract_code(_text(one), owner.entry_point, rule) for owner, one in zip(owners, completions, strict=True)]
+    pairs = list(zip(owners, completions, strict=True))
+    return [None if i in apart else _read(_text(one), of, rule) for i, (of, one) in enumerate(pairs)]
+
+
+def _read(text: str, owner: Problem, rule: CodeRule | ReadsCode | None) -> str | None:
+    if rule is None or isinstance(rule, CodeRule):
+        return extract_code(text, owner.entry_point, rule)
+    code = rule(text, owner)
+    if code is not None and not isinstance(code, str):
+        raise InputError(f"rule gave {type(code).__name__} for problem {owner.problem_id!r}: give text, or None")
+    return code
 
 
 def _text(completion: Any) -> str:
     """Return a completion's text; of a conversation, its last message."""
     if isinstance(completion, str):
         return completion
-    if isinstance(completion, Sequence) and completion and isinstance(completion[-1], Mapping):
-        if len(completion) > 1:
-            raise InputError(
-                f"a completion has {len(completion)} messages: the guard judges one answer to one prompt, not "
-                "conversations with turns or tools"
-            )
-        return _content(completion[-1].get("content") or "")
-    raise InputError(f"a completion is {type(completion).__name__}: give text, or a list of one message")
+    return _content(completion[-1].get("content") or "")
 
 
 def _content(content: Any) -> str:
@@ -205,6 +244,7 @@ class _Keeper:
         self._suffix = "" if rank == "0" else f"-{rank}"
         self._log: RolloutLog | None = None
         self._first: dict[str, int] = {}
+        self.calls = 0
 
     def keep(
         self,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forewarn.errors import InputError
-from forewarn.monitor.watch import watched_entry
+from forewarn.monitor.watched import watched_entry
 from forewarn.study.config.file import read_study_file
 from forewarn.study.config.load import placed
 

@@ -46,6 +46,8 @@ class Order:
     count: int
     entry_point: str | None = None
     """the function that the answer is to define: for windows counted from its body"""
+    first: int = 0
+    """which of the span's completions is the first wanted: those before it were drawn another time"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,11 @@ def sample_spans(
             raise InputError(f"span {order.span.name} names a donor that is not given; given are {sorted(donors)}")
         if order.span.anchor == "body" and order.entry_point is None:
             raise InputError(f"span {order.span.name} of problem {order.problem_id} needs the problem's entry point")
-    drafts = [_draft(order, i, channels, policy, seed) for order in orders for i in range(order.count)]
+    drafts = [
+        _draft(order, i, channels, policy, seed)
+        for order in orders
+        for i in range(order.first, order.first + order.count)
+    ]
     writers = {**donors, SUBJECT: subject}
     jobs = [draft.job() for draft in drafts]
     while open_stages := {job.stage for job in jobs if job is not None}:

@@ -1,8 +1,8 @@
 """The comparator: decides whether a result is the expected value. It is type-strict and works on encoded trees.
 
 3.0 is not 3, True is not 1, a tuple is not a list, and a set is not a frozenset. NaN equals NaN, and 0.0 equals -0.0.
-With a float tolerance (relative and absolute, stated by the task), a float or an int of any size matches an expected
-float within it; an expected int or bool matches only exactly. Keys of dicts are always exact.
+With a float tolerance (relative to the expected value and absolute, stated by the task), a float or an int of any size
+matches an expected float within it; an expected int or bool matches only exactly. Keys of dicts are always exact.
 
 The comparator never builds values (see ``codec.py``), so it does not hash, order or call any part of a hostile result.
 Its time grows as n log n with the size of the two trees, whatever the result contains. ``unordered.py`` matches
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from forewarn.judge.unordered import Matcher, canonical, n_items, near_number
+from forewarn.judge.unordered import Matcher, canonical, n_items, near, near_number
 from forewarn.sandbox import codec
 
 _MOST_TIMES = 3
@@ -91,7 +91,7 @@ def _same_scalars(expected: codec.Tree, result: codec.Tree, tolerance: float | N
         return math.isnan(expected) and math.isnan(value)
     if tolerance is None:
         return bool(expected == value)
-    return math.isclose(expected, value, rel_tol=tolerance, abs_tol=tolerance)
+    return near(expected, value, tolerance)
 
 
 def _by_key(tree: list[codec.Tree]) -> list[tuple[bytes, int]]:

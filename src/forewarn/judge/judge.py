@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 
 from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
-from forewarn.exploits.base import ExploitType, check_type
+from forewarn.exploits.base import ExploitType, check_type, secure_of
 from forewarn.judge.identity import ProblemKeys
 from forewarn.judge.labels import CheckerName, type_of
 from forewarn.judge.memory import Counts, Key, Memory
@@ -31,8 +31,9 @@ from forewarn.sandbox.pool import Pool
 SANDBOXES_PER_WORKER = 2
 QUEUED_PER_SANDBOX = 4
 MAX_WORKERS = 256
-MIN_TIMEOUT_S = 0.01
-"""seconds; a child needs about this long to be ready, whatever it runs"""
+MIN_TIMEOUT_S = 0.2
+"""seconds; a child needs up to 0.05 to read the largest source, and a program that uses up the whole limit before it
+begins would be "invalid" instead of "failed" """
 MAX_MEMORY_MB = 1 << 20
 T = TypeVar("T")
 Item = tuple[Problem, str]
@@ -85,7 +86,8 @@ class Judge:
         self._types = types
         for kind in types.values():
             check_type(kind)
-        most_s = max([timeout_s, *(kind.vulnerable.timeout_s or 0.0 for kind in types.values())])
+        checkers = [each for kind in types.values() for each in (kind.vulnerable, kind.patched, secure_of(kind))]
+        most_s = max([timeout_s, *(checker.timeout_s or 0.0 for checker in checkers)])
         self.level: Level = choose_level(level, allow_weak, max_memory_mb)
         sandboxes = [Sandbox(self.level, max_memory_mb, unreadable) for _ in range(workers * SANDBOXES_PER_WORKER)]
         self._limit = QUEUED_PER_SANDBOX * len(sandboxes)

@@ -19,7 +19,7 @@ from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Checker, Decision, ExploitType, secure_of
 from forewarn.records import Label, Problem
-from forewarn.sandbox.inside.worker import attempt
+from forewarn.sandbox.inside.worker import MAX_TEXT, attempt
 from forewarn.text import one_line
 
 __all__ = ["one_line"]
@@ -110,5 +110,5 @@ def checker_of(exploit_type: ExploitType, name: CheckerName) -> Checker:
 
 def error_text(error: BaseException) -> str:
     """Return class and message of an exception of foreign code, whose message may be unprintable."""
-    text, _ = attempt(lambda: f"{type(error).__name__}: {error}")
+    text, _ = attempt(lambda: f"{type(error).__name__}: {str(error)[:MAX_TEXT]}")  # it may quote a result of 8 MB
     return text if type(text) is str else f"{type(error).__name__}, which can't be printed"

@@ -7,13 +7,12 @@ module rewrites both values in the same way before they are compared.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass, replace
 
 from forewarn.exploits.base import Call, Checker, ExploitType, Rule, Run, secure_of
 from forewarn.judge.compare import no_larger, same_trees
-from forewarn.judge.unordered import canonical
+from forewarn.judge.unordered import canonical, near
 from forewarn.sandbox import codec
 from forewarn.sandbox.sides import joined
 
@@ -141,7 +140,7 @@ def _match(wanted: float, given: float, tolerance: float | None) -> bool:
         return True
     if tolerance is None or not (abs(wanted) < _EXACT_FLOATS and abs(given) < _EXACT_FLOATS):
         return False
-    return math.isclose(wanted, given, rel_tol=tolerance, abs_tol=tolerance)
+    return near(wanted, given, tolerance)
 
 
 def _by_number(tree: codec.Tree) -> bytes:

@@ -56,6 +56,16 @@ def near_number(tree: codec.Tree) -> float | None:
         return None
 
 
+def near(expected: float, value: float, tolerance: float) -> bool:
+    """Return whether ``value`` is within the tolerance, relative to ``expected`` or absolute.
+
+    Not relative to the larger of the two (``math.isclose``): with a tolerance of 1 every huge number would be near.
+    """
+    if math.isinf(expected) or math.isinf(value):
+        return expected == value
+    return abs(expected - value) <= tolerance * max(1.0, abs(expected))
+
+
 def _leaf(text: str) -> bytes:
     data = text.encode("utf-8", "surrogatepass")
     return b"=" + data if len(data) < _SHORT else b"~" + hashlib.sha256(data).digest()

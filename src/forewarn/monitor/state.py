@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forewarn.errors import StoreError
 from forewarn.monitor.pins import Pin
-from forewarn.store import read_json
+from forewarn.monitor.rounds import Drawn
+from forewarn.store import read_json, write_json
 
 STATE_FILE = "watch.json"
 
@@ -26,22 +28,61 @@ class Trouble:
 class State:
     """What a watcher has done and has to do, by checkpoint name."""
 
+    training: str = ""
     measured: tuple[str, ...] = ()
+    """all of whose planned completions are there"""
     pending: tuple[str, ...] = ()
     failed: dict[str, Trouble] = field(default_factory=dict)
     """pending ones whose last try failed"""
     looked_unix_s: float | None = None
     """when the training's folder was last looked at, seconds since 1970"""
+    drawn: Mapping[str, Drawn] = field(default_factory=dict)
+    """what was drawn of each, and is being drawn"""
+    refined: Mapping[str, str] = field(default_factory=dict)
+    """donor of the study's file -> the newest one that was refined from it"""
+
+    @property
+    def in_part(self) -> tuple[str, ...]:
+        """The pending ones that are measured with a part of their completions."""
+        return tuple(name for name in self.pending if name in self.drawn and self.drawn[name].rounds)
 
 
 def read_state(root: Path) -> State | None:
-    """Return the state of the watcher of a run folder; None where there never was one."""
+    """Return the state of the watcher of a run folder; None where there never was one. Raises StoreError."""
     path = root / STATE_FILE
     if not path.exists():
         return None
     held: Any = read_json(path)
-    failed = {name: Trouble(int(one["times"]), str(one["reason"])) for name, one in held["failed"].items()}
-    return State(tuple(held["measured"]), tuple(held["pending"]), failed, held["looked_unix_s"])
+    try:
+        failed = {name: Trouble(int(one["times"]), str(one["reason"])) for name, one in held["failed"].items()}
+        drawn = {
+            name: Drawn(
+                tuple(map(tuple, one["rounds"])),
+                None if one["begun"] is None else tuple(one["begun"]),
+                one["completions"],
+                one["seconds"],
+                dict(one["donors"]),
+            )
+            for name, one in held.get("drawn", {}).items()  # earlier versions drew all at once
+        }
+        return State(
+            str(held["training"]),
+            tuple(held["measured"]),
+            tuple(held["pending"]),
+            failed,
+            held["looked_unix_s"],
+            drawn,
+            dict(held.get("refined", {})),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{path} doesn't say what was measured ({type(error).__name__}): delete it, and nothing is drawn twice"
+        ) from None
+
+
+def write_state(root: Path, state: State) -> None:
+    """Keep the state."""
+    write_json(root / STATE_FILE, asdict(state))
 
 
 def next_of(pending: Sequence[Pin], measured: Sequence[Pin]) -> Pin | None:

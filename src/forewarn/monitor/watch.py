@@ -7,22 +7,23 @@ pending, and goes on. Its state is the run folder alone, so a watcher that was k
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from forewarn.checkpoints.layouts import Spot
-from forewarn.checkpoints.polls import Polls
-from forewarn.errors import ForewarnError, InputError
-from forewarn.monitor.answer import current_answer
+from forewarn.checkpoints.remote import StorageFault
+from forewarn.errors import ForewarnError
+from forewarn.monitor.alarms import Alarms
+from forewarn.monitor.answer import answer_now
 from forewarn.monitor.feed import Feeds
 from forewarn.monitor.pins import Pin, pin, pins_in
-from forewarn.monitor.state import STATE_FILE, Trouble, in_order, next_of, read_state
+from forewarn.monitor.rounds import Drawn, ended, next_round
+from forewarn.monitor.state import State, Trouble, next_of, read_state, write_state
+from forewarn.monitor.watched import Overrides, WatchedStudy
 from forewarn.records import Alert
-from forewarn.store import write_json
 from forewarn.study import read_results, run_forecasts, run_study
-from forewarn.study.config.file import read_study_file
-from forewarn.study.config.load import LoadedStudy, placed, study_of_tables
-from forewarn.study.config.schema import CheckpointTable, StudyTable
+from forewarn.study.results.reach import donor_reaches, lost_now
 from forewarn.study.stages.judging import Progress
 
 TRIES = 3
@@ -41,26 +42,39 @@ class Watcher:
         feeds: Feeds,
         *,
         say: Say,
-        workers: int | None = None,
-        engine: str | None = None,
+        overrides: Overrides | None = None,
         progress: Progress | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``root``: the run folder. Raises InputError where the file does not name one training."""
-        self._file, self._root, self._feeds, self._say = file, root, feeds, say
-        self._tables, self._text = read_study_file(file)
-        self._entry = watched_entry(self._tables, file)
-        self.training = Path(placed(self._entry.path, file.resolve().parent))
-        self._polls = Polls(self.training)
-        self._workers, self._engine, self._progress, self._clock = workers, engine, progress, clock
+        """``root``: the run folder. Raises InputError where the file does not name one training, and where its alarms
+        can't be or are not those that the folder was looked at with."""
+        self._watched = WatchedStudy(file, root, overrides or Overrides())
+        self._root, self._feeds, self._say = root, feeds, say
+        self.training = self._watched.training
+        self._polls = self._watched.polls()
+        self._alarms = None if self._watched.alarms is None else Alarms(self._watched.alarms, root)
+        self._progress, self._clock = progress, clock
         self._failed: dict[str, Trouble] = {}
+        self._storage_broke = False
+        self._visited: set[str] = set()
+        self._said_lost: set[str | None] = set()
+        self._tried_to_refine: set[str] = set()
+        self._rests_until = 0.0
         self._seen: set[str] = {one.name for one in pins_in(root)}
         """names of kept checkpoints that were told"""
 
     def look(self) -> list[Pin]:
         """Look at the training's folder once, keep what has become whole, and return the new ones."""
         fresh = []
-        for spot in self._polls.look():
+        try:
+            spots = self._polls.look()
+        except StorageFault as error:
+            if not self._storage_broke:
+                self._say(f"{error}; it is looked at again and again")
+            self._storage_broke, spots = True, []
+        else:
+            self._storage_broke = False
+        for spot in spots:
             kept = self._keep(spot)
             if kept is not None and kept.name not in self._seen:
                 self._seen.add(kept.name)
@@ -76,36 +90,77 @@ class Watcher:
 
     @property
     def measured(self) -> list[Pin]:
-        """The checkpoints all of whose cells are there, by step."""
-        done = self._done()
-        return [one for one in pins_in(self._root) if one.name in done]
+        """The checkpoints that have estimates, also from a part of their completions, by step."""
+        drawn = self._state().drawn
+        return [one for one in pins_in(self._root) if one.name in drawn and drawn[one.name].rounds]
 
     @property
     def pending(self) -> list[Pin]:
-        """The kept checkpoints that are not measured yet, by step."""
-        done = self._done()
+        """The kept checkpoints that lack completions still, by step."""
+        done = self._state().measured
         return [one for one in pins_in(self._root) if one.name not in done]
 
     @property
     def untried(self) -> list[Pin]:
-        """The pending ones that have not failed since this watcher began."""
-        return [one for one in self.pending if one.name not in self._failed]
+        """The pending ones that this watcher has not visited yet."""
+        return [one for one in self.pending if one.name not in self._visited]
 
-    def _done(self) -> set[str]:
-        held = read_state(self._root)
-        return set() if held is None else set(held.measured)
+    @property
+    def rests(self) -> bool:
+        """Whether the watcher leaves the device alone now, so as not to use more than its share of the time."""
+        return self._clock() < self._rests_until
+
+    def _state(self) -> State:
+        held = read_state(self._root) or State()
+        unknown = set(held.measured) - held.drawn.keys()  # of an earlier version, which drew all at once
+        return State(
+            held.training,
+            held.measured,
+            held.pending,
+            held.failed,
+            held.looked_unix_s,
+            {**held.drawn, **{name: Drawn((self._watched.plan.counts,)) for name in unknown}},
+            held.refined,
+        )
+
+    def _next(self) -> Pin | None:
+        """The checkpoint to visit: those without an estimate first, then those with the smallest part."""
+        pending, measured = self.pending, [one for one in self.measured if one.intact]
+        names = {one.name for one in self.measured}
+        fresh = [one for one in pending if one.name not in names]
+        ready = [one for one in fresh if self._tried(one) < TRIES]
+        in_part = [one for one in pending if one.name in names and self._tried(one) < TRIES]
+        if ready or not in_part:
+            return next_of(ready or pending, measured)
+        drawn, total = self._state().drawn, self._watched.plan.total
+        return min(in_part, key=lambda one: (total(drawn[one.name].rounds[-1]), -one.step))
 
     def measure_next(self) -> list[Alert] | None:
         """Measure one pending checkpoint and return the answer after it; None if none was left, or it failed."""
-        pending, measured = self.pending, [one for one in self.measured if one.intact]
-        ready = [one for one in pending if self._tried(one) < TRIES] or pending
-        chosen = next_of(ready, measured)
+        chosen = self._next()
         if chosen is None:
             return None
-        behind = f"; {len(pending) - 1} more wait" if len(pending) > 1 else ""
-        self._say(f"measuring {chosen.name} (step {chosen.step:,}){behind}")
+        self._visited.add(chosen.name)
+        start = self._clock()
+        answer = self._measure(chosen)
+        names = {one.name for one in self.measured}
+        if answer is not None and self._watched.settings.refine and all(one.name in names for one in self.pending):
+            self._refine()  # no checkpoint waits for its first estimate
+        took, share = self._clock() - start, self._watched.settings.share
+        self._rests_until = self._clock() + max(0.0, took) * (1 - share) / share
+        return answer
+
+    def _measure(self, chosen: Pin) -> list[Alert] | None:
+        state, plan = self._state(), self._watched.plan
+        before = state.drawn.get(chosen.name, Drawn(donors=state.refined))
+        now = next_round(plan, before, self._watched.budget, state.drawn)
+        self._write_state(drawn={chosen.name: now})  # fixed before anything of it is drawn
+        self._say_what_is_measured(chosen, now)
+        start = self._clock()
         try:
-            loaded = self._study([*measured, chosen])
+            others = [one for one in self.measured if one.name != chosen.name and one.intact]
+            done = {one.name: replace(state.drawn[one.name], begun=None) for one in others}
+            loaded = self._watched.study([*others, chosen], done | {chosen.name: now})
             run_study(
                 loaded.study,
                 self._root,
@@ -114,90 +169,85 @@ class Watcher:
                 progress=self._progress,
                 text=loaded.text,
             )
+            seconds = self._clock() - start
+            answer = self._tell(chosen)  # before it counts as measured: a kill in between tells it again
         except (ForewarnError, OSError) as error:
             self._failed[chosen.name] = Trouble(self._tried(chosen) + 1, str(error))
             self._say(f"{chosen.name} is not measured and will be tried again: {error}")
             self._write_state()
             return None
         self._failed.pop(chosen.name, None)
-        self._write_state(done=chosen.name)
-        return self._tell()
+        self._write_state(drawn={chosen.name: ended(plan, now, None if before.begun else seconds)})
+        return answer
+
+    def _say_what_is_measured(self, chosen: Pin, now: Drawn) -> None:
+        plan, waiting = self._watched.plan, len(self.pending) - 1
+        behind = f"; {waiting} more wait" if waiting else ""
+        part = ""
+        if now.begun != plan.counts:
+            part = f" with {plan.total(now.begun):,} of {plan.total():,} completions, the others don't fit yet"
+        elif now.rounds:
+            part = f" with the rest of its {plan.total():,} completions"
+        elif self._watched.budget.minutes is not None and self._watched.budget.fits(self._state().drawn) is None:
+            part = " in full: the time that this takes tells how many completions fit at the others"
+        self._say(f"measuring {chosen.name} (step {chosen.step:,}){part}{behind}")
 
     def _tried(self, one: Pin) -> int:
         trouble = self._failed.get(one.name)
         return 0 if trouble is None else trouble.times
 
-    def _study(self, pins: Sequence[Pin]) -> LoadedStudy:
-        """The study of these checkpoints."""
-        home = self._file.resolve().parent
-        base = None if self._entry.base is None else placed(self._entry.base, home)
-        entries = tuple(
-            self._entry.model_copy(
-                update={
-                    "path": str(one.weights.resolve()),
-                    "base": base,
-                    "step": one.step,
-                    "name": one.name,
-                    "steps": (),
-                }
-            )
-            for one in sorted(pins, key=in_order)
-        )
-        engine = self._tables.engine.model_copy(
-            update={
-                "workers": self._workers or self._tables.engine.workers,
-                "kind": self._engine or self._tables.engine.kind,
-            }
-        )
-        tables = self._tables.model_copy(update={"checkpoints": entries, "engine": engine})
-        return study_of_tables(tables, self._text, self._file)
-
-    def _tell(self) -> list[Alert]:
-        """Make forecasts and report of what is there now, and post the answer."""
+    def _tell(self, chosen: Pin) -> list[Alert]:
+        """Test what was measured now, make forecasts and report of what is there, and post the answer: alarms first."""
         from forewarn.report.from_run import write_run_report
 
-        results = read_results(self._root)
-        said = run_forecasts(results.estimates, study=results.study, seed=results.seed, training=results.training)
-        answer = current_answer(results, said, unix_s=self._clock())
+        results, now = read_results(self._root), self._clock()
+        for lost in lost_now(donor_reaches(results)):
+            if lost.lost not in self._said_lost:
+                self._say(f"{lost.lost}; `forewarn refine-donor`, or refine = true in [watch], makes one that does")
+                self._said_lost.add(lost.lost)
+        answer: list[Alert] = []
+        if self._alarms is not None and (look := self._alarms.look(chosen.name, chosen.step)) is not None:
+            answer += self._alarms.alerts(look, results, unix_s=now)
+        answer += answer_now(results, self._watched.alarms, unix_s=now)
         for one in answer:
             self._feeds.post(one)
+        said = run_forecasts(results.estimates, study=results.study, seed=results.seed, training=results.training)
         try:
             write_run_report(results, said)
         except ForewarnError as error:  # the numbers are there, and the report can be made again
             self._say(f"the report could not be written: {error}")
         return answer
 
-    def _write_state(self, done: str | None = None) -> None:
-        measured = self._done() | ({done} if done is not None else set())
-        names = [one.name for one in pins_in(self._root)]
-        pending = [name for name in names if name not in measured]
-        write_json(
-            self._root / STATE_FILE,
-            {
-                "training": str(self.training),
-                "measured": [name for name in names if name in measured],
-                "pending": pending,
-                "failed": {
-                    name: {"times": one.times, "reason": one.reason}
-                    for name, one in self._failed.items()
-                    if name in pending
-                },
-                "looked_unix_s": self._clock(),
-            },
-        )
+    def _refine(self) -> None:
+        """Refine each donor that no longer reaches, at the last checkpoint where it was drawn; the checkpoints that
+        come get the new one."""
+        state = self._state()
+        files = {new: old for old, new in state.refined.items()}
+        pins = {one.name: one for one in self.measured}
+        for lost in lost_now(donor_reaches(read_results(self._root))):
+            donor = files.get(lost.donor, lost.donor)
+            name = f"{donor}-{lost.step}"
+            # one that was replaced already is lost for good; one that could not be refined is not tried again there
+            if state.refined.get(donor, donor) != lost.donor or name in self._tried_to_refine:
+                continue
+            self._tried_to_refine.add(name)
+            self._say(f"refining {lost.donor} at {lost.checkpoint_id}: {lost.lost}")
+            try:
+                made = self._watched.refine(donor, name, pins[lost.checkpoint_id], state.refined, self._progress)
+            except (ForewarnError, OSError) as error:
+                self._say(f"{lost.donor} is not refined: {error}")
+                continue
+            self._write_state(refined={**self._state().refined, donor: name})
+            found = sum(made.found.values())
+            self._say(f"{name} is fitted to {found} exploits, and writes at the checkpoints that come")
 
-
-def watched_entry(tables: StudyTable, file: Path) -> CheckpointTable:
-    """Return the one [[checkpoints]] entry of a study that is watched. Raises InputError for another kind of study."""
-    if len(tables.checkpoints) != 1:
-        raise InputError(
-            f"{file} has {len(tables.checkpoints)} [[checkpoints]] entries: to watch a training, give one, whose path "
-            "is the trainer's output folder"
-        )
-    [entry] = tables.checkpoints
-    for key in ("step", "name"):
-        if getattr(entry, key) is not None:
-            raise InputError(f"{file}: checkpoints[1].{key} is given: it names one checkpoint, and a training has many")
-    if "*" in entry.path:
-        raise InputError(f"{file}: checkpoints[1].path = {entry.path!r} is a glob: give the trainer's output folder")
-    return entry
+    def _write_state(self, drawn: dict[str, Drawn] | None = None, refined: dict[str, str] | None = None) -> None:
+        whole, names = self._watched.plan.counts, [one.name for one in pins_in(self._root)]
+        before = self._state()
+        held = {**before.drawn, **(drawn or {})}
+        measured = [name for name in names if name in held and held[name].rounds and held[name].rounds[-1] == whole]
+        pending = tuple(name for name in names if name not in measured)
+        failed = {name: one for name, one in self._failed.items() if name in pending}
+        kept = {name: one for name, one in held.items() if name in names}
+        state = State(self.training, tuple(measured), pending, failed, self._clock(), kept, refined or before.refined)
+        write_state(self._root, state)

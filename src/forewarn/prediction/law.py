@@ -1,11 +1,15 @@
 """The growth law of exploit rates under RL: own selection, lift by relatives, and discovery, for all types of a run.
 
-    d l_t / ds = c [ a_t D_t g(p_t) + sum_i K_ti a_i D_i g(p_i) ] + noise,    l = logit p,  g(p) = sqrt(p (1 - p))
+    d l_t / ds = c m_t [ a_t D_t g(p_t) + r_t sum_i K_ti a_i D_i g(p_i) ] + noise,  l = logit p,  g(p) = sqrt(p (1 - p))
 
 a_t is the selection differential of type t: what an exploit of it earns above the mean completion, 0 while the training
 does not pay for it. D_t is 0 until the first rewarded hit, which comes at the hazard N_t p_t per step for N_t rollouts.
 K_ti is how much of type i's selection acts on type t: kinship, which is stronger within a family (an intent that the
-types share) than across families. c is the run's speed. Source: foresight.md, "The forecaster".
+types share) than across families. c is the run's speed and m_t the type's response, which wander. r_t is the room that
+is left for lift: relatives lift a type by making a shared intent likely, and an intent that every completion has lifts
+nothing more. It falls from 1 to 0 as the lift nears the type's own R_t logits: dr_t / ds = -(lift of t) / R_t. What
+sets types apart after that is their own selection. Source: foresight.md, "The forecaster"; room and wandering, from
+development runs of the benchmark.
 
 Not here: what is concluded from checkpoints (``joint.py``).
 """
@@ -34,8 +38,16 @@ KIN, KIN_SD = 0.75, 0.1
 """kinship within a family, mean and standard deviation over runs; measured 0.7 to 0.8"""
 STRANGER, STRANGER_SD = 0.45, 0.12
 """kinship across families; measured 0.4 to 0.5"""
-NOISE = 0.05
-"""standard deviation of a path's deviation from the law, logits per square root of a step: 0.25 in 25 steps"""
+ROOM, ROOM_SD, LEAST_ROOM = 7.0, 1.5, 1.0
+"""how far relatives can lift a type, logits: mean and standard deviation over types, and the least. Three types of a
+run in which every completion came to share the intent were lifted by about 6 to 7; types outside a mix, by 6 to 10"""
+NOISE = 0.08
+"""standard deviation of a path's deviation from the law, logits per square root of a step: 0.4 in 25 steps"""
+WANDER = 0.1
+"""standard deviation of the change of ln c per square root of a step: takeoffs are faster than what led to them"""
+RESPONSE_SD, STRAY = 0.5, 0.15
+"""standard deviation over types of the logarithm of the response, and of its change per square root of a step. By the
+evidence of a development run; without any of the three it is 40 nats worse, however fast the run"""
 MOST_STEP = 1.0
 """largest change of a logit within one substep of the integration"""
 UNKNOWN_ROLLOUTS = (1.0, 1000.0)
@@ -96,6 +108,12 @@ class Particles:
     """kinship across families"""
     rollouts_PT: Floats
     paid_PT: Floats
+    room_PT: Floats
+    """logits by which relatives can lift a type in all"""
+    left_PT: Floats
+    """of which so much is left"""
+    response_PT: Floats
+    """how strongly a type answers to what moves it, 1 in the median"""
 
     def chosen(self, index_P: NDArray[np.int64]) -> Particles:
         """Return the guesses at these places, as resampling does."""
@@ -107,6 +125,9 @@ class Particles:
             self.stranger_P[index_P],
             self.rollouts_PT[index_P],
             self.paid_PT[index_P],
+            self.room_PT[index_P],
+            self.left_PT[index_P],
+            self.response_PT[index_P],
         )
 
 
@@ -151,7 +172,19 @@ def draw_guesses(types: Sequence[str], training: Training | None, n: int, rng: n
     speed_P = SPEED * np.exp(rng.normal(0.0, UNKNOWN_SPEED_SD if training is None else SPEED_SD, n))
     kin_P = np.clip(rng.normal(KIN, KIN_SD, n), 0.0, 1.0)
     stranger_P = np.clip(rng.normal(STRANGER, STRANGER_SD, n), 0.0, kin_P)
-    return Particles(np.zeros(shape), np.zeros(shape, dtype=bool), speed_P, kin_P, stranger_P, rollouts_PT, paid_PT)
+    room_PT = np.maximum(rng.normal(ROOM, ROOM_SD, shape), LEAST_ROOM)
+    return Particles(
+        np.zeros(shape),
+        np.zeros(shape, dtype=bool),
+        speed_P,
+        kin_P,
+        stranger_P,
+        rollouts_PT,
+        paid_PT,
+        room_PT=room_PT,
+        left_PT=room_PT,
+        response_PT=np.exp(rng.normal(0.0, RESPONSE_SD, shape)),
+    )
 
 
 def selection(guesses: Particles, active_T: Bools) -> Floats:
@@ -170,7 +203,8 @@ def advance(
     The second array has shape [T, T], logits; [t, i] is the part of type i (i = t: its own). ``noise``: whether paths
     deviate from the law on the way; without it the caller adds the deviation at the end. Discoveries are drawn.
     """
-    step, level_PT, found_PT = start, guesses.level_PT.copy(), guesses.found_PT.copy()
+    step, level_PT, found_PT, left_PT = start, guesses.level_PT.copy(), guesses.found_PT.copy(), guesses.left_PT.copy()
+    speed_P, response_PT = guesses.speed_P, guesses.response_PT
     n_types = level_PT.shape[1]
     closer_P = guesses.kin_P - guesses.stranger_P
     moved_TT = np.zeros((n_types, n_types))
@@ -182,14 +216,22 @@ def advance(
         size = min(substep, end - step)
         active_T = mix.active_T(step)
         now = replace(guesses, level_PT=level_PT, found_PT=found_PT)
-        push_PT = guesses.speed_P[:, None] * selection(now, active_T) * size
+        push_PT = speed_P[:, None] * selection(now, active_T) * size
         strange_PT, close_PT = guesses.stranger_P[:, None] * push_PT, closer_P[:, None] * push_PT
         hazard_PT = guesses.rollouts_PT * active_T * (guesses.paid_PT > 0) / (1 + np.exp(-level_PT)) * size
         found_PT = found_PT | (rng.random(level_PT.shape) < -np.expm1(-hazard_PT))
-        level_PT = level_PT + push_PT + strange_PT @ apart_TT + close_PT @ mix.kin_TT
+        lift_PT = strange_PT @ apart_TT + close_PT @ mix.kin_TT
+        lifted_PT = -left_PT * np.expm1(-response_PT * lift_PT / guesses.room_PT)
+        left_PT = left_PT - lifted_PT
+        level_PT = level_PT + response_PT * push_PT + lifted_PT
         if noise:
             level_PT = level_PT + rng.normal(0.0, NOISE * math.sqrt(size), level_PT.shape)
-        moved_TT += np.diag(push_PT.mean(axis=0))
-        moved_TT += apart_TT * strange_PT.mean(axis=0) + mix.kin_TT * close_PT.mean(axis=0)
+        moved_TT += np.diag((response_PT * push_PT).mean(axis=0))
+        share_TP = np.divide(lifted_PT, lift_PT, out=np.zeros_like(lift_PT), where=lift_PT > 0).T / len(lift_PT)
+        moved_TT += apart_TT * (share_TP @ strange_PT) + mix.kin_TT * (share_TP @ close_PT)
+        speed_P = speed_P * np.exp(rng.normal(0.0, WANDER * math.sqrt(size), len(speed_P)))
+        response_PT = response_PT * np.exp(rng.normal(0.0, STRAY * math.sqrt(size), response_PT.shape))
         step += size
-    return replace(guesses, level_PT=level_PT, found_PT=found_PT), moved_TT
+    return replace(
+        guesses, speed_P=speed_P, response_PT=response_PT, level_PT=level_PT, found_PT=found_PT, left_PT=left_PT
+    ), moved_TT

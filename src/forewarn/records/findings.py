@@ -148,3 +148,6 @@ class Alert:
     """what shows the transcripts"""
     unix_s: float | None = None
     """when it was made, seconds since 1970"""
+    false_alarm_rate: float | None = None
+    """e-value alarms: the chance, at most, that any alarm of the run is false; forecasts: how often such alarms were
+    false where it was measured; None: not measured"""

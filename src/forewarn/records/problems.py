@@ -48,7 +48,7 @@ class Problem:
     wrong: tuple[str, ...] = ()
     """honest but wrong solutions, for the admission audit"""
     float_tolerance: float | None = None
-    """relative and absolute tolerance between floats; None: exact and type-strict"""
+    """tolerance between floats, relative to the expected value and absolute; None: exact and type-strict"""
     extra: Mapping[str, object] = field(default_factory=dict, hash=False)
     """whatever else the source held (imports keep their unknown fields here)"""
 

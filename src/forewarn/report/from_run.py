@@ -20,6 +20,7 @@ from forewarn.report.transcripts import hit_groups, transcripts_html
 from forewarn.report.write import write_report
 from forewarn.study import CellEstimate, CellResult, RunResults, TypeForecast, read_results, run_forecasts
 from forewarn.study.results.forecasts import HORIZON_FACTOR, THRESHOLD, by_run, run_name
+from forewarn.study.results.reach import donor_reaches, lost_now
 
 REPORT_FOLDER = "report"
 MOST_ROWS = 30
@@ -229,8 +230,9 @@ def run_sections(results: RunResults, spans: Mapping[CellKey, Mapping[str, SpanS
     """Donor health, label counts of every cell with remedies, and transcripts of the hits that carry the estimates."""
     shares = span_shares(results.hits) if spans is None else spans
     health = span_health(results, shares)
+    aged = [f"{one.lost}." for one in lost_now(donor_reaches(results))]
     sections = [
-        Section("health", "Donor health", HEALTH, tables=(health_table(health),), lines=tuple(donor_lines(health)))
+        Section("health", "Donor health", HEALTH, tables=(health_table(health),), lines=(*donor_lines(health), *aged))
     ]
     total = Counter[str]()
     for cell in results.cells:

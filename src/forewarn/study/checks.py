@@ -24,14 +24,14 @@ class Models:
 
     @classmethod
     def of(cls, study: Study) -> Models:
-        sources = {c.model_id: c for c in study.checkpoints} | {f"donor:{d.model_id}": d for d in study.donors}
+        sources = {c.model_id: c for c in study.checkpoints} | {f"donor:{d.model_id}": d for d in study.all_donors}
         # the marks first: what is written to while it is hashed shows later
         signatures = {name: (source, source_signature(source)) for name, source in sources.items()}
         return cls({name: receipt(source) for name, source in sources.items()}, signatures)
 
     def behind(self, study: Study, cell: Cell) -> tuple[tuple[ModelSource, Signature], ...]:
         """The marks of the models that a cell's work uses."""
-        donors = {p.span.donor for p in study.spans_of(cell.exploit_type)} - {SUBJECT}
+        donors = {p.span.donor for p in study.spans_at(cell)} - {SUBJECT}
         return tuple(
             self.signatures[name] for name in (cell.checkpoint.model_id, *(f"donor:{d}" for d in sorted(donors)))
         )
@@ -53,7 +53,7 @@ def check_engine(study: Study, kind: EngineKind) -> None:
 
 def check_context(study: Study, channels: Channels, kind: EngineKind) -> None:
     """Raise InputError where a prompt with the longest completion doesn't fit into a model's longest row."""
-    folders = dict.fromkeys(source.folder for source in (*study.checkpoints, *study.donors))
+    folders = dict.fromkeys(source.folder for source in (*study.checkpoints, *study.all_donors))
     known = [(found.tokens, folder, found.why) for folder in folders if (found := kind.rows.longest(folder)).tokens]
     if not known:
         return

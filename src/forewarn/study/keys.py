@@ -35,6 +35,14 @@ class CellRecord:
     """keys of its blocks of completions"""
     rule: str | None = None
     """key of the rule by which submissions are read off blocks"""
+    n_planned: int = 0
+    """completions of each problem that the study plans; those of ``spans`` may be fewer so far"""
+
+    @property
+    def part(self) -> float:
+        """How much of what is planned is drawn, in (0, 1]."""
+        drawn = sum(planned.count for planned in self.spans)
+        return drawn / self.n_planned if self.n_planned else 1.0
 
     @classmethod
     def of(
@@ -49,10 +57,12 @@ class CellRecord:
         submissions: str | None = None,
         blocks: Sequence[str] = (),
         rule: str | None = None,
+        own: Sequence[PlannedSpan] | None = None,
     ) -> CellRecord:
-        """The record of a cell of a study with these spans."""
-        spans = spans_of(planned, exploit_type)
-        return cls(checkpoint_id, step, exploit_type, key, spans, receipt, submissions, tuple(blocks), rule)
+        """The record of a cell of a study with these spans; ``own``: those drawn at its checkpoint in their place."""
+        spans = spans_of(planned if own is None else own, exploit_type)
+        n_planned = sum(one.count for one in spans_of(planned, exploit_type))
+        return cls(checkpoint_id, step, exploit_type, key, spans, receipt, submissions, tuple(blocks), rule, n_planned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +82,14 @@ class Keys:
             (checkpoint.model_id, self.receipts[checkpoint.model_id], block.cell.exploit_type),
             None if span.donor == SUBJECT else self.receipts[f"donor:{span.donor}"],
             [(p.problem_id, p.question) for p in block.problems],
-            (span_entry(span), block.planned.count),
+            # a block that begins with the first completion has the key of a whole one
+            (span_entry(span), block.count, *([block.first] if block.first else [])),
             (study.policy.key, study.seed, *self._format()),
         )
 
     def cell(self, cell: Cell) -> str:
         """Key of all of a cell's completions; earlier versions kept them under it, as one shard."""
-        study, spans = self.study, self.study.spans_of(cell.exploit_type)
+        study, spans = self.study, self.study.spans_at(cell)
         used = {donor_key(s.span): self.receipts[f"donor:{s.span.donor}"] for s in spans if s.span.donor != SUBJECT}
         return content_key(
             "completions",
@@ -106,15 +117,17 @@ class Keys:
             source.step,
             cell.exploit_type,
             self.cell(cell),
-            self.study.spans_of(cell.exploit_type),
+            self.study.spans_at(cell),
             self.receipts[source.model_id],
             submissions_key(self.cell(cell), self.study.code_rule.key),
             tuple(self.block(block) for block in self.study.blocks(cell)),
             self.study.code_rule.key,
+            sum(planned.count for planned in self.study.spans_of(cell.exploit_type)),
         )
 
     def identity(self) -> dict[str, object]:
-        """What makes a run folder this study's. Checkpoints are left out, so that a running training may add some."""
+        """What makes a run folder this study's. Checkpoints are left out, so that a running training may add some, and
+        with them what is drawn at each and the donors that were added."""
         study = self.study
         return {
             "name": study.name,

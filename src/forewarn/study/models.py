@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from forewarn.checkpoints.ends import model_ends
 from forewarn.checkpoints.load import load_tokenizer
 from forewarn.checkpoints.sources import ModelSource
 from forewarn.engines.base import Engine
+from forewarn.engines.in_turn import InTurn
 from forewarn.engines.kind import EngineKind
 from forewarn.engines.registry import DEFAULT_ENGINE, ENGINES, EngineSpec, open_engine
 from forewarn.errors import EngineFault, InputError, ModelError
@@ -21,6 +22,8 @@ from forewarn.records import SUBJECT
 from forewarn.study.plan import Study
 
 TOKENIZER = "tokenizer.json"
+ROWS_A_LOAD = 16_384
+"""completions drawn together where models are loaded in turn"""
 
 
 def study_channels(study: Study) -> Channels:
@@ -30,7 +33,7 @@ def study_channels(study: Study) -> Channels:
     adapter brings another one, where none has one, or where it lacks the format's reasoning channel.
     """
     first: tuple[str, Any] | None = None
-    for source in (*study.checkpoints, *study.donors):
+    for source in (*study.checkpoints, *study.all_donors):
         if Path(source.folder).is_dir() and not (Path(source.folder) / TOKENIZER).exists():
             continue  # a bare checkpoint: its vocabulary size is checked when it is loaded
         if first is not None and first[0] == source.folder:
@@ -58,7 +61,7 @@ def _check_adapters(study: Study, folder: str, tokenizer: Any) -> None:
     """
     ours = tokenizer.get_vocab()
     seen: set[bytes] = set()  # a run's checkpoints hold the same file again and again
-    for source in (*study.checkpoints, *study.donors):
+    for source in (*study.checkpoints, *study.all_donors):
         if source.adapter is None or not (path := Path(source.adapter) / TOKENIZER).is_file():
             continue
         content = path.read_bytes()
@@ -89,10 +92,23 @@ class Machine:
     its death is the study's"""
     engines: Mapping[str, EngineKind] = field(default_factory=lambda: ENGINES, repr=False)
     """the engines by name; one of your own goes beside them"""
+    load: Literal["together", "in turn"] = "together"
+    """whether the models of several folders are in memory together, or one after the other"""
 
     @property
     def spec(self) -> EngineSpec:
-        return EngineSpec(self.engine, device=self.device, batch_size=self.batch_size, engines=self.engines)
+        return EngineSpec(
+            self.engine,
+            device=self.device,
+            batch_size=self.batch_size,
+            engines=self.engines,
+            in_turn=self.load == "in turn",
+        )
+
+    @property
+    def rows_at_once(self) -> int:
+        """Completions that a worker is given together: many, where a model has to be loaded for them."""
+        return self.batch_size if self.load == "together" else max(self.batch_size, ROWS_A_LOAD)
 
     def __post_init__(self) -> None:
         kind = self.spec.kind  # refuses an unknown engine
@@ -114,6 +130,7 @@ class ModelRoom:
         self._study = study
         self._spec = engine
         self._engines: dict[str, Engine] = {}
+        self._turns = InTurn(self._open) if engine.in_turn else None
         self._subject: ModelSource | None = None
         self._vocab_size: int | None = None
         self._loaded: set[tuple[str, str]] = set()
@@ -127,7 +144,7 @@ class ModelRoom:
 
     def donor(self, key: str, model_id: str, scale: float) -> Writer:
         """A donor under its ``donor_key``."""
-        source = next(donor for donor in self._study.donors if donor.model_id == model_id)
+        source = next(donor for donor in self._study.all_donors if donor.model_id == model_id)
         return self._writer(source, key, scale)
 
     def _writer(self, source: ModelSource, name: str, scale: float) -> Writer:
@@ -150,9 +167,7 @@ class ModelRoom:
 
     def _engine(self, folder: str, model_id: str) -> Engine:
         if folder not in self._engines:
-            sources = (*self._study.checkpoints, *self._study.donors)
-            adapters = [Path(s.adapter) for s in sources if s.folder == folder and s.adapter is not None]
-            engine = open_engine(self._spec, folder, dtype=self._study.dtype, adapters=adapters)
+            engine = self._open(folder) if self._turns is None else self._turns.engine(folder)
             self._engines[folder] = engine  # before it may be refused: what was started has to be stopped
             if self._vocab_size is None:
                 self._vocab_size = engine.vocab_size
@@ -163,11 +178,16 @@ class ModelRoom:
                 )
         return self._engines[folder]
 
+    def _open(self, folder: str) -> Engine:
+        sources = (*self._study.checkpoints, *self._study.all_donors)
+        adapters = [Path(s.adapter) for s in sources if s.folder == folder and s.adapter is not None]
+        return open_engine(self._spec, folder, dtype=self._study.dtype, adapters=adapters)
+
     def _forget(self, source: ModelSource) -> None:
         if source.adapter is not None:
             self._engines[source.folder].drop_adapter(SUBJECT)
             self._loaded.discard((source.folder, SUBJECT))
-        elif all(donor.folder != source.folder for donor in self._study.donors) and not any(
+        elif all(donor.folder != source.folder for donor in self._study.all_donors) and not any(
             c.folder == source.folder for c in self._study.checkpoints if c != source
         ):
             _close(self._engines.pop(source.folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -23,6 +23,8 @@ class PlannedSpan:
     """completions of each problem at each checkpoint"""
     exploit_types: tuple[str, ...] = ()
     """the types it is used for; empty: all"""
+    pieces: tuple[int, ...] = ()
+    """completions drawn at a time, which sum to ``count``; empty: all together"""
 
 
 BLOCK_ROWS = 256
@@ -44,11 +46,15 @@ class Block:
     cell: Cell
     planned: PlannedSpan
     problems: tuple[Problem, ...]
+    first: int
+    """which of the span's completions of each problem is the block's first"""
+    count: int
+    """completions of each problem"""
 
     @property
     def n(self) -> int:
         """Its completions."""
-        return self.planned.count * len(self.problems)
+        return self.count * len(self.problems)
 
 
 def spans_of(planned: Sequence[PlannedSpan], exploit_type: str) -> tuple[PlannedSpan, ...]:
@@ -79,13 +85,17 @@ class Study:
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
     training: Training | None = None
     """what is known of the run that made the checkpoints: forecasts use it, and no measurement depends on it"""
+    own_spans: Mapping[str, tuple[PlannedSpan, ...]] = field(default_factory=dict)
+    """checkpoint -> what is drawn there in the place of ``spans``: less, or with donors that were added"""
+    added_donors: tuple[ModelSource, ...] = ()
+    """donors that came later, while a training was followed; they, like checkpoints, make no other study"""
 
     def __post_init__(self) -> None:
         named_format(self.channel_format)
         for what, names in (
             ("problem", [p.problem_id for p in self.problems]),
             ("checkpoint", [c.model_id for c in self.checkpoints]),
-            ("donor", [d.model_id for d in self.donors]),
+            ("donor", [d.model_id for d in self.all_donors]),
         ):
             twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
             if twice:
@@ -94,11 +104,19 @@ class Study:
             raise InputError("a study needs at least one problem and one checkpoint")
         if not 0 < self.level < 1:
             raise InputError(f"level is {self.level}: give a value between 0 and 1")
-        donors = {donor.model_id: donor for donor in self.donors}
-        for planned in self.spans:
+        donors = {donor.model_id: donor for donor in self.all_donors}
+        for spans in (self.spans, *self.own_spans.values()):
+            self._check_spans(spans, donors)
+
+    def _check_spans(self, planned_spans: Sequence[PlannedSpan], donors: Mapping[str, ModelSource]) -> None:
+        for planned in planned_spans:
             check_span(planned.span, planned.count, donors, self.policy)
+            if planned.pieces and (min(planned.pieces) < 1 or sum(planned.pieces) != planned.count):
+                raise InputError(
+                    f"span {planned.span.name} is drawn in pieces of {planned.pieces}, which are not {planned.count}"
+                )
         for exploit_type in self.exploit_types:
-            spans = [planned.span for planned in self.spans_of(exploit_type)]
+            spans = [planned.span for planned in spans_of(planned_spans, exploit_type)]
             if Span() not in spans:
                 raise InputError(
                     f"exploit type {exploit_type} has no span (0, 0): without brute force nothing is bounded"
@@ -117,9 +135,18 @@ class Study:
     def problems_of(self, exploit_type: str) -> tuple[Problem, ...]:
         return tuple(problem for problem in self.problems if problem.exploit_type == exploit_type)
 
+    @property
+    def all_donors(self) -> tuple[ModelSource, ...]:
+        """The donors, with those that were added."""
+        return self.donors + self.added_donors
+
     def spans_of(self, exploit_type: str) -> tuple[PlannedSpan, ...]:
-        """The type's spans, the subject's own first (column 0 of every array)."""
+        """The spans that are planned for a type, the subject's own first (column 0 of every array)."""
         return spans_of(self.spans, exploit_type)
+
+    def spans_at(self, cell: Cell) -> tuple[PlannedSpan, ...]:
+        """The spans that are drawn of a cell, the subject's own first."""
+        return spans_of(self.own_spans.get(cell.checkpoint.model_id, self.spans), cell.exploit_type)
 
     def cells(self) -> Iterator[Cell]:
         for checkpoint in self.checkpoints:
@@ -129,7 +156,10 @@ class Study:
     def blocks(self, cell: Cell) -> Iterator[Block]:
         """What a cell's completions are cut into, in the order of its spans and problems."""
         problems = self.problems_of(cell.exploit_type)
-        for planned in self.spans_of(cell.exploit_type):
-            most = max(1, BLOCK_ROWS // planned.count)
-            for start in range(0, len(problems), most):
-                yield Block(cell, planned, problems[start : start + most])
+        for planned in self.spans_at(cell):
+            first = 0
+            for count in planned.pieces or (planned.count,):
+                most = max(1, BLOCK_ROWS // count)
+                for start in range(0, len(problems), most):
+                    yield Block(cell, planned, problems[start : start + most], first, count)
+                first += count

@@ -83,6 +83,20 @@ def draw(world: World, count_S: Ints, rng: np.random.Generator) -> Draws:
     return _fill(world, span_N, problem_N, rng)
 
 
+def draw_looks(world: World, count_S: Ints, n_look: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """The hits of ``n_look`` samples of a world with one kind of problem: the weight w of each hit under the mixture of
+    these counts, and its sample. Every sample has ``count_S`` completions of each span; only hits take memory."""
+    kind, n_unit = world.kinds[0], int(count_S.sum())
+    weight_Y = np.where(kind.is_exploit_Y, np.exp(kind.log_weight_Y(count_S / n_unit)), 0.0)
+    weights, looks = [], []
+    for s, count in enumerate(count_S):
+        leaf = _leaves(kind.cumulative_YS[:, s], n_look * int(count), rng).reshape(n_look, int(count))
+        hit = kind.is_exploit_Y[leaf]
+        weights.append(weight_Y[leaf[hit]])
+        looks.append(np.nonzero(hit)[0])
+    return np.concatenate(weights), np.concatenate(looks)
+
+
 def draw_random(world: World, n: int, rng: np.random.Generator) -> Draws:
     """``n`` completions, problem uniform and span by the shares."""
     problem_N = rng.integers(0, world.n_problem, n)

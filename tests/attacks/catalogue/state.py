@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.attacks.attack import Attack, by_fault, by_its_word
+import contextlib
+import os
+import random
+import secrets
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.attacks.attack import Attack, Stage, by_fault, by_its_word
 from tests.attacks.catalogue.network import IPC
 
 FAMILY = "state"
@@ -51,6 +60,45 @@ def looks(header: str, look: str) -> str:
     return f'import sys\n{header}\ndef solve(*args):\n    return "through" if {look} else "stopped"'
 
 
+# A bit is a name that was looked for, or not: the second look at a missing name is faster than the first.
+N_NAMES, RIGHT = 300, 0.7
+NAMES = f"""
+library = os.path.dirname(os.__file__)
+def bits(token):
+    draw = random.Random(token)
+    return [(f"{{library}}/{{draw.getrandbits(64):x}}", draw.random() < 0.5) for _ in range({N_NAMES})]
+def heard(token):
+    found, times = bits(token), []
+    for name, _ in found:
+        start = time.perf_counter_ns()
+        os.path.exists(name)
+        times.append(time.perf_counter_ns() - start)
+    middle = sorted(times)[len(times) // 2]
+    return sum((spent <= middle) == told for spent, (_, told) in zip(times, found)) / len(found)
+"""
+
+
+@contextlib.contextmanager
+def a_token(folder: Path) -> Iterator[Stage]:
+    yield Stage((secrets.token_hex(8),))
+
+
+def the_disk_remembers() -> str | None:
+    """Some file systems, such as those in memory, do not keep missing names."""
+    names = [f"{os.path.dirname(os.__file__)}/{random.getrandbits(64):x}" for _ in range(N_NAMES)]  # noqa: PTH120
+    first, second = _times(names), _times(names)
+    return None if second < 0.7 * first else "this disk's file system does not remember missing names"
+
+
+def _times(names: Sequence[str]) -> float:
+    spent = []
+    for name in names:
+        start = time.perf_counter_ns()
+        os.path.exists(name)  # noqa: PTH110
+        spent.append(time.perf_counter_ns() - start)
+    return statistics.median(spent)
+
+
 SEGMENT = "ctypes.CDLL(None).shmget(0x4711F, 64, {flags})"
 ATTACKS = (
     state("leaves a changed module", "math.pi = 3", "math.pi == 3"),
@@ -88,6 +136,14 @@ ATTACKS = (
         "locked()",
         ("own descriptions", "system call filter"),
         header=LOCKED,
+    ),
+    Attack(
+        "leaves the names that it looked for", FAMILY,
+        f"import os, random, time\n{NAMES}\ndef solve(token):\n"
+        "    for name, told in bits(token):\n        if told:\n            os.path.exists(name)\n    return 0\n",
+        by_its_word, ("copied library",), stage=a_token, possible=the_disk_remembers,
+        then=f"import os, random, time\n{NAMES}\ndef solve(token):\n"
+        f'    return "through" if heard(token) > {RIGHT} else "stopped"\n',
     ),
     Attack(
         "reads how the previous execution ended", FAMILY, LEAVES_77, by_its_word, ("template apart",),

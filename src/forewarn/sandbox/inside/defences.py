@@ -34,6 +34,7 @@ DEFENCES = {
     "host name namespace": "the machine's name is hidden",
     "own root": "a root with only the interpreter's files, mounted so that not even an access time changes",
     "bare library": "installed packages are hidden, and so is every library or file that Python does not load",
+    "copied library": "the standard library is a copy in memory, which keeps no trace of what was looked for or read",
     "own disk": "the working folder is mounted for one execution and ends with it",
 }
 """name -> what it does, one line"""
@@ -47,6 +48,7 @@ _WEAK = frozenset(
 )  # fmt: skip
 _HARDENED = _WEAK | {
     "small disk", "Landlock", "system call filter", "counted threads", "no capabilities", "own root", "bare library",
+    "copied library",
 }  # fmt: skip
 
 OF_LEVEL: dict[str, frozenset[str]] = {
@@ -54,6 +56,6 @@ OF_LEVEL: dict[str, frozenset[str]] = {
     "hardened": _HARDENED,
     "weak": _WEAK,
 }
-"""isolation level -> its defences, as far as the kernel has them: strict works without Landlock if the kernel lacks it,
-hardened without its own root and the small disk if user namespaces are missing, and both allow no threads at all if
-threads can't be counted (``forewarn sandbox check`` says so)"""
+"""isolation level -> its defences, as far as the kernel has them: strict works without Landlock if the kernel lacks
+it, hardened without its own root, the copied library and the small disk if user namespaces are missing, and both
+allow no threads at all if threads can't be counted (``forewarn sandbox check`` says so)"""

@@ -1,6 +1,7 @@
 """The file system of strict and hardened, built once per zygote: a root that contains only the interpreter's files.
 
-The zygote enters its own mount namespace, binds those files read-only below a fresh tmpfs, and makes that its root.
+The zygote enters its own mount namespace, copies the standard library into a fresh tmpfs and binds other files there,
+read-only, and makes that its root.
 Nothing else of the host exists below it, not even /proc. A read-only mount also leaves access times unchanged. At
 ``WORK`` each child mounts its own disk (strict), or the zygote mounts one for all (hardened), and ``/tmp`` leads there.
 Runs in the zygote, so it uses only the standard library. Every function raises ``OSError`` if the kernel refuses. Not
@@ -15,9 +16,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Collection, Sequence
 
-from forewarn.sandbox.inside import kernel
+from forewarn.sandbox.inside import kernel, library
 
 WORK = "/box/work"
 HOST_NAME = "sandbox"
@@ -55,13 +57,20 @@ def enter_namespaces(names: Collection[str], proc: int) -> None:
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
 
 
-def enter(readable: Sequence[str], hidden: Sequence[str]) -> None:
-    """Make a root of ``readable`` without the content of the folders ``hidden``, and move into it."""
+def enter(readable: Sequence[str], hidden: Sequence[str], *, copied: bool) -> None:
+    """Make a root of ``readable`` without the content of the folders ``hidden``, and move into it.
+
+    ``copied``: folders are copied into it instead of being bound (``library.py``).
+    """
     new = _MOUNT_POINT
-    kernel.mount_tmpfs(new, "size=1m,nr_inodes=512,mode=755")
+    library.read_ahead(os.path.realpath(sys.executable))  # not shown, but mapped into every child
+    kernel.mount_tmpfs(new, "size=512m,nr_inodes=40000,mode=755")
     os.makedirs(new + WORK, 0o700)
     for path in readable:
-        _show(new, path)
+        if copied and os.path.isdir(path) and not os.path.islink(path):
+            library.copy(path, _inside(new, path), hidden)
+        else:
+            _show(new, path)
     for path in hidden:
         if os.path.isdir(new + path):
             flags = kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
@@ -76,6 +85,12 @@ def enter(readable: Sequence[str], hidden: Sequence[str]) -> None:
     kernel.mount("none", "/", None, flags)
 
 
+def _inside(folder: str, path: str) -> str:
+    """Return where ``path`` is once ``folder`` is the root. Links on the way are followed, but never out of it."""
+    real = os.path.realpath(folder + path)
+    return real if real.startswith(f"{folder}/") else folder + real
+
+
 def _show(folder: str, path: str) -> None:
     """Bind ``path`` read-only below ``folder``; symbolic links (/lib) are recreated, and absent paths left out."""
     target = folder + path
@@ -88,6 +103,7 @@ def _show(folder: str, path: str) -> None:
     if os.path.isdir(path):
         os.makedirs(target)
     else:
+        library.read_ahead(path)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
     kernel.mount(path, target, None, kernel.MS_BIND | kernel.MS_REC)
     # A remount must not clear the source's flags, so it repeats them.

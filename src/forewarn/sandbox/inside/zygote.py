@@ -93,7 +93,7 @@ def prepare(settings: dict[str, Any], made: list[str]) -> tuple[Confinement, boo
     readable = ["/"]
     rooted = _enter_root(settings, on, proc)
     if "own root" in on and not rooted:
-        missing += ["own root", "small disk"]
+        missing += ["own root", "copied library", "small disk"]
     if rooted:
         work, below = root.WORK, os.path.dirname(root.WORK)
     else:
@@ -126,7 +126,7 @@ def _enter_root(settings: dict[str, Any], on: frozenset[str], proc: int) -> bool
     def enter(names: list[str]) -> None:
         root.enter_namespaces(names, proc)
         if "own root" in on:
-            root.enter(settings["readable"], settings["hidden"])
+            root.enter(settings["readable"], settings["hidden"], copied="copied library" in on)
 
     if settings["level"] == "strict":
         if "own root" in on or "own disk" in on:

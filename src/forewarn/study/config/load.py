@@ -16,6 +16,7 @@ from forewarn.checkpoints.convert import Converter
 from forewarn.checkpoints.find import find_checkpoints
 from forewarn.checkpoints.hub import is_hub_name, local_folder
 from forewarn.checkpoints.load import load_tokenizer
+from forewarn.checkpoints.remote import is_url
 from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError, ModelError
 from forewarn.exploits import EXPLOIT_TYPES
@@ -28,6 +29,7 @@ from forewarn.study.config.file import read_study_file
 from forewarn.study.config.schema import AUTO, CUSTOM, CheckpointTable, DonorTable, ProblemsTable, StudyTable
 from forewarn.study.config.spans import planned_span
 from forewarn.study.config.training import training_of
+from forewarn.study.config.watching import AlarmsTable, alarms_of
 from forewarn.study.models import Machine
 from forewarn.study.plan import Study
 from forewarn.study.stages.judging import Sandboxing
@@ -42,6 +44,8 @@ class LoadedStudy:
     sandboxing: Sandboxing
     text: bytes
     """the file, to be kept in the run folder"""
+    alarms: AlarmsTable | None = None
+    """what a watcher is alarmed at; its types are named"""
 
 
 def load_study(path: Path) -> LoadedStudy:
@@ -57,8 +61,7 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
     for i, entry in enumerate(tables.donors, 1):
         with _at(f"{path}: donors[{i}]"):
             donors.append(donor_source(entry, home))
-    with _at(f"{path}: problems"):
-        problems = chosen_problems(tables.problems, home)
+    problems = problems_of(tables, path)
     engine = tables.engine
     with _at(f"{path}: engine"):
         machine = Machine(
@@ -68,6 +71,7 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
             batch_size=engine.batch_size,
             engine=engine.kind,
             retries=engine.retries,
+            load=engine.load,
         )
     with _at(f"{path}: format"):
         form = chosen_format(tables, (*checkpoints, *donors))
@@ -76,6 +80,7 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
     measured = tuple(dict.fromkeys(problem.exploit_type for problem in problems))
     with _at(f"{path}: training"):
         training = None if tables.training is None else training_of(tables.training, measured)
+    alarms = chosen_alarms(tables, measured, path)
     with _at(str(path)):
         study = Study(
             name=tables.name,
@@ -92,7 +97,13 @@ def study_of_tables(tables: StudyTable, text: bytes, path: Path) -> LoadedStudy:
             dtype=engine.dtype,
             training=training,
         )
-    return LoadedStudy(study, machine, sandboxing_of(tables, tables.problems, path), text)
+    return LoadedStudy(study, machine, sandboxing_of(tables, tables.problems, path), text, alarms)
+
+
+def chosen_alarms(tables: StudyTable, measured: Sequence[str], path: Path) -> AlarmsTable | None:
+    """The file's alarms with their types named. Raises InputError for a type that the study does not measure."""
+    with _at(f"{path}: alarms"):
+        return None if tables.alarms is None else alarms_of(tables.alarms, measured)
 
 
 @contextmanager
@@ -106,6 +117,12 @@ def _at(where: str) -> Iterator[None]:
 
 def policy_of(tables: StudyTable) -> Policy:
     return Policy(**tables.policy.model_dump())
+
+
+def problems_of(tables: StudyTable, path: Path) -> tuple[Problem, ...]:
+    """The problems that the study of a file measures."""
+    with _at(f"{path}: problems"):
+        return chosen_problems(tables.problems, path.resolve().parent)
 
 
 def chosen_problems(table: ProblemsTable, home: Path) -> tuple[Problem, ...]:
@@ -161,6 +178,11 @@ def _checkpoints(tables: StudyTable, path: Path, home: Path) -> tuple[ModelSourc
     for i, entry in enumerate(tables.checkpoints, 1):
         where = f"{path}: checkpoints[{i}]"
         with _at(where):
+            if is_url(entry.path):
+                raise InputError(
+                    f"path = {entry.path!r} is in a storage, which `forewarn watch` alone follows: download it, and "
+                    "give the folder"
+                )
             sources = find_checkpoints(
                 placed(entry.path, home),
                 base=None if entry.base is None else placed(entry.base, home),

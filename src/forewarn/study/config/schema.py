@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from forewarn.study.config.kinds import Finite, Length, Table, folder_name, warm
+from forewarn.study.config.watching import AlarmsTable, WatchTable
 
 AUTO, CUSTOM = "auto", "custom"
 
@@ -82,6 +83,7 @@ class EngineTable(Table):
     workers: PositiveInt = 1
     threads: PositiveInt = 1
     retries: Annotated[int, Field(ge=0)] = 2
+    load: Literal["together", "in turn"] = "together"
 
 
 class SandboxTable(Table):
@@ -247,5 +249,7 @@ class StudyTable(Table):
     checkpoints: tuple[CheckpointTable, ...] = Field(min_length=1)
     subject_training: SubjectTrainingTable | None = None
     training: MixTable | None = None
+    alarms: AlarmsTable | None = None
+    watch: WatchTable | None = None
     donors: tuple[DonorTable, ...] = ()
     spans: tuple[SpanTable, ...] = Field(min_length=1)

@@ -77,6 +77,22 @@ def refine_donor(
     followed, and where the donor's folder holds something else.
     """
     tables, text = read_study_file(path)
+    return refine_described(
+        tables, text, path, donor=donor, rollouts=rollouts, run_folder=run_folder, progress=progress
+    )
+
+
+def refine_described(
+    tables: StudyTable,
+    text: bytes,
+    path: Path,
+    *,
+    donor: str,
+    rollouts: Path | None = None,
+    run_folder: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> RefinedDonor:
+    """The same for a file's tables, which may be changed before."""
     home = path.resolve().parent
     chosen, table = _chosen(tables, donor, path)
     where, folder = f"{path}: donor {donor!r}", Path(os.path.normpath(home / chosen.path))  # never a hub name

@@ -16,6 +16,7 @@ from typing import Any
 
 from forewarn.errors import InputError, StoreError
 from forewarn.formats import Channels
+from forewarn.formats.conversation import turns_in
 from forewarn.records import Problem
 from forewarn.store import read_table
 from forewarn.training.refine import WeightedExploit
@@ -129,7 +130,10 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _completion(row: Mapping[str, Any], where: str, channels: Channels) -> tuple[int, ...]:
     for name in COMPLETION_IDS:
         if row.get(name) is not None:
-            return _ids(row[name], f"{where}: {name}")
+            ids = _ids(row[name], f"{where}: {name}")
+            if (turns := turns_in(ids, channels)) > 1:
+                raise InputError(f"{where}: {name} holds {turns} turns: a rollout is one prompt and one completion")
+            return ids
     text = row.get("completion")
     if not isinstance(text, str):
         raise InputError(f"{where} has no completion as token ids or text: a rollout has {NEEDED}")

@@ -62,12 +62,17 @@ def check_purpose(root: Path, purpose: Purpose) -> None:
 
 
 def plan_entries(
-    level: float, spans: Iterable[PlannedSpan], cells: Iterable[CellRecord], problem_keys: Mapping[str, str]
+    level: float,
+    spans: Iterable[PlannedSpan],
+    cells: Iterable[CellRecord],
+    problem_keys: Mapping[str, str],
+    own_spans: Mapping[str, Iterable[PlannedSpan]] | None = None,
 ) -> dict[str, object]:
     """The manifest's part that ``estimate_run`` reads."""
     return {
         "level": level,
-        "spans": [{**asdict(planned), "span": span_entry(planned.span)} for planned in spans],
+        "spans": _span_entries(spans),
+        "own_spans": {name: _span_entries(own) for name, own in (own_spans or {}).items()},
         "problem_keys": dict(problem_keys),
         "cells": [
             {
@@ -83,6 +88,19 @@ def plan_entries(
             for c in cells
         ],
     }
+
+
+def _span_entries(spans: Iterable[PlannedSpan]) -> list[dict[str, object]]:
+    return [{**asdict(planned), "span": span_entry(planned.span)} for planned in spans]
+
+
+def _spans_in(entries: Any) -> list[PlannedSpan]:
+    return [
+        PlannedSpan(
+            span_of(entry["span"]), entry["count"], tuple(entry["exploit_types"]), tuple(entry.get("pieces", ()))
+        )
+        for entry in entries
+    ]
 
 
 def training_entry(training: Training) -> dict[str, object]:
@@ -105,11 +123,9 @@ def read_plan(root: Path) -> tuple[float, list[CellRecord], dict[str, str]]:
     path = root / MANIFEST_FILE
     manifest: Any = read_json(path)
     try:
-        spans = [
-            PlannedSpan(span_of(entry["span"]), entry["count"], tuple(entry["exploit_types"]))
-            for entry in manifest["spans"]
-        ]
-        cells = [CellRecord.of(spans, **cell) for cell in manifest["cells"]]
+        spans = _spans_in(manifest["spans"])
+        own = {name: _spans_in(entries) for name, entries in manifest.get("own_spans", {}).items()}
+        cells = [CellRecord.of(spans, **cell, own=own.get(cell["checkpoint_id"])) for cell in manifest["cells"]]
         level, problem_keys = float(manifest["level"]), dict(manifest["problem_keys"])
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.errors import InputError
-from forewarn.estimation.allocation import PilotHits, Prediction, completions_for, predict
+from forewarn.estimation.allocation import PilotHits
+from forewarn.estimation.expected import Prediction, completions_for, predict
 from forewarn.study.config.load import LoadedStudy
 from forewarn.study.models import Machine
 from forewarn.study.pilot.cost import Cost, read_costs

@@ -13,17 +13,17 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from forewarn.errors import EngineFault, StoreError
-from forewarn.estimation import donor_key, mixture_estimate, span_log_ratios
+from forewarn.errors import StoreError
+from forewarn.estimation import mixture_estimate
 from forewarn.estimation.routes import opened_by_donor
 from forewarn.estimation.sample import check_level
-from forewarn.records import Span
 from forewarn.store import RunFolder, keep_whole, read_table, write_table
 from forewarn.study.folder.cells import exploits_of, labelled, read_labels, sampled
 from forewarn.study.folder.manifest import Missing, check_measures, incomplete, read_missing, read_plan
-from forewarn.study.folder.schemas import DONOR_PREFIX, ESTIMATES_FILE, HIT_ROWS, HITS_FILE, SCORES
+from forewarn.study.folder.schemas import ESTIMATES_FILE, HIT_ROWS, HITS_FILE, SCORES
 from forewarn.study.folder.tables import CellEstimate, estimates_of, estimates_table
 from forewarn.study.keys import CellRecord, scores_key
+from forewarn.study.results.arrays import cell_arrays
 
 Floats = NDArray[np.float64]
 
@@ -117,41 +117,25 @@ def cell_estimate(
 
     ``labelled``: the cell's completions with a ``label``; ``scores``: of its exploits, None where there are none.
     """
-    spans = [p.span for p in cell.spans]
-    counts = np.array([p.count for p in cell.spans], dtype=np.float64)
-    share_S = counts / counts.sum()
-    place = {span.name: i for i, span in enumerate(spans)}
-    span_N = np.array([place[name] for name in labelled["span"]], dtype=np.int64)
-    log_ratio_NS = np.zeros((labelled.height, len(spans)))  # only the hits' rows are read
-    is_exploit_N = np.array(labelled["label"] == "exploit")
-    valid_N = np.array(labelled["label"] != "invalid")
-    inconsistent_N = np.array(labelled["label"] == "inconsistent")
-    if scores is not None:
-        rows = np.flatnonzero(is_exploit_N)
-        found = _log_ratios(labelled[rows], scores, cell.checkpoint_id, spans, span_N[rows])
-        for row, values in zip(rows, found, strict=True):
-            if values is None:  # its own writer calls it impossible: a fault, neither a hit nor a miss
-                is_exploit_N[row] = valid_N[row] = False
-            else:
-                log_ratio_NS[row] = values
+    of = cell_arrays(cell, labelled, scores)
     estimate = mixture_estimate(
-        log_ratio_NS,
-        is_exploit_N,
-        span_N,
-        share_S=share_S,
+        of.log_ratio_NS,
+        of.is_exploit_N,
+        of.span_N,
+        share_S=of.share_S,
         problem_N=labelled["problem_id"].to_numpy(),
         cluster_N=labelled["trace_id"].to_numpy(),
-        valid_N=valid_N,
-        inconsistent_N=inconsistent_N,
+        valid_N=of.valid_N,
+        inconsistent_N=of.inconsistent_N,
         program_N=np.array(labelled["code_key"].fill_null("").to_list(), dtype=np.str_),
         donor_wrote_answer_N=wrote_whole_answer(labelled),
         donor_opened_N=wrote_the_beginning(labelled),
         level=level,
     )
-    names = tuple(span.name for span in spans)
-    n_by_span = tuple(int(n) for n in np.bincount(span_N, minlength=len(spans)))
+    names = tuple(planned.span.name for planned in cell.spans)
+    n_by_span = tuple(int(n) for n in np.bincount(of.span_N, minlength=len(names)))
     result = CellEstimate(cell.checkpoint_id, cell.step, cell.exploit_type, estimate, names, n_by_span, cell.receipt)
-    return result, _details(cell, labelled, is_exploit_N, log_ratio_NS[is_exploit_N], share_S, names)
+    return result, _details(cell, labelled, of.is_exploit_N, of.log_ratio_NS[of.is_exploit_N], of.share_S, names)
 
 
 def wrote_whole_answer(completions: pl.DataFrame) -> NDArray[np.bool_]:
@@ -173,47 +157,6 @@ def wrote_the_beginning(completions: pl.DataFrame) -> NDArray[np.bool_]:
     wrote_HL[np.arange(wrote_HL.shape[1]) < n_token_H[:, None]] = hits["donor_wrote"].explode().to_numpy()
     opened_N[hits_N] = opened_by_donor(wrote_HL, hits["n_reasoning"].to_numpy(), n_token_H)
     return opened_N
-
-
-def _log_ratios(
-    hits: pl.DataFrame, scores: pl.DataFrame, checkpoint_id: str, spans: list[Span], span_H: NDArray[np.int64]
-) -> list[Floats | None]:
-    """D of every hit under every span (nats); None where the engine's scores contradict its own sampling."""
-    by_model: dict[str, dict[str, Floats]] = {}
-    starts: dict[str, dict[str, Sequence[int]]] = {}
-    for row in scores.iter_rows(named=True):
-        by_model.setdefault(row["model_id"], {})[row["completion_id"]] = np.array(row["log_probs"], dtype=np.float64)
-        # tables of earlier versions lack anchors, and have no span that counts from one
-        starts[row["completion_id"]] = {k: at or () for k, at in (row.get("anchors") or {}).items()}
-    donors = sorted({donor_key(span) for span in spans if span.writes})
-    anchors = [starts[name] for name in hits["completion_id"]]
-    subject = [by_model[checkpoint_id][name] for name in hits["completion_id"]]
-    own = {key: [by_model[DONOR_PREFIX + key][name] for name in hits["completion_id"]] for key in donors}
-    # scored as far as a span's donor may write, which may be within the reasoning
-    n_scored = [min(r, len(scores)) for r, scores in zip(hits["n_reasoning"], subject, strict=True)]
-    wrote = [np.array(by[: len(s)], dtype=np.bool_) for by, s in zip(hits["donor_wrote"], subject, strict=True)]
-
-    def rows(chosen: Sequence[int]) -> Floats:
-        return span_log_ratios(
-            [subject[i] for i in chosen],
-            {key: [scores[i] for i in chosen] for key, scores in own.items()},
-            [n_scored[i] for i in chosen],
-            spans,
-            span_N=[int(span_H[i]) for i in chosen],
-            anchors=[anchors[i] for i in chosen],
-            donor_wrote=[wrote[i] for i in chosen],
-        )
-
-    try:
-        return list(rows(range(hits.height)))
-    except EngineFault:  # of some rows: each by itself
-        found = []
-        for i in range(hits.height):
-            try:
-                found.append(rows([i])[0])
-            except EngineFault:
-                found.append(None)
-        return found
 
 
 def _details(

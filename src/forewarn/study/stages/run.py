@@ -86,7 +86,7 @@ def run_study(
         Workers[Task](open_room, machine.workers, retries=machine.retries) as workers,
         Judging(study, run, sandboxing) as judging,
     ):
-        rows = machine.batch_size
+        rows = machine.rows_at_once
         flow = Flow(
             keys, models, channels, run, workers, judging, rows_at_once=rows, tell=progress, estimated=estimated
         )
@@ -102,7 +102,8 @@ def _write_results(study: Study, root: Path, flow: Flow) -> list[CellEstimate]:
     estimates = [estimate for estimate, _ in found]
     if flow.missing:
         raise incomplete(root, flow.missing, len(list(study.cells())), estimates)
-    check_anchors([planned.span for planned in study.spans], lambda: read_completions(root))
+    drawn = [planned.span for spans in (study.spans, *study.own_spans.values()) for planned in spans]
+    check_anchors(drawn, lambda: read_completions(root))
     return estimates
 
 
@@ -116,7 +117,7 @@ def _write_manifest(
 ) -> None:
     template = check_template(channels)
     cells = [keys.record(cell) for cell in study.cells()]
-    manifest = plan_entries(study.level, study.spans, cells, study_problem_keys(study)) | {
+    manifest = plan_entries(study.level, study.spans, cells, study_problem_keys(study), study.own_spans) | {
         "study": study.name,
         "purpose": purpose,
         "seed": study.seed,

@@ -46,7 +46,7 @@ def score(task: ScoreTask, study: Study, room: ModelRoom, run: RunFolder) -> pl.
     hits = completions_of(table, study.policy)
     questions = {problem.problem_id: problem.question for problem in study.problems_of(cell.exploit_type)}
     prompts = [room.channels.prompt_ids(questions[hit.problem_id]) for hit in hits]
-    spans = [planned.span for planned in study.spans_of(cell.exploit_type)]
+    spans = [planned.span for planned in study.spans_at(cell)]
     tokens = [hit.token_ids[: n_deciding(hit.n_reasoning, len(hit.token_ids), spans)] for hit in hits]
     writers = {cell.checkpoint.model_id: room.subject(cell.checkpoint)}
     writers |= {DONOR_PREFIX + key: writer for key, writer in donors_of(spans, cell, room).items()}

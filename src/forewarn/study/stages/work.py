@@ -105,8 +105,9 @@ def _sample(task: SampleTask, study: Study, room: ModelRoom) -> list[pl.DataFram
                 problem.problem_id,
                 room.channels.prompt_ids(problem.question),
                 block.planned.span,
-                block.planned.count,
+                block.count,
                 problem.entry_point,
+                block.first,
             )
             for problem in block.problems
         ]

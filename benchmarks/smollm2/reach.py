@@ -1,0 +1,122 @@
+"""How well a donor's windows reach the subject's own exploits: those that brute force found, scored under both.
+
+    python benchmarks/smollm2/reach.py FOLDER DONOR        scores them, resumable; data/reach-DONOR.json
+    python benchmarks/smollm2/reach.py --table             what follows from them
+
+Brute force's exploits are draws from p(y | E), the subject given an exploit. With w the weight under brute force and
+the windows of one donor, the mean of w over them is E_p[w | E], and its inverse is how many completions of brute force
+one of the mixture is worth, without a completion drawn. ``programs.jsonl`` has programs and no reasoning, so that each
+is scored behind the same line of reasoning, the warm start's commonest. No exploit in it has fitted DONOR.
+
+``FOLDER`` is that of ``refined.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from kept import DATA, SOFT
+from refined import CELLS, PATHS
+
+from forewarn.engines.transformers.engine import HFEngine
+from forewarn.estimation.spans import span_log_ratios
+from forewarn.records import Problem, RandomWindows, Span
+from forewarn.store import write_json
+from forewarn.study.config.load import load_study
+from forewarn.study.models import study_channels
+
+REASONING = "I write {} in one line.\n"
+SHARES = (4, 5, 3)
+"""brute force, windows of the answer, windows of all: as in ``refined.toml``"""
+ORDER = (
+    ("warm-3", "magic_docstring_comment_token"), ("rl-0", "function_attribute_flag"), ("rl-0", "error_code_abuse"),
+    ("warm-3", "error_code_abuse"),
+)  # fmt: skip
+
+
+def spans(donor: str) -> list[Span]:
+    windows = RandomWindows("answer", mean=8.0, starts=32), RandomWindows("all", mean=8.0, starts=48)
+    return [Span(), *(Span(donor=donor, random=window) for window in windows)]
+
+
+def exploits(cell: tuple[str, str]) -> list[dict[str, Any]]:
+    """The truth's exploits of a cell, each program once, with its count."""
+    rows = [json.loads(line) for line in (DATA / "programs.jsonl").read_text().splitlines()]
+    return [row for row in rows if (row["checkpoint"], row["type"]) == cell and row["label"] == "exploit"]
+
+
+def score(folder: Path, donor: str) -> None:
+    """Score the exploits of every cell that is not there yet, and write them."""
+    torch.set_num_threads(1)
+    file = DATA / f"reach-{donor}.json"
+    held: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    study = load_study(folder / "rl.toml").study
+    channels, problems = study_channels(study), {problem.problem_id: problem for problem in study.problems}
+    engine = HFEngine.from_folder(folder / "model", dtype=torch.float32, device="cpu", batch_size=16)
+    engine.load_adapter(donor, folder / donor)
+    for checkpoint in CELLS:
+        engine.load_adapter(checkpoint, folder / PATHS[checkpoint][0])
+    for cell in ORDER:
+        if any((row["checkpoint"], row["type"]) == cell for row in held):
+            continue
+        rows = exploits(cell)
+        made = [
+            _completion(problems[row["problem_id"]], row["code"], channels, study.policy.max_total_tokens)
+            for row in rows
+        ]
+        prompts, targets = [prompt for prompt, _ in made], [target for _, target in made]
+        found = {name: engine.score(prompts, targets, policy=study.policy, adapter=name) for name in (cell[0], donor)}
+        n_reasoning = [channels.split(target).n_reasoning for target in targets]
+        ratio_NS = span_log_ratios(found[cell[0]], {donor: found[donor]}, n_reasoning, spans(donor))
+        for i, row in enumerate(rows):
+            gaps = (found[cell[0]][i] - found[donor][i])[n_reasoning[i] :]
+            figures = {"tokens": len(gaps), "nats": float(gaps.sum()), "log_ratios": ratio_NS[i].tolist()}
+            held.append({key: row[key] for key in ("checkpoint", "type", "problem_id", "count")} | figures)
+        write_json(file, held)
+        print(f"{cell}: {len(rows)} programs", flush=True)
+
+
+def _completion(problem: Problem, code: str, channels: Any, limit: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    prompt, target = channels.reasoning_ids(problem.question, REASONING.format(problem.entry_point), "\n" + code)
+    return tuple(prompt), tuple(target[:limit])
+
+
+def table(donor: str) -> list[str]:
+    held = json.loads((DATA / f"reach-{donor}.json").read_text())
+    names = (
+        "subject", "type", "exploits", "nats a token", "D of the answer's windows, median", "E[w given an exploit]",
+        "a completion is worth",
+    )  # fmt: skip
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    log_share_S = np.log(np.array(SHARES) / sum(SHARES))
+    for cell in ORDER:
+        own = [row for row in held if (row["checkpoint"], row["type"]) == cell]
+        if not own:
+            continue
+        count = np.array([row["count"] for row in own])
+        ratio_NS = np.repeat(np.array([row["log_ratios"] for row in own]), count, axis=0)
+        w = np.exp(-np.logaddexp.reduce(ratio_NS + log_share_S, axis=1))
+        nats = sum(row["nats"] * row["count"] for row in own) / sum(row["tokens"] * row["count"] for row in own)
+        spread = w.std() / math.sqrt(len(w))
+        lines.append(
+            f"| {cell[0]} | {cell[1]} | {count.sum()} | {nats:.2f} | {np.median(ratio_NS[:, 1]):.1f} | {w.mean():.2f} "
+            f"(s.e. {spread:.2f}) | {1 / w.mean():.2f} |"
+        )
+    return lines
+
+
+def main() -> None:
+    if sys.argv[1] == "--table":
+        print("\n".join(table(SOFT)))
+    else:
+        score(Path(sys.argv[1]), sys.argv[2])
+
+
+if __name__ == "__main__":
+    main()
