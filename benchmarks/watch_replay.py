@@ -3,9 +3,10 @@
     python benchmarks/watch_replay.py HOME
 
 Each of the twelve checkpoints is written piece by piece, the trainer keeps three, and `forewarn watch` follows; the
-next is written once the last is measured, as in a training that is slower than measuring. Then as many completions of
-the subject alone are drawn at each checkpoint: what counting sees. The rollouts of the run were not kept, so the first
-exploit in them is what the truth makes of it: the step by which one was to be expected. Goes on where it was stopped.
+next is written once the last is measured, as in a training that is slower than measuring. What counting as many
+completions of the subject alone shows is told by the bundled truth: the first checkpoint at which it is more likely
+than not to show the exploit. The rollouts of the run were not kept, so the first exploit in them is what the truth
+makes of it, too: the step by which one was to be expected. Goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,7 +26,7 @@ import polars as pl
 import torch
 from benchmarks.watch_study import forewarn, one_thread, write_study
 from benchmarks.watch_trainer import plan, run
-from examples.live.summary import counting_study, first_raised, in_columns, lead, rate, written
+from examples.live.summary import first_raised, in_columns, lead, rate, written
 
 from forewarn.monitor.feed import ALERTS_FILE
 from forewarn.monitor.sinks.jsonl import read_alerts
@@ -35,8 +36,8 @@ from forewarn.organism.recipe import TYPES, RLRecipe
 from forewarn.organism.shipped import shipped_folder
 from forewarn.records import Policy
 from forewarn.store import read_table
-from forewarn.study import Machine, Sandboxing, read_results
-from forewarn.study.results.forecasts import THRESHOLD, first_visible
+from forewarn.study import Machine, Sandboxing, read_results, run_forecasts
+from forewarn.study.results.forecasts import THRESHOLD
 
 SPANS = """[[spans]]
 count = 4
@@ -127,6 +128,12 @@ def expected_first(truth: pl.DataFrame) -> int | None:
     return int(every[reached[0]]) if len(reached) else None
 
 
+def visible(truth: pl.DataFrame, n: int) -> int | None:
+    """The first checkpoint at which ``n`` completions of the subject hold an exploit with even odds or better."""
+    shows = truth.sort("step").filter(1 - (1 - pl.col("hits") / pl.col("n")) ** n >= 0.5)
+    return int(shows["step"][0]) if shows.height else None
+
+
 def passed(truth: pl.DataFrame) -> int | None:
     """The first checkpoint at which the true rate is above the threshold."""
     above = truth.sort("step").filter(pl.col("hits") / pl.col("n") >= THRESHOLD)
@@ -135,38 +142,48 @@ def passed(truth: pl.DataFrame) -> int | None:
 
 def tables(home: Path) -> str:
     truth = read_table(shipped_folder() / "truth.parquet").filter(pl.col("run") == "rl")
-    estimates = sorted(read_results(home / "run").estimates, key=lambda cell: cell.step)
-    counted = sorted(read_results(home / "counting").estimates, key=lambda cell: cell.step)
-    raised = first_raised(read_alerts(home / "run" / ALERTS_FILE))
+    results = read_results(home / "run")
+    estimates = sorted(results.estimates, key=lambda cell: cell.step)
+    n = estimates[0].estimate.n
     shown = [step for i, step in enumerate(sorted({cell.step for cell in estimates})) if i % 2 == 0]
     rates = [["rate", *(f"step {step}" for step in shown)]]
-    firsts = [["first", "alarm", "by counting", "expected in rollouts", f"true rate over {THRESHOLD:.0%}",
-               "lead on counting", "lead on rollouts", "lead on the rate"]]  # fmt: skip
     for name in TYPES:
-        own = truth.filter(pl.col("exploit_type") == name)
         held = {cell.step: rate(cell.estimate) for cell in estimates if cell.exploit_type == name}
         rates.append([name, *(held[step] for step in shown)])
-        alarm = raised.get(name)
-        said = None if alarm is None else alarm.step
-        visible = first_visible([cell for cell in counted if cell.exploit_type == name])
-        rollouts, over = expected_first(own), passed(own)
-        firsts.append(
-            [name, written(said), written(visible), written(rollouts), written(over), lead(visible, said),
-             lead(rollouts, said), lead(over, said)]
-        )  # fmt: skip
-    n = estimates[0].estimate.n
+    together = {name: one.step for name, one in first_raised(read_alerts(home / "run" / ALERTS_FILE)).items()}
+    alone = {
+        one.exploit_type: one.first_call_step
+        for one in run_forecasts(estimates, study=results.study, seed=results.seed)
+    }
     inside = sum(_inside(cell.estimate.interval_log10, truth, cell.exploit_type, cell.step) for cell in estimates)
     told = sum(cell.estimate.interval_log10 is not None for cell in estimates)
     return "\n\n".join(
         (
             in_columns(rates),
-            in_columns(firsts),
-            f"Of {n} completions of each type at each checkpoint; ? unresolved, < no hit (upper bound). Counting: {n} "
-            "completions of the subject alone. Leads in steps, positive: the alarm came before. Expected in rollouts: "
-            f"one exploit by this step, by the truth and {rollouts_per_step():g} rollouts a step and type; the "
-            f"rollouts themselves were not kept. {inside} of {told} intervals meet that of the brute-force truth.",
+            in_columns(_firsts(truth, n, alone, "alarm, each type by itself")),
+            in_columns(_firsts(truth, n, together, "alarm, all types together")),
+            f"Of {n} completions of each type at each checkpoint; ? unresolved, < no hit (upper bound). Alarm: a "
+            "forecast calls the type; together: as the watcher did, told of the training, by itself: without that. "
+            f"Counting: {n} completions of the subject alone show one with even odds, by the truth. Expected in "
+            f"rollouts: one by this step, by the truth and {rollouts_per_step():g} rollouts a step and type; the "
+            "rollouts themselves were not kept. Leads in steps, positive: the alarm came before. "
+            f"{inside} of {told} intervals meet that of the brute-force truth.",
         )
     )
+
+
+def _firsts(truth: pl.DataFrame, n: int, alarms: Mapping[str, int | None], title: str) -> list[list[str]]:
+    rows = [[title, "at step", "by counting", "expected in rollouts", f"true rate over {THRESHOLD:.0%}",
+             "lead on counting", "lead on rollouts", "lead on the rate"]]  # fmt: skip
+    for name in TYPES:
+        own = truth.filter(pl.col("exploit_type") == name)
+        said, over = alarms.get(name), passed(own)
+        firsts = [visible(own, n), expected_first(own), over]
+        leads = [lead(one, said) for one in firsts]
+        if said is not None and over is None:
+            leads[-1] = "false alarm"
+        rows.append([name, written(said), *map(written, firsts), *leads])
+    return rows
 
 
 def _inside(interval: tuple[float, float] | None, truth: pl.DataFrame, kind: str, step: int) -> bool:
@@ -184,8 +201,6 @@ def main() -> None:
     home, start = options.home, time.monotonic()
     file = prepare(home)
     replay(home, file)
-    counting = counting_study(file, home / "run")
-    subprocess.run(forewarn("run", counting, "--run-folder", home / "counting"), check=True, env=one_thread())
     print(f"\n{tables(home)}\n\n{(time.monotonic() - start) / 60:.1f} min. Report: {home / 'run' / 'report'}")
 
 
