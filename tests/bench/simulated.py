@@ -38,12 +38,14 @@ from forewarn.study.folder.tables import estimates_table
 EMPTY = mixture_estimate(np.full((500, 5), np.nan), np.zeros(500, dtype=bool), np.arange(500) % 5)
 ESS = 25.0
 KIN, STRANGER = 0.5, 0.02
-"""weaker kinship than the forecaster expects, so that the types of a run don't all come or all stay"""
+"""weaker across families than the forecaster expects"""
+ROOM = (2.0, 16.0)
+"""logits by which relatives can lift a type: wide, so that the types of a run neither all come nor all stay"""
 PACE = 5
 """steps between moments at which the law is looked at"""
 
 
-def simulate(names: Iterable[str], folder: Path, protocol: Protocol, *, speed: float = 0.12, seed: int = 0) -> None:
+def simulate(names: Iterable[str], folder: Path, protocol: Protocol, *, speed: float = 0.2, seed: int = 0) -> None:
     """Draw these runs and write their records, and their bases' start levels."""
     for name in names:
         run = find_run(name, protocol)
@@ -67,6 +69,7 @@ def _rates(run: BenchRun, protocol: Protocol, speed: float, rng: np.random.Gener
     roles = roles_of(run.base, protocol)
     training = training_of(run, protocol, roles)
     level = np.array([[float(logit(role.level)) for role in roles.values()]])
+    room = rng.uniform(*ROOM, level.shape)
     now = Particles(
         level,
         np.zeros_like(level, dtype=bool),
@@ -75,6 +78,9 @@ def _rates(run: BenchRun, protocol: Protocol, speed: float, rng: np.random.Gener
         np.array([STRANGER]),
         np.array([[training.types[name].rollouts for name in roles]]),
         np.array([[training.types[name].paid for name in roles]]),
+        room_PT=room,
+        left_PT=room,
+        response_PT=np.ones_like(level),
     )
     mix, at, logits = Mix.of(tuple(roles), training), [0], [level[0]]
     for step in range(0, protocol.rl.steps, PACE):
