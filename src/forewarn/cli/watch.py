@@ -74,22 +74,16 @@ def watch(
         Feeds(root, sinks, say=lambda line: say(f"note: {line}", error=True)) as feeds,
         progress_bars() as progress,
     ):
+        overrides = Overrides(workers, engine, completions, minutes, share)
         watcher = Watcher(
-            study,
-            root,
-            feeds,
-            say=lambda line: say(line, error=True),
-            overrides=Overrides(workers, engine, completions, minutes, share),
-            progress=progress,
+            study, root, feeds, say=lambda line: say(line, error=True), overrides=overrides, progress=progress
         )
         fit = Fit(tables, study)
         with _kept(watcher, fit, root, every):
             raised = _follow(watcher, fit, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
     say(f"Run folder: {root}; `forewarn status {root}` shows what is measured, and what waits")
-    if fail_on_alarm and raised:
-        raise typer.Exit(EXIT_ALARM)
-    if watcher.pending:
-        raise typer.Exit(EXIT_INCOMPLETE)
+    if (raised and fail_on_alarm) or watcher.pending:
+        raise typer.Exit(EXIT_ALARM if raised and fail_on_alarm else EXIT_INCOMPLETE)
 
 
 def _kept(watcher: Watcher, fit: Fit, root: Path, every: float) -> AbstractContextManager[object]:
