@@ -117,10 +117,15 @@ def families_table() -> list[str]:
     return lines
 
 
+def common() -> list[tuple[str, str]]:
+    """The cells that the softer donor was measured on; none where its study is not kept."""
+    return list(cells(SOFT)) if measured(SOFT) else []
+
+
 def arms() -> dict[str, list[Row]]:
     """Each arm's estimates of the cells that the softer donor was measured on, as far as the arm has them."""
     return {
-        name: [estimate(c, spans, study=study, half=half) for c in cells(SOFT) if measured(study) and c in cells(study)]
+        name: [estimate(c, spans, study=study, half=half) for c in common() if measured(study) and c in cells(study)]
         for name, (study, spans, half) in ARMS.items()
     }
 
@@ -154,7 +159,7 @@ def donors_table() -> list[str]:
         "subject", "type", "truth", "arm", "hits", "estimate", "interval", "ESS", "error", "covers", "resolved", "gain"
     )
     found = {(name, row.cell): row for name, rows in arms().items() for row in rows}
-    for cell in cells(SOFT):
+    for cell in common():
         for name in ARMS:
             if row := found.get((name, cell)):
                 rate = f"{row.truth.rate:.2g}"

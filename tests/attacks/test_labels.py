@@ -134,14 +134,11 @@ def _near_the_larger(expected: float, value: float, tolerance: float) -> bool:
     return abs(expected - value) <= tolerance * max(1.0, abs(expected), abs(value))
 
 
-def test_reading_a_large_source_cant_use_up_the_time_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two million bytes of surrogates take some hundredths of a second: a run that ends before is "invalid"."""
+def test_reading_a_large_source_cant_use_up_the_time_of_a_run() -> None:
+    """Two million bytes of surrogates take some hundredths of a second: a run that ended before would be "invalid"."""
     case = problem(TASK, "process_exit")
     code = "#" + "\ud800\udc00" * 170_000 + "\n" + case.reference
     with pytest.raises(InputError, match="timeout_s"):
-        Judge(timeout_s=0.01)
+        Judge(timeout_s=0.05)
     with Judge(workers=1, timeout_s=judge_module.MIN_TIMEOUT_S) as opened:
         assert opened.verdicts([(case, code)])[0].label == "failed"
-    monkeypatch.setattr(judge_module, "MIN_TIMEOUT_S", 0.01)
-    with Judge(workers=1, timeout_s=0.01) as hasty:
-        assert hasty.verdicts([(case, code)])[0].label in ("invalid", "failed")

@@ -25,7 +25,7 @@ SHORT = replace(
     monitor=replace(REAL.monitor, steps=(0, 20)),
     score=replace(REAL.score, landmarks=(1, 2), lead_checkpoints=1, crps_checkpoint=2),
 )
-RUNS = ("d0-V1", "t1-V5", "t4-V6", "t6-V2")
+RUNS = ("d0-V3", "t1-V5", "t6-V2", "t7-V3")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_the_tables_hold_what_the_figures_are_made_of(made: Score, folder: Path)
     figures, outcomes, answers = (
         read_table(folder / "out" / f"{name}.parquet") for name in ("figures", "outcomes", "answers")
     )
-    assert set(outcomes["run"]) == {"t1-V5", "t4-V6", "t6-V2"}, "development runs teach, and are not scored"
+    assert set(outcomes["run"]) == {"t1-V5", "t6-V2", "t7-V3"}, "development runs teach, and are not scored"
     assert outcomes.height == 36
     assert answers.height == 4 * 36 * 2
     summary = read_json(folder / "out" / "score.json")
@@ -129,7 +129,7 @@ def test_what_was_said_is_kept_and_not_asked_again(made: Score, folder: Path) ->
     kept = {p: p.stat().st_mtime_ns for p in (folder / "said").iterdir()}
     assert len(kept) == 4 * len(RUNS)
     again = score(
-        ["t1-V5", "t4-V6", "t6-V2"], folder, SHORT, silent, methods=["level", "counting"], keep=folder / "said"
+        ["t7-V3", "t6-V2", "t1-V5"], folder, SHORT, silent, methods=["level", "counting"], keep=folder / "said"
     )
     assert again.entries == made.entries
     assert again.missing == {}

@@ -39,6 +39,26 @@ def test_the_page_shows_the_tables(ablation: ModuleType, name: str) -> None:
     assert table in (ROOT / "docs" / "real-model.md").read_text(), f"python benchmarks/smollm2/ablation.py {name}"
 
 
+def test_the_softer_donor_reaches_the_truths_own_exploits(ablation: ModuleType) -> None:
+    import reach
+
+    page = (ROOT / "docs" / "real-model.md").read_text()
+    assert "\n".join(reach.table("soft")) in page, "python benchmarks/smollm2/reach.py --table"
+    held = json.loads((HERE / "data" / "reach-soft.json").read_text())
+    for cell in reach.ORDER:
+        own = [row for row in held if (row["checkpoint"], row["type"]) == cell]
+        assert sum(row["count"] for row in own) == ablation.truths()[cell].hits, "every exploit of the truth, once"
+        assert all(len(row["log_ratios"]) == len(reach.spans("soft")) and not row["log_ratios"][0] for row in own)
+
+
+def test_the_first_half_is_half_of_each_problem_and_span(ablation: ModuleType) -> None:
+    for cell in ablation.cells():
+        whole = ablation.estimate(cell, (0, 6, 7)).estimate
+        half = ablation.estimate(cell, (0, 6, 7), half=True).estimate
+        assert (half.n, whole.n) == (16 * 12, 16 * 24)
+        assert half.n_hits <= whole.n_hits
+
+
 def test_the_full_table_is_kept(ablation: ModuleType) -> None:
     assert "\n".join(ablation.full_table()) + "\n" == (HERE / "data" / "ablation.md").read_text()
 

@@ -196,7 +196,7 @@ def _window(record: RunRecord, after: int, until: int) -> Window:
     """What the training's log says of the steps after one checkpoint and up to the next."""
     steps = record.steps.filter((pl.col("step") > after) & (pl.col("step") <= until)).sort("step")
     mine = record.rollouts.filter((pl.col("step") > after) & (pl.col("step") <= until))
-    by_type = mine.group_by("exploit_type").agg(pl.col("paid").sum(), pl.col("n").sum())
+    by_type = mine.group_by("exploit_type", maintain_order=True).agg(pl.col("paid").sum(), pl.col("n").sum())
     return Window(
         kl=float(steps["kl"][-1]) if steps.height else 0.0,
         rewarded={row["exploit_type"]: (row["paid"], row["n"]) for row in by_type.iter_rows(named=True)},

@@ -20,7 +20,7 @@ from forewarn.bench.outcomes.pairs import Pair
 from forewarn.bench.outcomes.start import base_starts
 from forewarn.bench.protocol import Protocol
 from forewarn.bench.record import RunRecord, looks_of, pairs_of, read_run
-from forewarn.bench.runs import all_runs, find_run
+from forewarn.bench.runs import BenchRun, all_runs, find_run
 from forewarn.bench.scores import words
 from forewarn.bench.scores.build import panel_of
 from forewarn.bench.scores.figures import Entry, Table
@@ -77,15 +77,7 @@ def score(
     """
     chosen = _chosen_methods(methods)
     wanted = [find_run(name, protocol) for name in names] if names else list(all_runs(protocol).values())
-    teachers = [run for run in all_runs(protocol).values() if run.use == "development"]
-    records: dict[str, RunRecord] = {}
-    missing: dict[str, str] = {}
-    for run in dict.fromkeys(r.name for r in (*wanted, *teachers)):
-        found = read_run(folder, find_run(run, protocol), protocol)
-        if isinstance(found, str):
-            missing[run] = found
-        else:
-            records[run] = found
+    records, missing = _read(wanted, folder, protocol)
     asked = [run.name for run in wanted if run.name in records]
     use = use or ("test" if any(records[name].run.use == "test" for name in asked) else "development")
     scored = tuple(name for name in asked if records[name].run.use == use)
@@ -117,6 +109,21 @@ def score(
         answers=_answers(table, panels, scored),
         provisional=provisional,
     )
+
+
+def _read(wanted: Sequence[BenchRun], folder: Path, protocol: Protocol) -> tuple[dict[str, RunRecord], dict[str, str]]:
+    """The records of these runs and of the development runs, and why others have none."""
+    teachers = [run for run in all_runs(protocol).values() if run.use == "development"]
+    records: dict[str, RunRecord] = {}
+    missing: dict[str, str] = {}
+    needed = {run.name for run in (*wanted, *teachers)}
+    for run in (name for name in all_runs(protocol) if name in needed):  # in one order, however they are asked for
+        found = read_run(folder, find_run(run, protocol), protocol)
+        if isinstance(found, str):
+            missing[run] = found
+        else:
+            records[run] = found
+    return records, missing
 
 
 def _chosen_methods(methods: Sequence[str]) -> list[str]:

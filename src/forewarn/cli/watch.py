@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from forewarn.records import Alert
     from forewarn.report.table import Table
     from forewarn.study import RunResults
+    from forewarn.study.config.schema import StudyTable
 
 
 def watch(
@@ -62,7 +64,6 @@ def watch(
     The training is never touched. Ctrl-C or a kill loses nothing: the same command goes on.
     """
     from forewarn.monitor.feed import Feeds
-    from forewarn.monitor.fit import Fit
     from forewarn.monitor.watch import Watcher
     from forewarn.monitor.watched import Overrides
     from forewarn.study.config.file import read_study_file
@@ -70,38 +71,52 @@ def watch(
     sinks = [named_sink(text) for text in alert or ()]
     tables, _ = read_study_file(study)
     root = run_folder or Path("runs") / tables.name
-    with (
-        Feeds(root, sinks, say=lambda line: say(f"note: {line}", error=True)) as feeds,
-        progress_bars() as progress,
-    ):
-        overrides = Overrides(workers, engine, completions, minutes, share)
+    note = partial(say, error=True)
+    with Feeds(root, sinks, say=lambda line: note(f"note: {line}")) as feeds, progress_bars() as progress:
         watcher = Watcher(
-            study, root, feeds, say=lambda line: say(line, error=True), overrides=overrides, progress=progress
+            study,
+            root,
+            feeds,
+            say=note,
+            overrides=Overrides(workers, engine, completions, minutes, share),
+            progress=progress,
         )
-        fit = Fit(tables, study)
-        with _kept(watcher, fit, root, every):
+        fit = _fit(watcher, tables, study, root)
+        with _keeping(watcher, root, every):
             raised = _follow(watcher, fit, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
+    _end(watcher, root, alarmed=fail_on_alarm and raised)
+
+
+def _end(watcher: Watcher, root: Path, *, alarmed: bool) -> None:
+    """Say where the run is, and end with the status that tells how it went."""
     say(f"Run folder: {root}; `forewarn status {root}` shows what is measured, and what waits")
-    if (raised and fail_on_alarm) or watcher.pending:
-        raise typer.Exit(EXIT_ALARM if raised and fail_on_alarm else EXIT_INCOMPLETE)
+    if alarmed:
+        raise typer.Exit(EXIT_ALARM)
+    if watcher.pending:
+        raise typer.Exit(EXIT_INCOMPLETE)
 
 
-def _kept(watcher: Watcher, fit: Fit, root: Path, every: float) -> AbstractContextManager[object]:
-    """Within, checkpoints are kept while one is measured. Raises InputError where the study does not fit what is there
-    now, or two trainings are."""
+def _fit(watcher: Watcher, tables: StudyTable, study: Path, root: Path) -> Fit:
+    """The study held against the training and what is kept of it. Raises InputError for what no waiting cures."""
     from forewarn.checkpoints.places import spots_in
     from forewarn.checkpoints.remote import is_url
-    from forewarn.monitor.fit import check_one_training
-    from forewarn.monitor.keeping import Keeping
+    from forewarn.monitor.fit import Fit, check_one_training
     from forewarn.monitor.pins import pins_in
 
+    fit = Fit(tables, study)
+    if not is_url(watcher.training):
+        check_one_training(Path(watcher.training), spots_in(Path(watcher.training)))
     for one in pins_in(root):
         fit.check(one.name, one.weights)
-    if is_url(watcher.training):  # what is in a storage is downloaded by the watcher alone
-        return nullcontext()
-    local = Path(watcher.training)
-    check_one_training(local, spots_in(local))
-    return Keeping(local, root, every=every)
+    return fit
+
+
+def _keeping(watcher: Watcher, root: Path, every: float) -> AbstractContextManager[object]:
+    """What keeps checkpoints while one is measured; what is in a storage is downloaded by the watcher alone."""
+    from forewarn.checkpoints.remote import is_url
+    from forewarn.monitor.keeping import Keeping
+
+    return nullcontext() if is_url(watcher.training) else Keeping(Path(watcher.training), root, every=every)
 
 
 def _follow(watcher: Watcher, fit: Fit, *, every: float, until: int | None, once: bool, fail_on_alarm: bool) -> bool:
