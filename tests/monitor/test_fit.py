@@ -23,7 +23,6 @@ from tests.tiny_world import TinyWorld
 @pytest.fixture
 def home(home: Path) -> Path:
     """The working folder, with a study of a training of adapters whose checkpoints will be in ``out``."""
-    (home / "out").mkdir()
     text = TINY_FILE.replace('path = "base"\nstep = 1', 'path = "out"\nbase = "base"', 1)
     assert text != TINY_FILE
     (home / "study.toml").write_text(text)
