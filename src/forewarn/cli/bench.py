@@ -114,5 +114,6 @@ def score(
         *(f"--method {name}" for name in method or []),
     ]
     scoring.write_score(made, where, protocol(), " ".join(["forewarn bench score", *options]))
-    say(scoring.told(made))
+    for line in scoring.told(made).splitlines():
+        say(line)
     say(f"tables in {where}")
