@@ -5,6 +5,7 @@ A new layout brings the way in which its trainer writes, in ``trainers.py``.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -17,7 +18,7 @@ from forewarn.checkpoints.convert import OWN, Converter, arguments, converted
 from forewarn.checkpoints.find import find_checkpoints
 from forewarn.checkpoints.layouts import LAYOUTS
 from forewarn.checkpoints.places import model_in, needs_converter, spot_of, spots_in
-from forewarn.checkpoints.polls import Polls
+from forewarn.checkpoints.polls import SETTLED_S, Polls
 from forewarn.errors import HalfWrittenError, InputError, ModelError
 from tests.contracts import trainers
 from tests.contracts.trainers import TRAINERS, put, write
@@ -54,7 +55,8 @@ def test_a_checkpoint_is_recognised_when_it_is_whole_and_never_before(trainer: s
 @pytest.mark.parametrize("trainer", ["trl", "plain", "prime-rl"])
 def test_files_that_change_again_are_not_whole(trainer: str, tmp_path: Path) -> None:
     write(tmp_path, trainer, 9)
-    polls = Polls(tmp_path)
+    ticks = itertools.count(0.0, 2 * SETTLED_S)  # weights that are newer than the trainer's sign have to settle
+    polls = Polls(tmp_path, clock=lambda: next(ticks))
     polls.look()
     [spot] = polls.look()
     weights = next(path for path in sorted(spot.folder.iterdir()) if path.suffix == ".safetensors")
