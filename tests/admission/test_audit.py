@@ -19,7 +19,7 @@ from forewarn.problems.assemble import assemble
 from forewarn.records import Problem, TestCase
 from forewarn.store import Shards
 
-N_SAMPLED = 60
+N_SAMPLED = 40
 
 
 @pytest.fixture(scope="module")
