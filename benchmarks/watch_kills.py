@@ -108,8 +108,8 @@ class Fire:
         return self.home / "run"
 
     def start(self, name: str) -> None:
-        log = (self.home / f"{name}.log").open("ab")
-        self.processes[name] = subprocess.Popen(self.commands[name], env=one_thread(), stdout=log, stderr=log)
+        with (self.home / f"{name}.log").open("ab") as log:  # the process has a copy of its own
+            self.processes[name] = subprocess.Popen(self.commands[name], env=one_thread(), stdout=log, stderr=log)
 
     def over(self, name: str) -> bool:
         return self.processes[name].poll() is not None

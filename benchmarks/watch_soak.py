@@ -114,9 +114,9 @@ class Watching:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.starts += 1
-        log = (self._home / "watch.log").open("ab")
         command = forewarn("watch", self._home / "study.toml", "--run-folder", self._root, "--every", EVERY_S)
-        return subprocess.Popen(command, env=one_thread(), stdout=log, stderr=log)
+        with (self._home / "watch.log").open("ab") as log:
+            return subprocess.Popen(command, env=one_thread(), stdout=log, stderr=log)
 
     def check(self) -> None:
         if self._process.poll() is not None:
