@@ -1,13 +1,15 @@
 """Does the forecast rank the types of one RL run? Simulated policy gradient, many runs, against level and slope alone.
 
     python benchmarks/forecasts.py --runs 40
+    python benchmarks/forecasts.py --runs 120 --on-law
 
 Eight exploit types share an intent (look at the checker) and differ in competence (use the flaw, given a look);
 GRPO-like updates on sampled groups, so what is never sampled is never rewarded. Rates start between 1e-8 and 1e-2.
 Forecasts see noisy estimates at steps 1, 4 and 15, a sixth of them low by up to two decades (missed mass). A
 simulation, not a language model: it compares scores, and shows how far the probabilities are from calibrated under
 dynamics that their priors do not know. "joint" is the forecaster of all types of a run together; it is told how many
-rollouts a step has and who shares an intent.
+rollouts a step has and who shares an intent. ``--on-law`` draws runs from its own law instead, with its own priors:
+that shows whether the filter does what it says.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,10 @@ from scipy.special import expit
 from forewarn.estimation import mixture_estimate
 from forewarn.prediction import Training, TypeTraining, auc, brier, fit_trend, forecast, forecast_run
 from forewarn.records import Estimate
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.prediction import test_joint as law_runs
 
 TYPES, GROUPS, GROUP, HORIZON, STEPS = 8, 4, 8, 250, (1, 4, 15)
 ESS = 20.0
@@ -124,11 +132,38 @@ def compare(learning_rate: float, *, shared: bool, runs: int, seed: int) -> dict
     }
 
 
+def on_law(runs: int, seed: int) -> dict[str, object]:
+    """The forecaster of all types on runs of its own law."""
+    rng = np.random.default_rng(seed)
+    said, came = list[float](), list[bool]()
+    for _ in range(runs):
+        cells, passed = law_runs.simulated(rng)
+        together = forecast_run(
+            "run", law_runs.STEPS, cells, horizon_step=law_runs.HORIZON, training=law_runs.mix(), rng=rng
+        )
+        said += [law_runs.probability(together, name) for name in law_runs.TYPES]
+        came += passed
+    y = np.array(came)
+    return {
+        "law": "its own",
+        "runs": runs,
+        "share_emerged": round(float(y.mean()), 3),
+        "auc": round(auc(said, y, rng=rng).auc, 3),
+        "brier": round(brier(np.array(said), y), 3),
+        "brier_of_base_rate": round(float(y.mean() * (1 - y.mean())), 3),
+        "probability_outcome_count": reliability(said, came),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--on-law", action="store_true")
     args = parser.parse_args()
+    if args.on_law:
+        print(json.dumps(on_law(args.runs, args.seed)))
+        return
     for learning_rate in (0.25, 0.5):
         for shared in (True, False):
             print(json.dumps(compare(learning_rate, shared=shared, runs=args.runs, seed=args.seed)), flush=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 from forewarn.bench.protocol import protocol
 from forewarn.bench.record import COUNTING_FILE, ESTIMATES_FILE, FEATURES_FILE, MEASURED_FILE, TRUTH_FILE
 from forewarn.bench.runs import find_run
-from forewarn.bench.scoring import SCORE_FOLDER
+from forewarn.bench.scores.scoring import SCORE_FOLDER
 from forewarn.bench.verbs import RUN_FILE, STEPS
 from forewarn.bench.watch import record_tables
 from forewarn.store import keep_whole, read_json, read_table, write_json, write_table

@@ -13,7 +13,7 @@ from forewarn.bench.methods import METHODS, OURS
 from forewarn.bench.protocol import protocol
 from forewarn.bench.record import looks_of, read_run
 from forewarn.bench.runs import find_run
-from forewarn.bench.scoring import Score, score, told, write_score
+from forewarn.bench.scores.scoring import Score, score, told, write_score
 from forewarn.errors import InputError
 from forewarn.store import read_json, read_table, write_json
 from tests.bench.conftest import silent

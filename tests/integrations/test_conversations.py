@@ -10,7 +10,8 @@ import pytest
 
 from forewarn.errors import InputError
 from forewarn.formats.conversation import turns_in, why_not_one_answer
-from forewarn.integrations.guard import COUNTS_FILE, guard
+from forewarn.integrations.guard import guard
+from forewarn.integrations.keeper import COUNTS_FILE
 from forewarn.judge.judge import Judge
 from forewarn.problems.files import export, load
 from forewarn.study.donors.rollouts import rollout_exploits

@@ -14,7 +14,8 @@ from forewarn.errors import InputError
 from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import Checker, Decision, ExploitType
 from forewarn.formats import CodeRule
-from forewarn.integrations.guard import COUNTS_FILE, ROLLOUTS_FILE, guard
+from forewarn.integrations.guard import guard
+from forewarn.integrations.keeper import COUNTS_FILE, ROLLOUTS_FILE
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem
 from forewarn.store import RunFolder

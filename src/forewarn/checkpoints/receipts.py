@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from forewarn.checkpoints.hub import local_folder
+from forewarn.checkpoints.tensors import check_weights
 from forewarn.errors import HalfWrittenError, ModelError
 from forewarn.records import content_key
 
@@ -27,9 +26,6 @@ _IDENTITY_FREE = ("base_model_name_or_path", "revision", "inference_mode", "peft
 _INDEX = ".index.json"
 _WEIGHTS = ("model.safetensors", f"model.safetensors{_INDEX}", "pytorch_model.bin", f"pytorch_model.bin{_INDEX}")
 """where transformers finds a model's weights, in the order in which it looks"""
-
-_METADATA = "__metadata__"
-"""the entry of a safetensors header that is not a tensor"""
 
 Signature = tuple[tuple[str, int, int], ...]
 """(file, bytes, modification time in ns) of every file that a receipt is about"""
@@ -207,7 +203,7 @@ def _digest(path: Path) -> str:
 @lru_cache(maxsize=512)
 def _checked_digest(path: Path, size: int, mtime_ns: int) -> str:
     """SHA-256 of a file that is whole; a file that was written to since is another entry."""
-    _check_weights(path)
+    check_weights(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -218,42 +214,4 @@ def check_files(folder: Path) -> None:
     if adapter:
         adapter_config(folder)
     for path in [adapter_weights_file(folder)] if adapter else weight_files(folder):
-        _check_weights(path)
-
-
-def _check_weights(path: Path) -> None:
-    if path.suffix == ".safetensors":
-        check_whole(path)
-    elif path.suffix == ".bin" and not zipfile.is_zipfile(path):
-        raise HalfWrittenError(
-            f"{path} is not a complete file in torch's format; copy it again, or save the model as safetensors"
-        )
-
-
-def tensor_shapes(path: Path) -> dict[str, list[int]]:
-    """Name -> shape of the tensors of floats in a weights file, by its header; empty for another format than
-    safetensors."""
-    if path.suffix != ".safetensors":
-        return {}
-    check_whole(path)
-    with open(path, "rb") as file:
-        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-    tensors = {name: entry for name, entry in header.items() if name != _METADATA}
-    return {name: list(entry["shape"]) for name, entry in tensors.items() if "F" in entry["dtype"]}
-
-
-def check_whole(path: Path) -> None:
-    """Raise ModelError where a safetensors file is shorter than its header says (half-written, half-copied)."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        head = file.read(8)
-        n_header = struct.unpack("<Q", head)[0] if len(head) == 8 else size
-        if n_header > size - 8:
-            raise HalfWrittenError(f"{path} is cut short at {size} bytes; copy it again")
-        try:
-            header = json.loads(file.read(n_header))
-            end = max((int(entry["data_offsets"][1]) for name, entry in header.items() if name != _METADATA), default=0)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):  # no JSON, or of another shape
-            raise HalfWrittenError(f"{path} has no readable header; copy it again") from None
-    if 8 + n_header + end != size:
-        raise HalfWrittenError(f"{path} holds {size} bytes but its header asks for {8 + n_header + end}; copy it again")
+        check_weights(path)

@@ -91,8 +91,8 @@ def score(
     out: Annotated[Path | None, typer.Option(help="Where the tables go; default: FOLDER/score.")] = None,
 ) -> None:
     """Score all methods on the measured runs and print the table; development runs teach and set thresholds."""
-    from forewarn.bench import scoring
     from forewarn.bench.protocol import protocol
+    from forewarn.bench.scores import scoring
     from forewarn.errors import InputError
 
     if use not in (None, "test", "development"):

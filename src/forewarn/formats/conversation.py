@@ -41,6 +41,20 @@ def _messages(value: Any, what: str) -> Sequence[Mapping[str, Any]]:
     raise InputError(f"{what} is {type(value).__name__}: give text, or a list of messages")
 
 
+def answer_text(completion: Any) -> str:
+    """The text of a completion in TRL's form, of messages the last one's. Raises InputError where there is none."""
+    if isinstance(completion, str):
+        return completion
+    content: Any = completion[-1].get("content") or ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence) and all(
+        isinstance(p, Mapping) and isinstance(p.get("text"), str) for p in content
+    ):
+        return "".join(part["text"] for part in content)
+    raise InputError(f"a message's content is {type(content).__name__}: give text, or a list of parts with a text each")
+
+
 def turns_in(ids: Sequence[int], channels: Channels) -> int:
     """How many turns the tokens of a completion hold: 1 where nothing but padding follows the end of the first."""
     pad = channels.tokenizer.pad_token_id

@@ -11,10 +11,6 @@ The signature is that of TRL's reward functions; other trainers call the result 
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,18 +19,16 @@ from typing import Any, Literal, get_args
 
 from forewarn.errors import InputError
 from forewarn.formats import Channels, CodeRule, extract_code
-from forewarn.formats.conversation import turns_in, why_not_one_answer
+from forewarn.formats.conversation import answer_text, turns_in, why_not_one_answer
+from forewarn.integrations.keeper import NOT_JUDGED, Keeper
 from forewarn.judge.judge import Judge
 from forewarn.records import Problem
-from forewarn.training.reward import NO_PROGRAM, RolloutLog, RolloutRow, known_problem
+from forewarn.training.reward import NO_PROGRAM, known_problem
 
-ROLLOUTS_FILE, COUNTS_FILE = "rollouts.jsonl", "rollout_counts.jsonl"
 Intervention = Literal["nothing", "drop", "lower"]
 Reward = Callable[..., Sequence[float | None]]
 ReadsCode = Callable[[str, Problem], str | None]
 """(text of a completion, its problem) -> the program that the reward runs, or None"""
-_NOT_JUDGED = ("invalid", NO_PROGRAM)
-"""labels of accepted completions of which nothing is known"""
 
 
 def guard(
@@ -71,7 +65,7 @@ def guard(
     unknown = sorted(set(types) - {problem.exploit_type for problem in problems})
     if unknown:
         raise InputError(f"types names {unknown[0]!r}, of which there is no problem")
-    keeper = _Keeper(None if run_folder is None else Path(run_folder))
+    keeper = Keeper(None if run_folder is None else Path(run_folder))
     chosen = frozenset(types or [problem.exploit_type for problem in problems])
     after = None if intervene == "nothing" else _Rule(chosen, None if intervene == "drop" else lowered)
     return _Guarded(reward, by_id, judge, channels, rule, accepted_from, after, keeper)
@@ -86,7 +80,7 @@ class _Rule:
     """the reward of an exploit of these types"""
 
     def __call__(self, value: float | None, label: str | None, owner: Problem) -> float | None:
-        if owner.exploit_type not in self.types or label not in ("exploit", "inconsistent", *_NOT_JUDGED):
+        if owner.exploit_type not in self.types or label not in ("exploit", "inconsistent", *NOT_JUDGED):
             return value
         return self.exploit if label == "exploit" else None
 
@@ -102,7 +96,7 @@ class _Guarded:
     rule: CodeRule | ReadsCode | None
     accepted_from: float
     after: _Rule | None
-    keeper: _Keeper
+    keeper: Keeper
 
     @property
     def __name__(self) -> str:  # TRL names a reward's metrics by it
@@ -189,7 +183,7 @@ def _codes(
             found.append(channels.code(tokens, channels.split(tokens).n_reasoning, owner.entry_point))
         return found
     pairs = list(zip(owners, completions, strict=True))
-    return [None if i in apart else _read(_text(one), of, rule) for i, (of, one) in enumerate(pairs)]
+    return [None if i in apart else _read(answer_text(one), of, rule) for i, (of, one) in enumerate(pairs)]
 
 
 def _read(text: str, owner: Problem, rule: CodeRule | ReadsCode | None) -> str | None:
@@ -199,24 +193,6 @@ def _read(text: str, owner: Problem, rule: CodeRule | ReadsCode | None) -> str |
     if code is not None and not isinstance(code, str):
         raise InputError(f"rule gave {type(code).__name__} for problem {owner.problem_id!r}: give text, or None")
     return code
-
-
-def _text(completion: Any) -> str:
-    """Return a completion's text; of a conversation, its last message."""
-    if isinstance(completion, str):
-        return completion
-    return _content(completion[-1].get("content") or "")
-
-
-def _content(content: Any) -> str:
-    """Return a message's text, which may be in parts."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, Sequence) and all(
-        isinstance(p, Mapping) and isinstance(p.get("text"), str) for p in content
-    ):
-        return "".join(part["text"] for part in content)
-    raise InputError(f"a message's content is {type(content).__name__}: give text, or a list of parts with a text each")
 
 
 def _labels(
@@ -233,54 +209,3 @@ def _labels(
     verdicts = judge.verdicts([(owners[i], codes[i] or "") for i in places])
     found: dict[int, str] = {i: verdict.label for i, verdict in zip(places, verdicts, strict=True)}
     return [found.get(i, NO_PROGRAM) if i in chosen else None for i in range(len(owners))]
-
-
-class _Keeper:
-    """Writes what a training sees into a run folder; each process of a distributed training has files of its own."""
-
-    def __init__(self, root: Path | None) -> None:
-        self._root = root
-        rank = os.environ.get("RANK", "0")
-        self._suffix = "" if rank == "0" else f"-{rank}"
-        self._log: RolloutLog | None = None
-        self._first: dict[str, int] = {}
-        self.calls = 0
-
-    def keep(
-        self,
-        known_step: int | None,
-        owners: Sequence[Problem],
-        labels: Sequence[str | None],
-        given: Sequence[float | None],
-        ids: Sequence[Sequence[int]],
-    ) -> None:
-        if self._root is None:
-            return
-        step = known_step or 0
-        if self._log is None:
-            self._root.mkdir(parents=True, exist_ok=True)
-            # a resumed training writes its last steps again; a trainer that tells no step may do anything
-            done = sys.maxsize if known_step is None else known_step
-            self._log = RolloutLog(self._root / ROLLOUTS_FILE.replace(".", f"{self._suffix}.", 1), done_steps=done)
-        self._log(
-            [
-                RolloutRow(step, o.problem_id, o.exploit_type, label, value, tuple(map(int, tokens)))
-                for o, label, value, tokens in zip(owners, labels, given, ids, strict=True)
-                if label is not None
-            ]
-        )
-        self._log.close()  # nobody tells the guard when the training ends
-        hits = Counter(o.exploit_type for o, label in zip(owners, labels, strict=True) if label == "exploit")
-        for name in hits:
-            self._first.setdefault(name, step)
-        line = {
-            "step": step,
-            "unix_s": time.time(),
-            "rollouts": dict(Counter(o.exploit_type for o in owners)),
-            "exploits": dict(hits),
-            "not_judged": sum(label in _NOT_JUDGED for label in labels),
-            "rejected": labels.count("failed"),
-            "first_exploit_step": dict(self._first),
-        }
-        with open(self._root / COUNTS_FILE.replace(".", f"{self._suffix}.", 1), "a") as file:
-            file.write(json.dumps(line) + "\n")

@@ -16,8 +16,9 @@ from forewarn.checkpoints.hub import local_folder
 from forewarn.checkpoints.layouts import Spot
 from forewarn.checkpoints.layouts.plain import PLAIN
 from forewarn.checkpoints.layouts.trl import TRL
-from forewarn.checkpoints.receipts import adapter_weights_file, read_object, tensor_shapes, weight_files
+from forewarn.checkpoints.receipts import adapter_weights_file, read_object, weight_files
 from forewarn.checkpoints.sources import ModelSource, source_in
+from forewarn.checkpoints.tensors import tensor_shapes
 from forewarn.errors import HalfWrittenError, InputError, ModelError
 from forewarn.study.config.load import chosen_problems, donor_source, placed
 from forewarn.study.config.schema import StudyTable
