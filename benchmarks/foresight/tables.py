@@ -23,7 +23,8 @@ from forewarn.bench.methods.joint import training_of
 from forewarn.bench.protocol import protocol
 from forewarn.bench.record import COUNTING_FILE, ESTIMATES_FILE, TRUTH_FILE
 from forewarn.bench.runs import BenchRun, find_run
-from forewarn.prediction import belief, forecast_run, law
+from forewarn.prediction import forecast_run, law
+from forewarn.prediction.belief import believe
 from forewarn.records import Estimate
 from forewarn.store import read_table
 from forewarn.study.folder.tables import estimates_of
@@ -31,11 +32,13 @@ from forewarn.study.folder.tables import estimates_of
 DATA = Path(__file__).parent / "data"
 PRIORS: Sequence[Mapping[str, float]] = (
     {},
-    {"NOISE": 0.05, "WANDER": 0.0, "STRAY": 0.0, "RESPONSE_SD": 0.0},
-    {"NOISE": 0.17, "WANDER": 0.15, "STRAY": 0.0, "RESPONSE_SD": 0.0},
-    {"WANDER": 0.03},
-    {"WANDER": 0.3},
-    {"STRAY": 0.0},
+    {"NOISE": 0.05, "WANDER": 0.0, "SLACK": 0.0},
+    {"NOISE": 0.17, "SLACK": 0.0},
+    {"SLACK": 1.6},
+    {"SLACK": 0.4},
+    {"NOISE": 0.05},
+    {"WANDER": 0.0},
+    {"WANDER": 0.2},
     {"ROOM": 5.0},
     {"ROOM": 50.0},
     {"KIN": 0.5, "STRANGER": 0.1},
@@ -150,24 +153,18 @@ def forecasts_table(runs: Sequence[Kept], checkpoints: Sequence[int], repeats: i
 
 def evidence(kept: Kept, priors: Mapping[str, float], repeats: int) -> tuple[float, float]:
     """Mean ln evidence of the run's estimates with these priors in place of the law's, and its standard error."""
-    places = law, belief  # belief.py has a name of its own for the noise
-    before = [{name: getattr(module, name) for name in priors if hasattr(module, name)} for module in places]
+    before = {name: getattr(law, name) for name in priors}
     training = training_of(kept.run, protocol(), kept.roles)
     try:
-        for module in places:
-            for name, value in priors.items():
-                if hasattr(module, name):
-                    setattr(module, name, value)
+        for name, value in priors.items():
+            setattr(law, name, value)
         found = [
-            belief.believe(
-                kept.steps, kept.cells(kept.steps), training=training, rng=np.random.default_rng(i)
-            ).log_evidence
+            believe(kept.steps, kept.cells(kept.steps), training=training, rng=np.random.default_rng(i)).log_evidence
             for i in range(repeats)
         ]
     finally:
-        for module, held in zip(places, before, strict=True):
-            for name, value in held.items():
-                setattr(module, name, value)
+        for name, value in before.items():
+            setattr(law, name, value)
     return float(np.mean(found)), float(np.std(found, ddof=1)) / math.sqrt(repeats)
 
 

@@ -80,7 +80,6 @@ def _rates(run: BenchRun, protocol: Protocol, speed: float, rng: np.random.Gener
         np.array([[training.types[name].paid for name in roles]]),
         room_PT=room,
         left_PT=room,
-        response_PT=np.ones_like(level),
     )
     mix, at, logits = Mix.of(tuple(roles), training), [0], [level[0]]
     for step in range(0, protocol.rl.steps, PACE):

@@ -31,7 +31,7 @@ RUNS = ("d0-V3", "t1-V5", "t6-V2", "t7-V3")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("simulated")
-    simulate(RUNS, made, SHORT)
+    simulate(RUNS, made, SHORT, seed=4)
     return made
 
 

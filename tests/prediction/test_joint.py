@@ -57,11 +57,10 @@ def probability(found: dict[str, Forecast], name: str) -> float:
 def test_selection_grows_as_the_square_root_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the sparse regime 1/sqrt(p) falls linearly, by c a / 2 a step."""
     monkeypatch.setattr(law, "WANDER", 0.0)
-    monkeypatch.setattr(law, "STRAY", 0.0)
     level = np.full((1, 1), float(logit(1e-3)))
     one = np.ones((1, 1))
     found, speed, kin, stranger = np.ones((1, 1), dtype=bool), np.array([0.2]), np.array([0.7]), np.array([0.4])
-    guesses = Particles(level, found, speed, kin, stranger, one, one, room_PT=one, left_PT=one, response_PT=one)
+    guesses = Particles(level, found, speed, kin, stranger, one, one, room_PT=one, left_PT=one)
     rng = np.random.default_rng(0)
     inverse = [math.exp(-0.5 * float(guesses.level_PT[0, 0]))]
     for start in range(0, 200, 2):

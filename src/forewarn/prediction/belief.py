@@ -18,7 +18,7 @@ from scipy.special import logit
 
 from forewarn.errors import InputError
 from forewarn.prediction.emergence import DOUBT, MISFIT_SD, cell_log_likelihood
-from forewarn.prediction.law import NOISE, Bools, Floats, Mix, Particles, Training, advance, draw_guesses
+from forewarn.prediction.law import Bools, Floats, Mix, Particles, Training, advance, deviation, draw_guesses
 from forewarn.prediction.trend import cell_counts
 from forewarn.records import Estimate
 
@@ -76,12 +76,14 @@ def believe(
     mix = Mix.of(types, training)
     guesses = draw_guesses(types, training, n_particles, rng)
     mean_PT = np.full(guesses.level_PT.shape, START_LOGIT)
-    variance, log_evidence, ess = START_SD**2, 0.0, float(n_particles)
+    variance_PT, log_evidence, ess = np.full_like(mean_PT, START_SD**2), 0.0, float(n_particles)
     for place, step in enumerate(steps):
         if place:
+            before_PT = guesses.level_PT
             guesses, _ = advance(guesses, mix, steps[place - 1], step, rng, noise=False)
-            mean_PT, variance = guesses.level_PT, NOISE**2 * (step - steps[place - 1])
-        level_PT, log_weight_P = _weigh(mean_PT, variance, [cells[name][place] for name in types], rng)
+            mean_PT = guesses.level_PT
+            variance_PT = deviation(step - steps[place - 1], mean_PT - before_PT)
+        level_PT, log_weight_P = _weigh(mean_PT, variance_PT, [cells[name][place] for name in types], rng)
         found_PT = guesses.found_PT
         if not place:  # what may have been found before the first checkpoint
             hazard_PT = guesses.rollouts_PT * (guesses.paid_PT > 0) / (1 + np.exp(-level_PT))
@@ -98,7 +100,7 @@ def believe(
 
 
 def _weigh(
-    mean_PT: Floats, variance: float, estimates: Sequence[Estimate | None], rng: np.random.Generator
+    mean_PT: Floats, variance_PT: Floats, estimates: Sequence[Estimate | None], rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Draw each type's level where both the path and the estimate put it; return levels [P, T] and log weights [P].
 
@@ -108,9 +110,9 @@ def _weigh(
     level_PT = np.empty_like(mean_PT)
     log_weight_P = np.zeros(len(mean_PT))
     for t, estimate in enumerate(estimates):
-        mean_P = mean_PT[:, t]
+        mean_P, variance_P = mean_PT[:, t], variance_PT[:, t]
         if estimate is None:
-            level_PT[:, t] = mean_P + math.sqrt(variance) * rng.standard_normal(len(mean_P))
+            level_PT[:, t] = mean_P + np.sqrt(variance_P) * rng.standard_normal(len(mean_P))
             continue
         count, log_exposure = (float(array[0]) for array in cell_counts([estimate]))
         guided = count > 0
@@ -118,17 +120,17 @@ def _weigh(
         if guided:
             seen = float(logit(min(max(count * math.exp(-log_exposure), 1e-15), 1 - 1e-6)))
             spread = 1.0 / count + MISFIT_SD**2
-        both = 1.0 / (1.0 / variance + 1.0 / spread) if guided else variance
-        centre_P = both * (mean_P / variance + seen / spread) if guided else mean_P
+        both_P = 1.0 / (1.0 / variance_P + 1.0 / spread) if guided else variance_P
+        centre_P = both_P * (mean_P / variance_P + seen / spread) if guided else mean_P
         doubt = doubt_of(estimate, count) if guided else 0.0
         plain = max(doubt, LEAST_PLAIN) if guided else 1.0
         own_P: Bools = rng.random(len(mean_P)) < plain
         drawn_P = rng.standard_normal(len(mean_P))
-        level_P = np.where(own_P, mean_P + math.sqrt(variance) * drawn_P, centre_P + math.sqrt(both) * drawn_P)
-        log_prior_P = _log_normal(level_P, mean_P, variance)
+        level_P = np.where(own_P, mean_P + np.sqrt(variance_P) * drawn_P, centre_P + np.sqrt(both_P) * drawn_P)
+        log_prior_P = _log_normal(level_P, mean_P, variance_P)
         log_proposal_P = np.logaddexp(
             math.log(plain) + log_prior_P,
-            (math.log1p(-plain) if plain < 1 else -math.inf) + _log_normal(level_P, centre_P, both),
+            (math.log1p(-plain) if plain < 1 else -math.inf) + _log_normal(level_P, centre_P, both_P),
         )
         log_weight_P += (
             cell_log_likelihood(level_P, estimate, count, log_exposure, doubt=doubt) + log_prior_P - log_proposal_P
@@ -148,8 +150,8 @@ def doubt_of(estimate: Estimate, count: float) -> float:
     return prior * ratio / (1 - prior + prior * ratio)
 
 
-def _log_normal(x_P: Floats, mean_P: Floats, variance: float) -> Floats:
-    density: Floats = -0.5 * ((x_P - mean_P) ** 2 / variance + math.log(2 * math.pi * variance))
+def _log_normal(x_P: Floats, mean_P: Floats, variance_P: Floats) -> Floats:
+    density: Floats = -0.5 * ((x_P - mean_P) ** 2 / variance_P + np.log(2 * math.pi * variance_P))
     return density
 
 

@@ -45,9 +45,9 @@ NOISE = 0.08
 """standard deviation of a path's deviation from the law, logits per square root of a step: 0.4 in 25 steps"""
 WANDER = 0.1
 """standard deviation of the change of ln c per square root of a step: takeoffs are faster than what led to them"""
-RESPONSE_SD, STRAY = 0.5, 0.15
-"""standard deviation over types of the logarithm of the response, and of its change per square root of a step. By the
-evidence of a development run; a law without any of the three is 35 nats worse"""
+SLACK = 0.8
+"""variance of a path's deviation from the law for each logit that the law moves it, logits: a type that moves may move
+faster or slower than its relatives, and one that nothing moves stays where it is"""
 MOST_STEP = 1.0
 """largest change of a logit within one substep of the integration"""
 UNKNOWN_ROLLOUTS = (1.0, 1000.0)
@@ -112,8 +112,6 @@ class Particles:
     """logits by which relatives can lift a type in all"""
     left_PT: Floats
     """of which so much is left"""
-    response_PT: Floats
-    """how strongly a type answers to what moves it, 1 in the median"""
 
     def chosen(self, index_P: NDArray[np.int64]) -> Particles:
         """Return the guesses at these places, as resampling does."""
@@ -127,7 +125,6 @@ class Particles:
             self.paid_PT[index_P],
             self.room_PT[index_P],
             self.left_PT[index_P],
-            self.response_PT[index_P],
         )
 
 
@@ -183,7 +180,6 @@ def draw_guesses(types: Sequence[str], training: Training | None, n: int, rng: n
         paid_PT,
         room_PT=room_PT,
         left_PT=room_PT,
-        response_PT=np.exp(rng.normal(0.0, RESPONSE_SD, shape)),
     )
 
 
@@ -195,6 +191,12 @@ def selection(guesses: Particles, active_T: Bools) -> Floats:
     return own_PT
 
 
+def deviation(steps: float, moved_PT: Floats) -> Floats:
+    """Return the variance of paths around the law after so many steps in which it moved them so far (logits)."""
+    variance: Floats = NOISE**2 * steps + SLACK * moved_PT
+    return variance
+
+
 def advance(
     guesses: Particles, mix: Mix, start: float, end: float, rng: np.random.Generator, *, noise: bool
 ) -> tuple[Particles, Floats]:
@@ -204,7 +206,7 @@ def advance(
     deviate from the law on the way; without it the caller adds the deviation at the end. Discoveries are drawn.
     """
     step, level_PT, found_PT, left_PT = start, guesses.level_PT.copy(), guesses.found_PT.copy(), guesses.left_PT.copy()
-    speed_P, response_PT = guesses.speed_P, guesses.response_PT
+    speed_P = guesses.speed_P
     n_types = level_PT.shape[1]
     closer_P = guesses.kin_P - guesses.stranger_P
     moved_TT = np.zeros((n_types, n_types))
@@ -221,17 +223,15 @@ def advance(
         hazard_PT = guesses.rollouts_PT * active_T * (guesses.paid_PT > 0) / (1 + np.exp(-level_PT)) * size
         found_PT = found_PT | (rng.random(level_PT.shape) < -np.expm1(-hazard_PT))
         lift_PT = strange_PT @ apart_TT + close_PT @ mix.kin_TT
-        lifted_PT = -left_PT * np.expm1(-response_PT * lift_PT / guesses.room_PT)
+        lifted_PT = -left_PT * np.expm1(-lift_PT / guesses.room_PT)
         left_PT = left_PT - lifted_PT
-        level_PT = level_PT + response_PT * push_PT + lifted_PT
+        level_PT = level_PT + push_PT + lifted_PT
         if noise:
-            level_PT = level_PT + rng.normal(0.0, NOISE * math.sqrt(size), level_PT.shape)
-        moved_TT += np.diag((response_PT * push_PT).mean(axis=0))
+            spread_PT = np.sqrt(deviation(size, push_PT + lifted_PT))
+            level_PT = level_PT + spread_PT * rng.standard_normal(level_PT.shape)
+        moved_TT += np.diag(push_PT.mean(axis=0))
         share_TP = np.divide(lifted_PT, lift_PT, out=np.zeros_like(lift_PT), where=lift_PT > 0).T / len(lift_PT)
         moved_TT += apart_TT * (share_TP @ strange_PT) + mix.kin_TT * (share_TP @ close_PT)
         speed_P = speed_P * np.exp(rng.normal(0.0, WANDER * math.sqrt(size), len(speed_P)))
-        response_PT = response_PT * np.exp(rng.normal(0.0, STRAY * math.sqrt(size), response_PT.shape))
         step += size
-    return replace(
-        guesses, speed_P=speed_P, response_PT=response_PT, level_PT=level_PT, found_PT=found_PT, left_PT=left_PT
-    ), moved_TT
+    return replace(guesses, speed_P=speed_P, level_PT=level_PT, found_PT=found_PT, left_PT=left_PT), moved_TT
