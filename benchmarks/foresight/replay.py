@@ -183,13 +183,15 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("run", help="of the benchmark, as d0-V1")
     parser.add_argument("--folder", type=Path, default=Path("runs/foresight"))
+    parser.add_argument("--completions", type=int, help="most that are drawn at a checkpoint; what is left comes later")
     options = parser.parse_args()
     home, start = options.home, time.monotonic()
     try:
         run = find_run(options.run, protocol())
         base = Organism(options.folder / run.base)
         file = prepare(home, base, run)
-        replay(home, file, planned(home, base, run))
+        budget = () if options.completions is None else ("--completions", options.completions)
+        replay(home, file, planned(home, base, run), *budget)
         print(f"\n{tables(home, run)}\n\n{(time.monotonic() - start) / 60:.1f} min. Report: {home / 'run' / 'report'}")
     except InputError as error:
         sys.exit(str(error))

@@ -16,6 +16,11 @@ LEAST_HORIZON = 100
 """steps; the horizon of a run that has been measured before training alone"""
 
 
+def reach_of(last: int, horizon_factor: int) -> int:
+    """The step that a forecast from checkpoints up to step ``last`` reaches to."""
+    return max(horizon_factor * last, LEAST_HORIZON)
+
+
 def forecasts_together(
     run: str,
     cells: Mapping[str, Sequence[CellEstimate]],
@@ -37,7 +42,7 @@ def forecasts_together(
 
     def upto(n: int, n_particles: int) -> dict[str, Forecast]:
         last = steps[n - 1]
-        reach = horizon_step if horizon_step is not None else max(horizon_factor * last, LEAST_HORIZON)
+        reach = horizon_step if horizon_step is not None else reach_of(last, horizon_factor)
         return forecast_run(
             run,
             steps[:n],
