@@ -126,6 +126,8 @@ class Protocol:
     """Everything that the design of the benchmark fixes."""
 
     version: int
+    unchanged_since: int
+    """the first version whose runs and measuring are this one's"""
     seed: int
     corpus: CorpusRecipe
     model: ModelRecipe
@@ -151,6 +153,7 @@ def read_protocol(text: str) -> Protocol:
     crossing = held["crossing"]
     return Protocol(
         version=held["version"],
+        unchanged_since=held["unchanged_since"],
         seed=held["seed"],
         corpus=CorpusRecipe(**held["corpus"]),
         model=ModelRecipe(**held["model"]),

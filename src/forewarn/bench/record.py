@@ -92,7 +92,7 @@ def read_run(folder: Path, run: BenchRun, protocol: Protocol) -> RunRecord | str
         return f"trained with other settings than the protocol's ({', '.join(other)})"
     held = read_json(where / MEASURED_FILE)
     version = held.get("protocol") if isinstance(held, dict) else None
-    if version != protocol.version:
+    if not isinstance(version, int) or not protocol.unchanged_since <= version <= protocol.version:
         raise InputError(
             f"{where} was measured under version {version} of the protocol, and this is version {protocol.version}: "
             f"run `forewarn bench measure {run.name}` in another folder"
