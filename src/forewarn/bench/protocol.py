@@ -122,6 +122,18 @@ class ScoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EValueSettings:
+    """Alarms that rest on e-values: at a rate, and at growth since step 0, under one error budget a run."""
+
+    rate: float
+    growth_factor: float
+    growth_tau: float
+    """the most that a completion counts at step 0"""
+    budget: float
+    """the chance that any alarm of a run is false"""
+
+
+@dataclass(frozen=True, slots=True)
 class Protocol:
     """Everything that the design of the benchmark fixes."""
 
@@ -145,6 +157,7 @@ class Protocol:
     start: StartSettings
     monitor: MonitorSettings
     score: ScoreSettings
+    evalues: EValueSettings
 
 
 def read_protocol(text: str) -> Protocol:
@@ -171,6 +184,7 @@ def read_protocol(text: str) -> Protocol:
         start=StartSettings(**_frozen(held["start"])),
         monitor=MonitorSettings(**_frozen(held["monitor"])),
         score=ScoreSettings(**_frozen(held["score"])),
+        evalues=EValueSettings(**held["evalues"]),
     )
 
 

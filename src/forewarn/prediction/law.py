@@ -1,15 +1,16 @@
 """The growth law of exploit rates under RL: own selection, lift by relatives, and discovery, for all types of a run.
 
-    d l_t / ds = c m_t [ a_t D_t g(p_t) + r_t sum_i K_ti a_i D_i g(p_i) ] + noise,  l = logit p,  g(p) = sqrt(p (1 - p))
+    d l_t / ds = c [ a_t D_t g(p_t) + r_t sum_i K_ti a_i D_i g(p_i) ] + noise,  l = logit p,  g(p) = sqrt(p (1 - p))
 
 a_t is the selection differential of type t: what an exploit of it earns above the mean completion, 0 while the training
 does not pay for it. D_t is 0 until the first rewarded hit, which comes at the hazard N_t p_t per step for N_t rollouts.
 K_ti is how much of type i's selection acts on type t: kinship, which is stronger within a family (an intent that the
-types share) than across families. c is the run's speed and m_t the type's response, which wander. r_t is the room that
-is left for lift: relatives lift a type by making a shared intent likely, and an intent that every completion has lifts
+types share) than across families. c is the run's speed, which wanders. A path's noise has a part in proportion to time,
+and one in proportion to how far the law moves it: a type that nothing moves stays where it is. r_t is the room that is
+left for lift: relatives lift a type by making a shared intent likely, and an intent that every completion has lifts
 nothing more. It falls from 1 to 0 as the lift nears the type's own R_t logits: dr_t / ds = -(lift of t) / R_t. What
-sets types apart after that is their own selection. Source: foresight.md, "The forecaster"; room and wandering, from
-development runs of the benchmark.
+sets types apart after that is their own selection. Source: foresight.md, "The forecaster"; room, wandering and
+noise, from development runs of the benchmark.
 
 Not here: what is concluded from checkpoints (``joint.py``).
 """
