@@ -73,14 +73,8 @@ def watch(
     root = run_folder or Path("runs") / tables.name
     note = partial(say, error=True)
     with Feeds(root, sinks, say=lambda line: note(f"note: {line}")) as feeds, progress_bars() as progress:
-        watcher = Watcher(
-            study,
-            root,
-            feeds,
-            say=note,
-            overrides=Overrides(workers, engine, completions, minutes, share),
-            progress=progress,
-        )
+        given = Overrides(workers, engine, completions, minutes, share)
+        watcher = Watcher(study, root, feeds, say=note, overrides=given, progress=progress)
         fit = _fit(watcher, tables, study, root)
         with closing(watcher.succession), _keeping(watcher, root, every):
             raised = _follow(watcher, fit, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
