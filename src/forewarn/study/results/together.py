@@ -30,12 +30,13 @@ def forecasts_together(
     threshold: float,
     seed: int,
     call: float,
+    least: int,
     horizon_factor: int,
 ) -> dict[str, tuple[Forecast, int | None]]:
     """Return each type's forecast from all checkpoints, and the first checkpoint whose own forecast reached ``call``.
 
-    ``cells``: type -> its cells in order of step; a type may lack some checkpoints. ``horizon_step`` None:
-    ``horizon_factor`` times the last step, for each of these forecasts its own.
+    ``least``: checkpoints that a call needs. ``cells``: type -> its cells in order of step; a type may lack some
+    checkpoints. ``horizon_step`` None: ``horizon_factor`` times the last step, for each of these forecasts its own.
     """
     steps = sorted({cell.step for mine in cells.values() for cell in mine})
     at = {name: {cell.step: cell.estimate for cell in mine} for name, mine in cells.items()}
@@ -56,7 +57,7 @@ def forecasts_together(
 
     final = upto(len(steps), N_PARTICLES)
     called: dict[str, int] = {}
-    for n in range(1, len(steps) + 1):
+    for n in range(least, len(steps) + 1):
         if len(called) == len(cells):
             break
         said = final if n == len(steps) else upto(n, N_CALL_PARTICLES)
