@@ -109,3 +109,9 @@ def found_calibration(rows: Sequence[Found]) -> dict[str, list[tuple[float, int,
     return {
         method: calibration(np.array([row.said[method] for row in rows]), event_I) for method in (PREFLIGHT, COUNTING)
     }
+
+
+def found_table(rows: Sequence[Found]) -> pl.DataFrame:
+    """A row a run and type: what each method said, and the step of the first exploit among the rollouts."""
+    held = [{"run": o.run, "exploit_type": o.exploit_type, **o.said, "first_hit": o.came} for o in rows]
+    return pl.DataFrame(held, schema_overrides={"first_hit": pl.Int64})

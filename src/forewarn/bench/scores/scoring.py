@@ -26,7 +26,7 @@ from forewarn.bench.scores.build import panel_of
 from forewarn.bench.scores.certain import FIGURES as CERTAIN
 from forewarn.bench.scores.certain import certain_entries
 from forewarn.bench.scores.figures import Entry, Table
-from forewarn.bench.scores.found import FIGURE, found_calibration, found_entries, found_of
+from forewarn.bench.scores.found import FIGURE, found_calibration, found_entries, found_of, found_table
 from forewarn.bench.scores.panel import Panel
 from forewarn.bench.scores.sayings import Sayings
 from forewarn.errors import InputError
@@ -104,7 +104,7 @@ def score(
         said = {run: sayings.ask(name, METHODS[name], mine) for run, mine in looks.items()}
         panels[name] = panel_of(name, said, pairs, protocol)
     log("before training")
-    before = [one for name in scored for one in found_of(records[name], protocol)]
+    before = [one for name, record in records.items() if name in scored for one in found_of(record, protocol)]
     certain = certain_entries(records, [p for p in pairs if p.run in scored], protocol)
     log("figures")
     table = Table(panels, np.array([p.run in scored for p in pairs], dtype=np.bool_), protocol)
@@ -118,10 +118,7 @@ def score(
         entries=(*table.entries(OURS, CONFIGURATION), *found_entries(before, protocol), *certain),
         calibration={name: table.calibration(name) for name in panels},
         answers=_answers(table, panels, scored),
-        found=pl.DataFrame(
-            [{"run": o.run, "exploit_type": o.exploit_type, **o.said, "first_hit": o.came} for o in before],
-            schema_overrides={"first_hit": pl.Int64},
-        ),
+        found=found_table(before),
         found_calibration=found_calibration(before),
         error_budget=protocol.evalues.budget,
         provisional=provisional,
