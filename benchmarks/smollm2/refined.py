@@ -1,65 +1,69 @@
-"""A softer donor and one refined from it, on SmolLM2: the studies of the cells they are measured on.
+"""A donor refined in three rounds from the subject itself, on SmolLM2: the studies of the cells it is measured on.
 
     python benchmarks/smollm2/refined.py FOLDER            writes the studies' files into FOLDER
-    forewarn train-donor FOLDER/refined-rl-0.toml          the softer donor
-    forewarn refine-donor FOLDER/refined-rl-0.toml --donor refined --run-folder FOLDER/runs/batch
-    forewarn run FOLDER/DONOR-NAME.toml --run-folder FOLDER/runs/DONOR-NAME     for DONOR of SEEDS and NAME of CELLS
-    python benchmarks/smollm2/refined.py FOLDER --keep     data/soft and data/refined, of what the studies found
+    forewarn train-donor FOLDER/refined-rl-0-1.toml        the softer donor
+    forewarn refine-donor FOLDER/refined-NAME-1.toml --donor refined --run-folder FOLDER/runs/rounds-NAME
+    forewarn run FOLDER/refined-NAME-PART.toml --run-folder FOLDER/runs/refined-NAME-PART     NAME of CELLS, PART 1, 2
+    python benchmarks/smollm2/refined.py FOLDER --keep     data/refined: what the studies found, and the donors
 
 ``FOLDER`` holds the model, ``problems.jsonl`` of ``problems.py``, and the subjects of ``data`` as ``subject`` and
 ``rare`` (their checkpoints: ``PATHS``).
+
+Fixed before anything was drawn with it: the four cells with a truth of 20 hits or more that the study of ``study.toml``
+left unresolved; a donor for each of their two checkpoints, refined on that checkpoint's two types alone; both parts of
+a study together, 832 completions a cell as there, of which the first part, 416, is half (held against the first half
+of the other). A cell is resolved by the verdict of the estimate itself. Told are estimate against truth, ESS, whether
+it is resolved, and the share resolved of all nine cells, of which the other five keep their estimates; and ``reach.py``
+on the truth's exploits, of which none has fitted a donor.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 from keep import COMPLETIONS, keep_spans, kept_cells
-from kept import DATA, REFINED, SOFT
+from kept import DATA, REFINED
 
 from forewarn.store import write_table
 
 HERE = Path(__file__).resolve().parent
 CELLS = {
-    "rl-0": ("error_code_abuse", "function_attribute_flag"),
     "warm-3": ("error_code_abuse", "magic_docstring_comment_token"),
-    "rl-3": ("error_code_abuse",),
+    "rl-0": ("error_code_abuse", "function_attribute_flag"),
 }
-"""checkpoint -> the types that are measured there: the four cells that the first donor left unresolved, and another"""
-PATHS = {"rl-0": ("subject/checkpoint-0", 0), "warm-3": ("rare/checkpoint-1", 1), "rl-3": ("subject/checkpoint-3", 3)}
-"""checkpoint -> its folder and step"""
-SEEDS = {SOFT: 2, REFINED: 3}
-"""donor -> the seed of its studies"""
-CHECKPOINT = 'path = "{}"\nbase = "model"\nname = "{}"\nstep = {}\n'
+"""checkpoint -> the types that are measured there"""
+PATHS = {"rl-0": "subject/checkpoint-0", "warm-3": "rare/checkpoint-1"}
+PARTS = (1, 2)
+"""seeds of a checkpoint's two studies"""
 
 
-def study(donor: str, name: str) -> str:
-    """The file of one donor's study of one checkpoint."""
+def study(name: str, part: int) -> str:
+    """The file of one part of a checkpoint's study."""
     text = (HERE / "refined.toml").read_text()
-    (path, step), (first, first_step) = PATHS[name], PATHS["rl-0"]
-    old = CHECKPOINT.format(first, "rl-0", first_step)
-    assert text.count(old) == 1
-    tables, mark, spans = text.partition("# brute force\n")
     kinds = ", ".join(f'"{kind}"' for kind in CELLS[name])
-    tables = (
-        tables.replace(old, CHECKPOINT.format(path, name, step))
-        .replace("types = []", f"types = [{kinds}]")
-        .replace('name = "smollm2-refined"', f'name = "smollm2-{donor}-{name}"')
-        .replace("seed = 2", f"seed = {SEEDS[donor]}")
-    )
-    if donor == SOFT:  # which may be measured before the other is there
-        tables = tables.partition("# refined from it")[0]
-    return tables + mark + spans.replace(f'donor = "{SOFT}"', f'donor = "{donor}"')
+    for old, new in (
+        ("CHECKPOINT", PATHS[name]),
+        ("NAME", name),
+        ("types = []", f"types = [{kinds}]"),
+        ('name = "smollm2-refined"', f'name = "smollm2-refined-{name}-{part}"'),
+        ("seed = 0", f"seed = {part}"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    return text
 
 
 def keep(folder: Path) -> None:
-    """What the repository keeps of the studies that there are."""
-    for donor in SEEDS:
-        runs = sorted((folder / "runs").glob(f"{donor}-*"))
-        if runs:
-            write_table(DATA / donor / COMPLETIONS, kept_cells(runs, donor))
-            keep_spans(runs[0], DATA / donor)
+    """What the repository keeps of the studies and donors that there are."""
+    runs = sorted((folder / "runs").glob("refined-*"))
+    write_table(DATA / REFINED / COMPLETIONS, kept_cells(runs, REFINED))
+    keep_spans(runs[0], DATA / REFINED)
+    for name in CELLS:
+        for source in sorted((folder / f"refined-{name}").glob("adapter_*")):
+            (DATA / REFINED / name).mkdir(exist_ok=True)
+            shutil.copyfile(source, DATA / REFINED / name / source.name)
 
 
 def main() -> None:
@@ -67,9 +71,9 @@ def main() -> None:
     if "--keep" in sys.argv:
         keep(folder)
         return
-    for donor in SEEDS:
-        for name in CELLS:
-            (folder / f"{donor}-{name}.toml").write_text(study(donor, name))
+    for name in CELLS:
+        for part in PARTS:
+            (folder / f"refined-{name}-{part}.toml").write_text(study(name, part))
 
 
 if __name__ == "__main__":
