@@ -248,7 +248,12 @@ def _rounds(
         run_folder or Path("runs") / re.sub(r"[^\w.-]+", "-", name),
         draw=draw,
         fit=lambda number, exploits, folder: fit(f"{part(number)}donor {donor.name}", exploits, folder),
-        asked=json.loads(json.dumps({"asked": asked, "settings": asdict(settings_of(table))})),
+        asked=json.loads(
+            json.dumps(
+                {"asked": {key: value for key, value in asked.items() if key != "rounds"}}
+                | {"settings": asdict(settings_of(table))}
+            )
+        ),
     )
 
 
