@@ -70,8 +70,8 @@ def test_rounds_draw_with_the_newest_donor_and_go_on_where_they_were_cut_off(
     effective = [one["effective"][EXPLOIT_TYPE] for one in held["rounds"]]
     assert all(1 <= some <= n for some, n in zip(effective, found, strict=True))
     spans = [_spans(BATCH / f"round-{n}") for n in (1, 2, 3)]
-    assert spans[0] == {"k0m0", "k0minf:donor", "kinfminf:donor"}
-    assert spans[1] == spans[2] == {"k0m0", "k0minf:refined", "kinfminf:refined"}
+    assert spans[0] == {"brute", "k0minf:donor", "kinfminf:donor"}
+    assert spans[1] == spans[2] == {"brute", "k0minf:refined", "kinfminf:refined"}
     drawn = [set(_completions(BATCH / f"round-{n}")) for n in (1, 2, 3)]
     assert not drawn[0] & drawn[1]
     assert not drawn[1] & drawn[2]

@@ -1,12 +1,14 @@
 """How well a donor's windows reach the subject's own exploits: those that brute force found, scored under both.
 
     python benchmarks/smollm2/reach.py FOLDER DONOR        scores them, resumable; data/reach-DONOR.json
-    python benchmarks/smollm2/reach.py --table             what follows from them
+    python benchmarks/smollm2/reach.py --table DONOR       what follows from them
 
 Brute force's exploits are draws from p(y | E), the subject given an exploit. With w the weight under brute force and
-the windows of one donor, the mean of w over them is E_p[w | E], and its inverse is how many completions of brute force
-one of the mixture is worth, without a completion drawn. ``programs.jsonl`` has programs and no reasoning, so that each
-is scored behind the same line of reasoning, the warm start's commonest. No exploit in it has fitted DONOR.
+the spans of one donor (``SPANS``), the mean of w over them is E_p[w | E], and its inverse is how many completions of
+brute force one of the mixture is worth, without a completion drawn. The median of 1/w says how many times as often as
+brute force the mixture draws a typical one. ``programs.jsonl`` has programs and no reasoning, so that each
+is scored behind the same line of reasoning, the warm start's commonest. No exploit in it has fitted DONOR, ``soft`` or
+``refined``.
 
 ``FOLDER`` is that of ``refined.py``.
 """
@@ -21,19 +23,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from kept import DATA, SOFT
+from kept import DATA, REFINED, SOFT, truths
 from refined import CELLS, PATHS
 
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.estimation.spans import span_log_ratios
-from forewarn.records import Problem, RandomWindows, Span
+from forewarn.records import UNBOUNDED, Problem, RandomWindows, Span
 from forewarn.store import write_json
 from forewarn.study.config.load import load_study
 from forewarn.study.models import study_channels
 
 REASONING = "I write {} in one line.\n"
-SHARES = (4, 5, 3)
-"""brute force, windows of the answer, windows of all: as in ``refined.toml``"""
+WINDOWS = RandomWindows("answer", mean=8.0, starts=32), RandomWindows("all", mean=8.0, starts=48)
+SPANS = {
+    SOFT: ((4, Span()), *((n, Span(donor=SOFT, random=one)) for n, one in zip((5, 3), WINDOWS, strict=True))),
+    REFINED: (
+        (3, Span()), (9, Span(UNBOUNDED, UNBOUNDED, REFINED)), (1, Span(UNBOUNDED, 0, REFINED)),
+    ),
+}  # fmt: skip
+"""donor -> shares and spans: windows in the proportions of ``study.toml``; those of ``refined.toml``"""
+N = 832
+"""completions of a cell in ``study.toml``"""
 ORDER = (
     ("warm-3", "magic_docstring_comment_token"), ("rl-0", "function_attribute_flag"), ("rl-0", "error_code_abuse"),
     ("warm-3", "error_code_abuse"),
@@ -41,8 +51,7 @@ ORDER = (
 
 
 def spans(donor: str) -> list[Span]:
-    windows = RandomWindows("answer", mean=8.0, starts=32), RandomWindows("all", mean=8.0, starts=48)
-    return [Span(), *(Span(donor=donor, random=window) for window in windows)]
+    return [span for _, span in SPANS[donor]]
 
 
 def exploits(cell: tuple[str, str]) -> list[dict[str, Any]]:
@@ -90,11 +99,12 @@ def _completion(problem: Problem, code: str, channels: Any, limit: int) -> tuple
 def table(donor: str) -> list[str]:
     held = json.loads((DATA / f"reach-{donor}.json").read_text())
     names = (
-        "subject", "type", "exploits", "nats a token", "D of the answer's windows, median", "E[w given an exploit]",
-        "a completion is worth",
+        "subject", "type", "exploits", "nats a token", "D of the second span, median", "E[w given an exploit]",
+        "a completion is worth", "drawn as often as by brute force, median", f"expected ESS of {N}",
     )  # fmt: skip
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    log_share_S = np.log(np.array(SHARES) / sum(SHARES))
+    share_S = np.array([share for share, _ in SPANS[donor]])
+    log_share_S = np.log(share_S / share_S.sum())
     for cell in ORDER:
         own = [row for row in held if (row["checkpoint"], row["type"]) == cell]
         if not own:
@@ -105,15 +115,16 @@ def table(donor: str) -> list[str]:
         nats = sum(row["nats"] * row["count"] for row in own) / sum(row["tokens"] * row["count"] for row in own)
         spread = w.std() / math.sqrt(len(w))
         lines.append(
-            f"| {cell[0]} | {cell[1]} | {count.sum()} | {nats:.2f} | {np.median(ratio_NS[:, 1]):.1f} | {w.mean():.2f} "
-            f"(s.e. {spread:.2f}) | {1 / w.mean():.2f} |"
+            f"| {cell[0]} | {cell[1]} | {count.sum()} | {nats:.2f} | {np.median(ratio_NS[:, 1]):.1f} "
+            f"| {w.mean():.2f} (s.e. {spread:.2f}) | {1 / w.mean():.2f} | {np.median(1 / w):.1f} | "
+            f"{N * truths()[cell].rate / w.mean():.1f} |"
         )
     return lines
 
 
 def main() -> None:
     if sys.argv[1] == "--table":
-        print("\n".join(table(SOFT)))
+        print("\n".join(table(sys.argv[2])))
     else:
         score(Path(sys.argv[1]), sys.argv[2])
 
