@@ -100,8 +100,8 @@ def test_rounds_draw_with_the_newest_donor_and_go_on_where_they_were_cut_off(
     shutil.rmtree(home / "refined")
     (home / "study.toml").write_text(CHAIN.replace("epochs = 2.0", "epochs = 3.0"))
     code, _, err = refine(said)
-    assert (code, err.count("\n")) == (2, 1)
-    assert "donor-1 holds a donor of round 1 that was fitted otherwise than the file says now" in err
+    assert code == 2
+    assert "donor-1 holds a donor of round 1 that was fitted otherwise than the file says now" in err.splitlines()[-1]
     assert not (home / "refined").exists()
 
 
@@ -123,14 +123,6 @@ def test_a_donor_goes_on_from_anothers_adapter(home: Path, world: TinyWorld, sai
     assert exploit_rates(world, home / "refined") == pytest.approx(exploit_rates(world, home / "donor"), rel=1e-4)
     assert json.loads((home / "refined" / "forewarn_sft.json").read_text())["settings"]["lora"] is None
 
-    # the checkpoint is the base itself: a fresh one
-    (home / "study.toml").write_text(started.replace('"donor"\nepochs', '"subject"\nepochs').replace(
-        'start = "donor"', 'start = "subject"').replace('path = "refined"', 'path = "fresh"'))  # fmt: skip
-    code, _, err = refine(said)
-    assert code == 0, err
-    donor, subject = exploit_rates(world, home / "fresh")
-    assert donor == pytest.approx(subject, rel=1e-4)
-
 
 SPANS = "[[donors.refinement.spans]]\ncount = 2\n[[donors.refinement.spans]]\ncount = 2\nm = 3\ndonor = '{}'\n[[spans]]"
 
@@ -147,6 +139,10 @@ SPANS = "[[donors.refinement.spans]]\ncount = 2\n[[donors.refinement.spans]]\nco
         (((COUNT, 'start = "subject"\n'),), "refinement.rank beside start, whose LoRA is trained further"),
         (((COUNT, 'start = "refined"\n'), ("rank = 4\n", "")), "start = 'refined': give 'subject', or another donor"),
         (((COUNT, 'start = "other"\n'), ("rank = 4\n", "")), "start = 'other': give 'subject', or another donor"),
+        (
+            ((COUNT, 'start = "subject"\n'), ("rank = 4\n", "")),
+            "start = 'subject', the checkpoint first, is a whole model and has no adapter to train further",
+        ),
         (
             ((COUNT, 'start = "subject"\ncheckpoint = "last"\n'), ("rank = 4\n", "")),
             "start = 'subject', the checkpoint last, is on",

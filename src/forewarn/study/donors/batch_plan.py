@@ -80,7 +80,7 @@ def batch_study(
 def starting_adapter(
     tables: StudyTable, text: bytes, path: Path, donor: DonorTable, table: RefinementTable, base: Path
 ) -> Path | None:
-    """The adapter that the donor is trained further from; None: a fresh one, also where the checkpoint is the base."""
+    """The adapter that the donor is trained further from; None: a fresh one."""
     where = f"{path}: donor {donor.name!r}: refinement"
     if table.start is None:
         return None
@@ -93,7 +93,14 @@ def starting_adapter(
         raise InputError(f"{where}.start = {table.start!r}: give 'subject', or another donor of the file")
     changed = tables.model_copy(update={"donors": named, "spans": _OWN, "problems": table.problems or tables.problems})
     study = study_of_tables(changed, text, path).study
-    return start_adapter(study.donors, _checkpoint(study.checkpoints, table, where), base, where)
+    checkpoint = _checkpoint(study.checkpoints, table, where)
+    found = start_adapter(study.donors, checkpoint, base, where)
+    if found is None:
+        raise InputError(
+            f"{where}.start = {table.start!r}, the checkpoint {checkpoint.model_id}, is a whole model and has no "
+            "adapter to train further: leave start out, and give it as the donor's base"
+        )
+    return found
 
 
 def start_adapter(donors: Sequence[ModelSource], checkpoint: ModelSource, base: Path, where: str) -> Path | None:
