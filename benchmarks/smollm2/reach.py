@@ -1,14 +1,14 @@
 """How well a donor's windows reach the subject's own exploits: those that brute force found, scored under both.
 
     python benchmarks/smollm2/reach.py FOLDER DONOR        scores them, resumable; data/reach-DONOR.json
-    python benchmarks/smollm2/reach.py --table DONOR       what follows from them
+    python benchmarks/smollm2/reach.py --table DONOR MIXTURE    what follows from them: MIXTURES
 
 Brute force's exploits are draws from p(y | E), the subject given an exploit. With w the weight under brute force and
-the spans of one donor (``SPANS``), the mean of w over them is E_p[w | E], and its inverse is how many completions of
+the spans of one donor (``MIXTURES``), the mean of w over them is E_p[w | E], and its inverse is how many completions of
 brute force one of the mixture is worth, without a completion drawn. The median of 1/w says how many times as often as
 brute force the mixture draws a typical one. ``programs.jsonl`` has programs and no reasoning, so that each
-is scored behind the same line of reasoning, the warm start's commonest. No exploit in it has fitted DONOR, ``soft`` or
-``refined``.
+is scored behind the same line of reasoning, the warm start's commonest. No exploit in it has fitted DONOR: ``soft``,
+``refined``, or ``round-1``, the one before that.
 
 ``FOLDER`` is that of ``refined.py``.
 """
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from kept import DATA, REFINED, SOFT, truths
+from numpy.typing import NDArray
 from refined import CELLS, PATHS
 
 from forewarn.engines.transformers.engine import HFEngine
@@ -34,14 +35,12 @@ from forewarn.study.config.load import load_study
 from forewarn.study.models import study_channels
 
 REASONING = "I write {} in one line.\n"
-WINDOWS = RandomWindows("answer", mean=8.0, starts=32), RandomWindows("all", mean=8.0, starts=48)
-SPANS = {
-    SOFT: ((4, Span()), *((n, Span(donor=SOFT, random=one)) for n, one in zip((5, 3), WINDOWS, strict=True))),
-    REFINED: (
-        (3, Span()), (9, Span(UNBOUNDED, UNBOUNDED, REFINED)), (1, Span(UNBOUNDED, 0, REFINED)),
-    ),
-}  # fmt: skip
-"""donor -> shares and spans: windows in the proportions of ``study.toml``; those of ``refined.toml``"""
+ANSWER, ALL = RandomWindows("answer", mean=8.0, starts=32), RandomWindows("all", mean=8.0, starts=48)
+DONOR = "donor"
+"""whichever it is, in ``MIXTURES``"""
+ROUND = "round-1"
+FOLDERS = {SOFT: SOFT, ROUND: f"{REFINED}/{ROUND}", REFINED: REFINED}
+"""donor -> its folder in ``FOLDER``"""
 N = 832
 """completions of a cell in ``study.toml``"""
 ORDER = (
@@ -50,8 +49,22 @@ ORDER = (
 )  # fmt: skip
 
 
-def spans(donor: str) -> list[Span]:
-    return [span for _, span in SPANS[donor]]
+WHOLE, WINDOWED = "whole completions", "windows"
+MIXTURES: dict[str, tuple[tuple[int, Span], ...]] = {
+    WINDOWED: ((4, Span()), (5, Span(donor=DONOR, random=ANSWER)), (3, Span(donor=DONOR, random=ALL))),
+    WHOLE: ((3, Span()), (9, Span(UNBOUNDED, UNBOUNDED, DONOR)), (1, Span(UNBOUNDED, 0, DONOR))),
+}
+"""mixture -> shares and spans: in the proportions of ``study.toml``, and those of ``refined.toml``"""
+
+
+def mixed(rows: list[dict[str, Any]], mixture: str) -> NDArray[np.float64]:
+    """(exploits, spans) log q/p, each program as often as it was found."""
+    gaps = [np.array(row["gaps"]) for row in rows]
+    # any two whose difference they are: only that counts
+    subject, donor = [np.minimum(0, -gap) for gap in gaps], [np.minimum(0, gap) for gap in gaps]
+    spans = [span for _, span in MIXTURES[mixture]]
+    ratio_NS = span_log_ratios(subject, {DONOR: donor}, [row["n_reasoning"] for row in rows], spans)
+    return np.repeat(ratio_NS, [row["count"] for row in rows], axis=0)
 
 
 def exploits(cell: tuple[str, str]) -> list[dict[str, Any]]:
@@ -68,7 +81,7 @@ def score(folder: Path, donor: str) -> None:
     study = load_study(folder / "rl.toml").study
     channels, problems = study_channels(study), {problem.problem_id: problem for problem in study.problems}
     engine = HFEngine.from_folder(folder / "model", dtype=torch.float32, device="cpu", batch_size=16)
-    engine.load_adapter(donor, folder / donor)
+    engine.load_adapter(donor, folder / FOLDERS[donor])
     for checkpoint in CELLS:
         engine.load_adapter(checkpoint, folder / PATHS[checkpoint][0])
     for cell in ORDER:
@@ -82,10 +95,9 @@ def score(folder: Path, donor: str) -> None:
         prompts, targets = [prompt for prompt, _ in made], [target for _, target in made]
         found = {name: engine.score(prompts, targets, policy=study.policy, adapter=name) for name in (cell[0], donor)}
         n_reasoning = [channels.split(target).n_reasoning for target in targets]
-        ratio_NS = span_log_ratios(found[cell[0]], {donor: found[donor]}, n_reasoning, spans(donor))
         for i, row in enumerate(rows):
-            gaps = (found[cell[0]][i] - found[donor][i])[n_reasoning[i] :]
-            figures = {"tokens": len(gaps), "nats": float(gaps.sum()), "log_ratios": ratio_NS[i].tolist()}
+            gaps = np.round(found[donor][i] - found[cell[0]][i], 4).tolist()
+            figures = {"n_reasoning": n_reasoning[i], "gaps": gaps}
             held.append({key: row[key] for key in ("checkpoint", "type", "problem_id", "count")} | figures)
         write_json(file, held)
         print(f"{cell}: {len(rows)} programs", flush=True)
@@ -96,26 +108,26 @@ def _completion(problem: Problem, code: str, channels: Any, limit: int) -> tuple
     return tuple(prompt), tuple(target[:limit])
 
 
-def table(donor: str) -> list[str]:
+def table(donor: str, mixture: str) -> list[str]:
     held = json.loads((DATA / f"reach-{donor}.json").read_text())
     names = (
         "subject", "type", "exploits", "nats a token", "D of the second span, median", "E[w given an exploit]",
         "a completion is worth", "drawn as often as by brute force, median", f"expected ESS of {N}",
     )  # fmt: skip
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    share_S = np.array([share for share, _ in SPANS[donor]])
+    share_S = np.array([share for share, _ in MIXTURES[mixture]])
     log_share_S = np.log(share_S / share_S.sum())
     for cell in ORDER:
         own = [row for row in held if (row["checkpoint"], row["type"]) == cell]
         if not own:
             continue
-        count = np.array([row["count"] for row in own])
-        ratio_NS = np.repeat(np.array([row["log_ratios"] for row in own]), count, axis=0)
+        ratio_NS = mixed(own, mixture)
         w = np.exp(-np.logaddexp.reduce(ratio_NS + log_share_S, axis=1))
-        nats = sum(row["nats"] * row["count"] for row in own) / sum(row["tokens"] * row["count"] for row in own)
+        answers = [(row["count"], row["gaps"][row["n_reasoning"] :]) for row in own]
+        nats = -sum(n * sum(gaps) for n, gaps in answers) / sum(n * len(gaps) for n, gaps in answers)
         spread = w.std() / math.sqrt(len(w))
         lines.append(
-            f"| {cell[0]} | {cell[1]} | {count.sum()} | {nats:.2f} | {np.median(ratio_NS[:, 1]):.1f} "
+            f"| {cell[0]} | {cell[1]} | {len(w)} | {nats:.2f} | {np.median(ratio_NS[:, 1]):.1f} "
             f"| {w.mean():.2f} (s.e. {spread:.2f}) | {1 / w.mean():.2f} | {np.median(1 / w):.1f} | "
             f"{N * truths()[cell].rate / w.mean():.1f} |"
         )
@@ -124,7 +136,7 @@ def table(donor: str) -> list[str]:
 
 def main() -> None:
     if sys.argv[1] == "--table":
-        print("\n".join(table(sys.argv[2])))
+        print("\n".join(table(sys.argv[2], sys.argv[3])))
     else:
         score(Path(sys.argv[1]), sys.argv[2])
 

@@ -53,10 +53,13 @@ def going_on(model: Any, start: Path) -> Any:
 
     try:
         with peft_calls(), no_progress_bars():
-            return PeftModel.from_pretrained(model, str(start), is_trainable=True)
+            trained = PeftModel.from_pretrained(model, str(start), is_trainable=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"can't go on from the adapter in {start}: {reason}; give one of this base") from None
+    # what is saved names the model that it is on, wherever the adapter was trained before
+    trained.peft_config[trained.active_adapter].base_model_name_or_path = model.name_or_path
+    return trained
 
 
 def train_by_sft(
