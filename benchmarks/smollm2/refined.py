@@ -1,27 +1,25 @@
-"""A donor refined in two rounds from the subject itself, on SmolLM2: the studies of the cells it is measured on.
+"""A donor refined in two rounds from the subject itself, on SmolLM2, and what is measured with it.
 
     python benchmarks/smollm2/refined.py FOLDER            writes the studies' files into FOLDER
-    forewarn train-donor FOLDER/refined-rl-0-1.toml        the softer donor
-    forewarn refine-donor FOLDER/refined-rl-0-1.toml --donor refined --run-folder FOLDER/runs/rounds
-    forewarn run FOLDER/refined-NAME-PART.toml --run-folder FOLDER/runs/refined-NAME-PART   NAME of CELLS, PART of PARTS
-    python benchmarks/smollm2/refined.py FOLDER --keep     data/refined: what the studies found, and the donor
+    forewarn train-donor FOLDER/rounds.toml                the softer donor
+    forewarn refine-donor FOLDER/rounds.toml --donor refined --run-folder FOLDER/runs/rounds
+    forewarn run FOLDER/refined-NAME-DONOR-PART.toml --run-folder FOLDER/runs/refined-NAME-DONOR-PART
+    python benchmarks/smollm2/refined.py FOLDER --keep     data/refined: what the studies found, and the donors
 
 ``FOLDER`` holds the model, ``problems.jsonl`` of ``problems.py``, and the subjects of ``data`` as ``subject`` and
 ``rare`` (their checkpoints: ``PATHS``).
 
-Fixed before anything was drawn with it: the four cells with a truth of 20 hits or more that the study of ``study.toml``
-left unresolved, at two checkpoints that were trained apart; one donor for all four, refined at ``rl-0`` on their three
-types; part after part of 208 completions a cell, of both checkpoints in turn, for as long as the machine is there, at
-most the four that make 832 as in ``study.toml``; none is looked at before the last is drawn, and all are told. A cell
-is resolved by the verdict of the estimate itself. Told are estimate against truth, ESS, whether it is resolved, and the
-share resolved of all nine cells, of which the other five keep their estimates; and ``reach.py`` on the truth's
-exploits, of which none has fitted the donor.
+Before a completion was drawn with it, ``reach.py`` had told of the first round's donor that it reaches
+``function_attribute_flag`` at ``rl-0`` best of the four cells that the study of ``study.toml`` left unresolved
+(``CELLS``), and that windows do it, not whole completions. Fixed then, for the CPU time that was left: that cell alone,
+that donor, two parts of 208 completions, both told; resolved by the verdict of the estimate itself.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from keep import COMPLETIONS, keep_spans, kept_cells
@@ -37,34 +35,39 @@ CELLS = {
 """checkpoint -> the types that are measured there"""
 PATHS = {"rl-0": ("subject/checkpoint-0", 0), "warm-3": ("rare/checkpoint-1", 1)}
 """checkpoint -> its folder and step"""
-PARTS = (1, 2, 3, 4)
-"""seeds of a checkpoint's studies"""
+STUDIES = {("rl-0", "round-1"): ("function_attribute_flag",)}
+"""(checkpoint, donor) -> the types that are measured"""
+PARTS = (1, 2)
+"""seeds of a study"""
 CHECKPOINT = '[[checkpoints]]\npath = "{}"\nbase = "model"\nname = "{}"\nstep = {}\n'
 
 
-def study(name: str, part: int) -> str:
-    """The file of one part of a checkpoint's study. That of ``rl-0`` refines the donor, too."""
+def study(name: str, donor: str, kinds: Sequence[str], called: str, seed: int) -> str:
+    """The file of a study of some types of a checkpoint with a donor. That of ``rounds.toml`` refines it."""
     text = (HERE / "refined.toml").read_text()
-    kinds = ", ".join(f'"{kind}"' for kind in CELLS[name])
     path, step = PATHS[name]
     for old, new in (
         ("CHECKPOINTS\n", CHECKPOINT.format(path, name, step)),
-        ("types = []", f"types = [{kinds}]"),
-        ('name = "smollm2-refined"', f'name = "smollm2-refined-{name}-{part}"'),
-        ("seed = 0", f"seed = {part}"),
+        ("types = []", "types = [" + ", ".join(f'"{kind}"' for kind in kinds) + "]"),
+        ('name = "smollm2-refined"', f'name = "smollm2-{called}"'),
+        ("seed = 0", f"seed = {seed}"),
+        ("DONOR", donor),
     ):
-        assert text.count(old) == 1
+        assert old in text
         text = text.replace(old, new)
     return text
 
 
 def keep(folder: Path) -> None:
-    """What the repository keeps of the studies and of the donor."""
+    """What the repository keeps of the studies and of the donors."""
     runs = sorted((folder / "runs").glob("refined-*"))
-    write_table(DATA / REFINED / COMPLETIONS, kept_cells(runs, REFINED))
+    [(_, donor)] = STUDIES
+    write_table(DATA / REFINED / COMPLETIONS, kept_cells(runs, donor))
     keep_spans(runs[0], DATA / REFINED)
-    for source in sorted((folder / REFINED).glob("adapter_*")):
-        shutil.copyfile(source, DATA / REFINED / source.name)
+    for source in sorted((folder / REFINED).glob("**/adapter_*")):
+        target = DATA / REFINED / source.relative_to(folder / REFINED)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(source, target)
 
 
 def main() -> None:
@@ -72,9 +75,11 @@ def main() -> None:
     if "--keep" in sys.argv:
         keep(folder)
         return
-    for name in CELLS:
+    (folder / "rounds.toml").write_text(study("rl-0", REFINED, CELLS["rl-0"], "refined-rl-0-1", 1))
+    for (name, donor), kinds in STUDIES.items():
         for part in PARTS:
-            (folder / f"refined-{name}-{part}.toml").write_text(study(name, part))
+            called = f"refined-{name}-{donor}-{part}"
+            (folder / f"{called}.toml").write_text(study(name, donor, kinds, called, part))
 
 
 if __name__ == "__main__":
