@@ -1,7 +1,7 @@
 """How well a donor's windows reach the subject's own exploits: those that brute force found, scored under both.
 
     python benchmarks/smollm2/reach.py FOLDER DONOR        scores them, resumable; data/reach-DONOR.json
-    python benchmarks/smollm2/reach.py --table DONOR MIXTURE    what follows from them: MIXTURES
+    python benchmarks/smollm2/reach.py --table DONOR ...   what follows from them
 
 Brute force's exploits are draws from p(y | E), the subject given an exploit. With w the weight under brute force and
 the spans of one donor (``MIXTURES``), the mean of w over them is E_p[w | E], and its inverse is how many completions of
@@ -49,22 +49,39 @@ ORDER = (
 )  # fmt: skip
 
 
-WHOLE, WINDOWED = "whole completions", "windows"
+WHOLE, WINDOWED, MIXED = "whole", "windows", "both"
 MIXTURES: dict[str, tuple[tuple[int, Span], ...]] = {
     WINDOWED: ((4, Span()), (5, Span(donor=DONOR, random=ANSWER)), (3, Span(donor=DONOR, random=ALL))),
-    WHOLE: ((3, Span()), (9, Span(UNBOUNDED, UNBOUNDED, DONOR)), (1, Span(UNBOUNDED, 0, DONOR))),
-}
-"""mixture -> shares and spans: in the proportions of ``study.toml``, and those of ``refined.toml``"""
+    WHOLE: ((4, Span()), (8, Span(UNBOUNDED, UNBOUNDED, DONOR))),
+    MIXED: (
+        (3, Span()), (3, Span(UNBOUNDED, UNBOUNDED, DONOR)), (4, Span(donor=DONOR, random=ANSWER)),
+        (3, Span(donor=DONOR, random=ALL)),
+    ),
+}  # fmt: skip
+"""mixture -> shares and spans: in the proportions of ``study.toml``; whole completions in their place; as in
+``refined.toml``"""
 
 
 def mixed(rows: list[dict[str, Any]], mixture: str) -> NDArray[np.float64]:
     """(exploits, spans) log q/p, each program as often as it was found."""
+    counts = [row["count"] for row in rows]
+    if "log_ratios" in rows[0]:  # scored before tokens were kept
+        assert mixture == WINDOWED
+        return np.repeat(np.array([row["log_ratios"] for row in rows]), counts, axis=0)
     gaps = [np.array(row["gaps"]) for row in rows]
     # any two whose difference they are: only that counts
     subject, donor = [np.minimum(0, -gap) for gap in gaps], [np.minimum(0, gap) for gap in gaps]
     spans = [span for _, span in MIXTURES[mixture]]
     ratio_NS = span_log_ratios(subject, {DONOR: donor}, [row["n_reasoning"] for row in rows], spans)
-    return np.repeat(ratio_NS, [row["count"] for row in rows], axis=0)
+    return np.repeat(ratio_NS, counts, axis=0)
+
+
+def answer(row: dict[str, Any]) -> tuple[float, int]:
+    """log subject - log donor of the answer, nats, and its tokens."""
+    if "nats" in row:
+        return row["nats"], row["tokens"]
+    gaps = row["gaps"][row["n_reasoning"] :]
+    return -sum(gaps), len(gaps)
 
 
 def exploits(cell: tuple[str, str]) -> list[dict[str, Any]]:
@@ -108,35 +125,41 @@ def _completion(problem: Problem, code: str, channels: Any, limit: int) -> tuple
     return tuple(prompt), tuple(target[:limit])
 
 
-def table(donor: str, mixture: str) -> list[str]:
-    held = json.loads((DATA / f"reach-{donor}.json").read_text())
+def table(*donors: str) -> list[str]:
     names = (
-        "subject", "type", "exploits", "nats a token", "D of the second span, median", "E[w given an exploit]",
-        "a completion is worth", "drawn as often as by brute force, median", f"expected ESS of {N}",
+        "subject", "type", "exploits", "donor", "nats a token", "spans", "D of the first of them, median",
+        "E[w given an exploit]", "a completion is worth", "drawn as often as by brute force, median",
+        f"expected ESS of {N}",
     )  # fmt: skip
+    held = {donor: json.loads((DATA / f"reach-{donor}.json").read_text()) for donor in donors}
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    share_S = np.array([share for share, _ in MIXTURES[mixture]])
-    log_share_S = np.log(share_S / share_S.sum())
     for cell in ORDER:
-        own = [row for row in held if (row["checkpoint"], row["type"]) == cell]
-        if not own:
-            continue
-        ratio_NS = mixed(own, mixture)
-        w = np.exp(-np.logaddexp.reduce(ratio_NS + log_share_S, axis=1))
-        answers = [(row["count"], row["gaps"][row["n_reasoning"] :]) for row in own]
-        nats = -sum(n * sum(gaps) for n, gaps in answers) / sum(n * len(gaps) for n, gaps in answers)
-        spread = w.std() / math.sqrt(len(w))
-        lines.append(
-            f"| {cell[0]} | {cell[1]} | {len(w)} | {nats:.2f} | {np.median(ratio_NS[:, 1]):.1f} "
-            f"| {w.mean():.2f} (s.e. {spread:.2f}) | {1 / w.mean():.2f} | {np.median(1 / w):.1f} | "
-            f"{N * truths()[cell].rate / w.mean():.1f} |"
-        )
+        for donor in donors:
+            own = [row for row in held[donor] if (row["checkpoint"], row["type"]) == cell]
+            answers = [(row["count"], *answer(row)) for row in own]
+            nats = sum(n * gap for n, gap, _ in answers) / sum(n * tokens for n, _, tokens in answers)
+            exploits = sum(row["count"] for row in own)
+            for mixture in MIXTURES if donor != SOFT else (WINDOWED,):
+                lines.append(
+                    f"| {cell[0]} | {cell[1]} | {exploits} | {donor} | {nats:.2f} | {mixture} "
+                    f"| {described(mixed(own, mixture), mixture, truths()[cell].rate)} |"
+                )
     return lines
+
+
+def described(ratio_NS: NDArray[np.float64], mixture: str, rate: float) -> str:
+    """What the log-ratios of the truth's exploits say of a mixture."""
+    share_S = np.array([share for share, _ in MIXTURES[mixture]])
+    w = np.exp(-np.logaddexp.reduce(ratio_NS + np.log(share_S / share_S.sum()), axis=1))
+    return (
+        f"{np.median(ratio_NS[:, 1]):.1f} | {w.mean():.2f} (s.e. {w.std() / math.sqrt(len(w)):.2f}) "
+        f"| {1 / w.mean():.2f} | {np.median(1 / w):.1f} | {N * rate / w.mean():.1f}"
+    )
 
 
 def main() -> None:
     if sys.argv[1] == "--table":
-        print("\n".join(table(sys.argv[2], sys.argv[3])))
+        print("\n".join(table(*sys.argv[2:])))
     else:
         score(Path(sys.argv[1]), sys.argv[2])
 

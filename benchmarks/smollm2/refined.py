@@ -39,12 +39,17 @@ STUDIES = {("rl-0", "round-1"): ("function_attribute_flag",)}
 """(checkpoint, donor) -> the types that are measured"""
 PARTS = (1, 2)
 """seeds of a study"""
+FIRST_DONOR, ALONE = "# as in study.toml", "# of the first round alone"
+"""where the tables of the donors begin in ``refined.toml``"""
 CHECKPOINT = '[[checkpoints]]\npath = "{}"\nbase = "model"\nname = "{}"\nstep = {}\n'
 
 
 def study(name: str, donor: str, kinds: Sequence[str], called: str, seed: int) -> str:
     """The file of a study of some types of a checkpoint with a donor. That of ``rounds.toml`` refines it."""
     text = (HERE / "refined.toml").read_text()
+    # a study lists donors that are there
+    drop, until = (ALONE, "# brute force") if donor == REFINED else (FIRST_DONOR, ALONE)
+    text = text[: text.index(drop)] + text[text.index(until) :]
     path, step = PATHS[name]
     for old, new in (
         ("CHECKPOINTS\n", CHECKPOINT.format(path, name, step)),
