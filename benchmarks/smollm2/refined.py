@@ -17,11 +17,11 @@ that donor, two parts of 208 completions, both told; resolved by the verdict of 
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compact import compact
 from keep import COMPLETIONS, keep_spans, kept_cells
 from kept import DATA, REFINED
 
@@ -64,15 +64,14 @@ def study(name: str, donor: str, kinds: Sequence[str], called: str, seed: int) -
 
 
 def keep(folder: Path) -> None:
-    """What the repository keeps of the studies and of the donors."""
-    runs = sorted((folder / "runs").glob("refined-*"))
-    [(_, donor)] = STUDIES
-    write_table(DATA / REFINED / COMPLETIONS, kept_cells(runs, donor))
-    keep_spans(runs[0], DATA / REFINED)
-    for source in sorted((folder / REFINED).glob("**/adapter_*")):
-        target = DATA / REFINED / source.relative_to(folder / REFINED)
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(source, target)
+    """What the repository keeps of the donors, and of the studies if there are any."""
+    for source in (folder / REFINED, *sorted((folder / REFINED).glob("round-*"))):
+        if (source / "adapter_config.json").exists():
+            compact(source, DATA / REFINED / source.relative_to(folder / REFINED))
+    if runs := sorted((folder / "runs").glob("refined-*")):
+        [(_, donor)] = STUDIES
+        write_table(DATA / REFINED / COMPLETIONS, kept_cells(runs, donor))
+        keep_spans(runs[0], DATA / REFINED)
 
 
 def main() -> None:
