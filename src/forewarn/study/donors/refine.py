@@ -104,12 +104,8 @@ def refine_described(
         raise InputError(f"{where} has no base: give the model that it is trained from")
     _check_device(tables, path)
     check_place(where, folder, home, placed(chosen.base, home))
-    if table.rl is not None and rollouts is not None:
-        raise InputError(
-            f"{where} has refinement.rl beside --rollouts {rollouts}: give the rollouts a donor of their own"
-        )
-    if rollouts is not None and table.rounds > 1:
-        raise InputError(f"{where} has refinement.rounds beside --rollouts {rollouts}: only batches have rounds")
+    if rollouts is not None:
+        _check_beside_rollouts(table, f"{where} has refinement.{{}} beside --rollouts {rollouts}: {{}}")
     asked = _asked(table, rollouts)
     if (folder / SETTINGS_FILE).exists():
         held = _made_before(where, folder, asked)
@@ -150,6 +146,14 @@ def refine_described(
         lists = {key: [asdict(one) for one in getattr(refined, key)] for key in ("seeds", "rounds")}
         write_json(unfinished / REFINEMENT_FILE, {"asked": asked, "found": found, **lists})
     return refined
+
+
+def _check_beside_rollouts(table: RefinementTable, words: str) -> None:
+    """Raise InputError where the table has what draws completions of its own; ``words``: what it has, and the remedy."""
+    if table.rl is not None:
+        raise InputError(words.format("rl", "give the rollouts a donor of their own"))
+    if table.rounds > 1:
+        raise InputError(words.format("rounds", "only batches have rounds"))
 
 
 def _fit(
