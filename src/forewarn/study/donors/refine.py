@@ -105,7 +105,7 @@ def refine_described(
     _check_device(tables, path)
     check_place(where, folder, home, placed(chosen.base, home))
     if rollouts is not None:
-        _check_beside_rollouts(table, f"{where} has refinement.{{}} beside --rollouts {rollouts}: {{}}")
+        _check_beside(rollouts, table, where)
     asked = _asked(table, rollouts)
     if (folder / SETTINGS_FILE).exists():
         held = _made_before(where, folder, asked)
@@ -148,12 +148,12 @@ def refine_described(
     return refined
 
 
-def _check_beside_rollouts(table: RefinementTable, words: str) -> None:
-    """Raise InputError where the table has what draws completions of its own; ``words``: what it has, and the remedy."""
-    if table.rl is not None:
-        raise InputError(words.format("rl", "give the rollouts a donor of their own"))
-    if table.rounds > 1:
-        raise InputError(words.format("rounds", "only batches have rounds"))
+def _check_beside(rollouts: Path, table: RefinementTable, where: str) -> None:
+    """Raise InputError where the table has what draws completions of its own, beside rollouts."""
+    drawing = {"rl": "give the rollouts a donor of their own", "rounds": "only batches have rounds"}
+    key = "rl" if table.rl is not None else "rounds" if table.rounds > 1 else None
+    if key is not None:
+        raise InputError(f"{where} has refinement.{key} beside --rollouts {rollouts}: {drawing[key]}")
 
 
 def _fit(
