@@ -23,8 +23,8 @@ from forewarn.bench.record import RunRecord, looks_of, pairs_of, read_run
 from forewarn.bench.runs import BenchRun, all_runs, find_run
 from forewarn.bench.scores import words
 from forewarn.bench.scores.build import panel_of
-from forewarn.bench.scores.certain import FIGURES as CERTAIN
 from forewarn.bench.scores.certain import E_VALUES, certain_entries
+from forewarn.bench.scores.certain import FIGURES as CERTAIN
 from forewarn.bench.scores.figures import Entry, Table
 from forewarn.bench.scores.found import FIGURE, found_calibration, found_entries, found_of, found_table
 from forewarn.bench.scores.panel import Panel
