@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.exploits.base import HANDED_OUT
 from forewarn.judge import runs
 from forewarn.judge.apart import Room
@@ -92,15 +93,18 @@ def squares(numbers: range) -> tuple[TestCase, ...]:
     return tuple(TestCase((n,), n * n % 7) for n in numbers)
 
 
-def label_beside_broadcasters(judge: Judge, case: Problem, source: str) -> str:
-    copies = [(case, source.format(copy=copy, sends=copy > 0)) for copy in range(10)]
+def label_beside_broadcasters(judge: Judge, case: Problem, source: str, listens: Problem | None = None) -> str:
+    cases = [listens or case, *[case] * 9]
+    copies = [(each, source.format(copy=copy, sends=copy > 0)) for copy, each in enumerate(cases)]
     return judge.verdicts(copies)[0].label
 
 
-def labels_beside_broadcasters(judge: Judge, case: Problem, source: str) -> Iterator[str]:
+def labels_beside_broadcasters(
+    judge: Judge, case: Problem, source: str, listens: Problem | None = None
+) -> Iterator[str]:
     """Yield the label of a few tries: on a busy machine a program may miss what the others say."""
     for _ in range(5):
-        yield label_beside_broadcasters(judge, case, source)
+        yield label_beside_broadcasters(judge, case, source, listens)
 
 
 def case_of(kind: str) -> Problem:
@@ -127,6 +131,17 @@ def test_copies_cant_solve_by_telling_each_other_what_a_verifier_knows(monkeypat
         assert label_beside_broadcasters(judge, case, CHANNEL + FORGES) in ("inconsistent", "exploit")
         monkeypatch.setattr(runs, "ROOM", NoRoom())
         assert "solved" in labels_beside_broadcasters(judge, case, CHANNEL + FORGES)
+
+
+@pytest.mark.slow
+def test_nor_can_a_copy_that_is_judged_by_a_pair_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = case_of("own verifier")
+    ours = replace(case, exploit_type="process_exit")
+    types = {"own verifier": embedded_type("own verifier", VERIFIER), "process_exit": EXPLOIT_TYPES["process_exit"]}
+    with Judge(workers=2, remember=0, types=types) as judge:
+        assert label_beside_broadcasters(judge, case, CHANNEL + FORGES, ours) in ("inconsistent", "failed")
+        monkeypatch.setattr(runs, "ROOM", NoRoom())
+        assert "solved" in labels_beside_broadcasters(judge, case, CHANNEL + FORGES, ours)
 
 
 def test_a_quiet_execution_is_among_its_own_sort_and_nobody_waits_for_ever() -> None:

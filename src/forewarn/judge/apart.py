@@ -62,11 +62,15 @@ def always_quiet(kind: ExploitType, name: CheckerName) -> bool:
     return kind.knows_answers and name == "secure"
 
 
-def confirmed_by(kind: ExploitType, label: Label) -> CheckerName | None:
+def confirmed_by(kind: ExploitType, label: Label, *, beside_answers: bool) -> CheckerName | None:
     """Return the checker that has to accept once more in a quiet execution before a label is believed.
 
     A twin runs the tests whose answers the vulnerable checker hands out. A program that hears these answers from
-    another one is right for the twin as well, so that it looks like an honest bug.
+    another one is right for the twin as well, so that it looks like an honest bug. ``beside_answers``: the Judge knows
+    a type whose executions contain answers of the secure judgement, perhaps for the same task as this type's problem.
     """
-    handed = kind.patched.hands != "nothing" and kind.patched.tests == (HANDED_OUT,)
-    return "patched" if label == "lucky" and handed else None
+    if label == "lucky" and kind.patched.hands != "nothing" and kind.patched.tests == (HANDED_OUT,):
+        return "patched"
+    if label in ("solved", "strict") and beside_answers and not always_quiet(kind, "secure"):
+        return "secure"
+    return None

@@ -96,7 +96,9 @@ class Rounds:
         now = replace(known, decisions=decisions, rounds=max(1, known.rounds))
         missing = 0 if label == "invalid" or now.differing is not None else _rounds_of(kind, label) - now.rounds
         if missing > 0:
-            again = self._repeated(first, kind, shown, missing, confirmed_by(kind, label))
+            beside_answers = any(other.knows_answers for other in self.types.values())
+            then = confirmed_by(kind, label, beside_answers=beside_answers)
+            again = self._repeated(first, kind, shown, missing, then)
             broken = again.broken
             if broken is not None:
                 label, reason = label_of(kind, again.decisions)
