@@ -167,3 +167,24 @@ def test_a_quiet_execution_is_among_its_own_sort_and_nobody_waits_for_ever() -> 
     assert not [both for both in seen if all(both)]
     assert max(loud for loud, _ in seen) > 1
     assert max(quiet for _, quiet in seen) > 1
+
+
+def test_programs_that_sleep_cant_make_quiet_executions_stop_the_others() -> None:
+    """Each quiet one waits for the end of a sleep, and without a pause the others would wait with it each time."""
+    room, ends, done = Room(), time.monotonic() + 3, {"sleeps": 0, "works": 0, "quiet": 0}
+
+    def often(name: str, quiet: bool, seconds: float, between: float) -> None:
+        while time.monotonic() < ends:
+            with room.entered(quiet=quiet):
+                time.sleep(seconds)
+            done[name] += 1
+            time.sleep(between)
+
+    kinds = [("sleeps", False, 0.4, 0.0), ("works", False, 0.01, 0.0), ("quiet", True, 0.01, 0.05)]
+    threads = [threading.Thread(target=often, args=kind) for kind in kinds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert done["quiet"] >= 1
+    assert done["works"] > 100  # of 300
