@@ -234,12 +234,16 @@ class _Comparisons:
 
         ``costs``: of comparing each member with one of the same hash.
         """
-        hashes = list(map(hash, members))
-        sharing = collections.Counter(hashes)
-        if len(sharing) < len(hashes) and max(sharing.values()) > _MAX_COLLIDING:
-            raise CodecError("members that collide")
         plain = sum(costs)
-        cost = plain if len(sharing) == len(hashes) else sum(map(operator.mul, costs, map(sharing.get, hashes)))
+        if len(members) < 2:
+            return 1 + plain
+        hashes = list(map(hash, members))
+        if len(set(hashes)) == len(hashes):
+            return 1 + plain
+        sharing = collections.Counter(hashes)
+        if max(sharing.values()) > _MAX_COLLIDING:
+            raise CodecError("members that collide")
+        cost = sum(map(operator.mul, costs, map(sharing.__getitem__, hashes)))
         self.left -= cost - plain
         if self.left < 0:
             raise CodecError("members that collide, and take long to compare")
