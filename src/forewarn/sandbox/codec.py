@@ -243,7 +243,7 @@ class _Comparisons:
         sharing = collections.Counter(hashes)
         if max(sharing.values()) > _MAX_COLLIDING:
             raise CodecError("members that collide")
-        cost = sum(map(operator.mul, costs, map(sharing.__getitem__, hashes)))
+        cost: int = sum(map(operator.mul, costs, map(sharing.__getitem__, hashes)))
         self.left -= cost - plain
         if self.left < 0:
             raise CodecError("members that collide, and take long to compare")
