@@ -45,7 +45,7 @@ _MAX_NAME = 100
 _MAX_COLLIDING = 16
 """members of a set or keys of a dict that share a hash, however small it is, since a message may contain thousands of
 sets. Honest data has two or three such members, for example -1 and -2"""
-MAX_COMPARISONS = 8 * MAX_NODES
+MAX_COMPARISONS = 32 * MAX_NODES
 """comparisons of members that share a hash, in one value: if sets of such members are members that share a hash
 themselves, each level multiplies what the levels below cost, up to nearly the square of the number of items"""
 _CHARACTERS_AT_ONCE = 64
