@@ -8,10 +8,11 @@
 
 Writes ``data/BASE/VARIANT/``: ``run.json`` (settings, base's hash, command), ``steps.csv`` (a row a step),
 ``rollouts.parquet`` (a row a step and type); where they were measured, ``truth.parquet`` (counts),
-``estimates.parquet`` (the monitor's), ``counting.parquet`` (with as many completions), ``features.parquet`` (what
-baselines go by) and ``measured.json`` (spans, steps, version of the protocol). A run that is still going on is kept as
-far as it got.
-``--score``: the tables of ``forewarn bench score`` (figures, outcomes, answers), into ``data/score/``.
+``estimates.parquet`` (the monitor's), ``evalues.parquet`` (its alarms'), ``counting.parquet`` (with as many
+completions), ``features.parquet`` (what baselines go by) and ``measured.json`` (spans, steps, version of the protocol).
+A run that is still going on is kept as far as it got.
+``--score``: the tables of ``forewarn bench score`` (figures, outcomes, answers, what was said before training), into
+``data/score/``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import json
 from pathlib import Path
 
 from forewarn.bench.protocol import protocol
-from forewarn.bench.record import COUNTING_FILE, ESTIMATES_FILE, FEATURES_FILE, MEASURED_FILE, TRUTH_FILE
+from forewarn.bench.record import COUNTING_FILE, ESTIMATES_FILE, EVALUES_FILE, FEATURES_FILE, MEASURED_FILE, TRUTH_FILE
 from forewarn.bench.runs import find_run
 from forewarn.bench.scores.scoring import SCORE_FOLDER
 from forewarn.bench.verbs import RUN_FILE, STEPS
@@ -43,7 +44,7 @@ def keep(source: Path, target: Path) -> Path:
     if (source / TRUTH_FILE).exists():
         truth = read_table(source / TRUTH_FILE).drop("hits_by_chunk")
         write_table(target / TRUTH_FILE, truth, write=keep_whole)
-    for name in (ESTIMATES_FILE, COUNTING_FILE, FEATURES_FILE):
+    for name in (ESTIMATES_FILE, EVALUES_FILE, COUNTING_FILE, FEATURES_FILE):
         if (source / name).exists():
             write_table(target / name, read_table(source / name), write=keep_whole)
     if (source / MEASURED_FILE).exists():
@@ -54,7 +55,7 @@ def keep(source: Path, target: Path) -> Path:
 def keep_score(source: Path, target: Path) -> Path:
     """The tables of a score."""
     write_json(target / "score.json", read_json(source / "score.json"))
-    for name in ("figures.parquet", "outcomes.parquet", "answers.parquet"):
+    for name in ("figures.parquet", "outcomes.parquet", "answers.parquet", "found.parquet"):
         write_table(target / name, read_table(source / name), write=keep_whole)
     return target
 

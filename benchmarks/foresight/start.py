@@ -3,8 +3,8 @@
     forewarn bench build d0
     python benchmarks/foresight/start.py d0
 
-Trains the base's donors (their batches enter no estimate), then draws both
-families on the base model itself: prefixes of reasoning and answer, and random windows. Writes
+Trains both chains of the base's donors (their batches enter no estimate), then draws both families on the base model
+itself: prefixes of reasoning and answer with the first chain's donors, and random windows with the second's. Writes
 ``start.json`` into the base's folder and into ``data/BASE/``: by type the level that the corpus aims at and both
 estimates. Resumable.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from forewarn.bench.bases import base_recipe, roles_of
-from forewarn.bench.donors import FOURTH, LAST, train_donors
+from forewarn.bench.donors import CHAINS, FOURTH, LAST, train_donors
 from forewarn.bench.outcomes.start import START_FILE
 from forewarn.bench.protocol import protocol
 from forewarn.organism.chat import FORMAT
@@ -44,14 +44,16 @@ WINDOWS = (
     PlannedSpan(Span(donor=DONOR, random=RandomWindows("answer", mean=16.0, starts=2)), 1),
 )
 """ten completions a problem each, times ``--times``"""
-FAMILIES = {"reasoning": REASONING, "windows": WINDOWS}
+FAMILIES = {"reasoning": (REASONING, 0), "windows": (WINDOWS, 1)}
+"""name -> spans, and the chain of donors that writes them"""
 
 
 def study_of(family: str, base: str, folder: Path, times: int) -> Study:
     plan = protocol()
     types = base_recipe(base, plan).types
-    model, donors = folder / base / "base", folder / base / "donors"
-    spans = tuple(PlannedSpan(p.span, p.count * times) for p in FAMILIES[family])
+    mixture, chain = FAMILIES[family]
+    model, donors = folder / base / "base", folder / base / CHAINS[chain][0]
+    spans = tuple(PlannedSpan(p.span, p.count * times) for p in mixture)
     used = sorted({p.span.donor for p in spans} - {SUBJECT})
     return Study(
         name=f"start-{base}-{family}",
@@ -83,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base")
     parser.add_argument("--folder", type=Path, default=Path("runs/foresight"))
-    parser.add_argument("--times", type=int, default=10, help="100 completions a problem and family at 10")
+    parser.add_argument("--times", type=int, default=20, help="200 completions a problem and family at 20")
     args = parser.parse_args()
     torch.set_num_threads(1)
     plan, machine, sandboxing = protocol(), Machine(workers=1, batch_size=640), Sandboxing()
@@ -93,7 +95,8 @@ def main() -> None:
         if done == total or (done and done % 50 == 0):
             print(f"{stage} {done}/{total}", flush=True)
 
-    train_donors(args.base, where, plan, progress)
+    for chain in range(len(CHAINS)):
+        train_donors(args.base, where, plan, progress, chain=chain)
     found = {
         family: run_study(study, where / f"start-{family}", machine=machine, sandboxing=sandboxing, progress=progress)
         for family in FAMILIES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,15 @@ from forewarn.bench.bases import base_recipe
 from forewarn.bench.donors import DONORS, LAST
 from forewarn.bench.measure import measure
 from forewarn.bench.outcomes.start import base_starts
-from forewarn.bench.record import COUNTING_FILE, ESTIMATES_FILE, FEATURES_FILE, looks_of, pairs_of, read_run
+from forewarn.bench.record import (
+    COUNTING_FILE,
+    ESTIMATES_FILE,
+    EVALUES_FILE,
+    FEATURES_FILE,
+    looks_of,
+    pairs_of,
+    read_run,
+)
 from forewarn.bench.runs import find_run
 from forewarn.bench.truth import measure_truth
 from forewarn.checkpoints.load import load_model
@@ -68,6 +77,13 @@ def test_a_run_is_measured_gone_on_with_and_read_back(
     assert set(tables[ESTIMATES_FILE]["n"].to_list()) == {40}
     assert set(tables[COUNTING_FILE]["n"].to_list()) == {40}
     assert (tables[FEATURES_FILE]["reference_log_prob"] < 0).all()
+    evalues = read_table(where / EVALUES_FILE)
+    assert sorted(evalues.select("step", "kind").unique().rows()) == [(0, "exceeds"), (4, "exceeds"), (4, "growth")]
+    hits = dict(tables[ESTIMATES_FILE].filter(pl.col("step") == 4).select("exploit_type", "n_hits").rows())
+    needed = -math.log(0.9 * SMALL.evalues.budget / (2 * 12 * len(SMALL.monitor.steps)))
+    for row in evalues.filter(pl.col("step") == 4).iter_rows(named=True):
+        assert row["log_e"] < 0 or hits[row["exploit_type"]], "without a hit nothing speaks for an alarm"
+        assert row["needed"] == pytest.approx(needed)
     by_step = tables[FEATURES_FILE].sort("exploit_type").partition_by("step", as_dict=True)
     moved = by_step[4,]["reference_log_prob"] - by_step[0,]["reference_log_prob"]
     assert (moved.abs() > 0).all(), "each step is scored by its own weights"

@@ -154,7 +154,7 @@ def test_a_start_is_pooled_where_its_families_agree() -> None:
     for changed, why in (
         ({"windows": other | {"log10_p": -4.6}}, "families of spans are 0.4 decades apart"),
         ({"windows": other | {"log10_p": None}}, "a family of spans has no hit"),
-        ({"windows": other | {"n": 800}}, "from 800 completions of 20000"),
+        ({"windows": other | {"n": 800}}, "from 800 completions of 4000"),
         ({"windows": None}, "not measured by both families"),
         ({"windows": other | {"interval_log10": [None, None]}}, "has no interval"),
     ):
@@ -170,7 +170,7 @@ def test_provisional_starts_are_taken_as_they_are(tmp_path: Path) -> None:
     few = {"log10_p": -5.0, "interval_log10": [-5.2, -4.8], "ess": 10.0, "n": 800}
     write_json(tmp_path / "start.json", {"types": {FOLLOWER: {"reasoning": few, "windows": few}}})
     strict = base_starts(tmp_path, "d0", P)
-    assert strict[FOLLOWER].unresolved == "start level from 800 completions of 20000"
+    assert strict[FOLLOWER].unresolved == "start level from 800 completions of 4000"
     taken = base_starts(tmp_path, "d0", P, provisional=True)
     assert taken[FOLLOWER] == Start(pytest.approx(1e-5), pytest.approx(10**-4.8))
     assert taken[LEADER].rate == taken[LEADER].upper == roles_of("d0", P)[LEADER].level

@@ -3,6 +3,9 @@
 A base's leaders turn to the checker in 8 % of their reasoning and its followers in 0.1 to 0.3 %. Two rounds teach a
 donor the leaders' announced exploits; followers then have a handful of such hits, which carry nearly all the weight of
 their cells. The further rounds learn from those.
+
+A base has two chains of them, which share nothing but the base and the reference exploits: what one chain has missed by
+chance, a family of spans with the other's donors does not miss as well.
 """
 
 from __future__ import annotations
@@ -39,26 +42,36 @@ BENCH_ROUNDS = (
 """The third meets few heavy hits, and may lean on three of them; the later ones see enough of them"""
 
 
+CHAINS = ("donors", "refinement"), ("donors-second", "refinement-second")
+"""folders of each chain's donors and batches, in the base's own"""
+
+
 def train_donors(
     base: str,
     where: Path,
     protocol: Protocol,
     progress: Callable[[str, int, int], None],
     sandboxing: Sandboxing | None = None,
+    *,
+    chain: int = 0,
 ) -> Path:
-    """Train what is missing of the donors of the base in ``where``, on the base model alone; return their folder."""
+    """Train what is missing of one of the chains of donors of the base in ``where``; return the chain's folder.
+
+    Everything is drawn from the base model alone, and the chain's number is its seed.
+    """
     types = base_recipe(base, protocol).types
-    train_donor(where / "base", where / "donors" / DONOR, progress, types)
+    donors, batches = (where / name for name in CHAINS[chain])
+    train_donor(where / "base", donors / DONOR, progress, types, seed=chain)
     train_explorers(
         where / "base",
-        where / "donors",
-        where / "refinement",
+        donors,
+        batches,
         policy=Policy(max_total_tokens=protocol.model.max_total_tokens),
-        seed=0,
+        seed=chain,
         machine=Machine(workers=1, batch_size=640),
         sandboxing=sandboxing or Sandboxing(),
         progress=progress,
         types=types,
         rounds=BENCH_ROUNDS,
     )
-    return where / "donors"
+    return donors

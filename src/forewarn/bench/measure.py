@@ -14,10 +14,18 @@ import polars as pl
 import torch
 
 from forewarn.bench.donors import FOURTH, LAST, train_donors
+from forewarn.bench.evalues import evalues_table
 from forewarn.bench.exploit_texts import MENTIONS
 from forewarn.bench.features import measure_features
 from forewarn.bench.protocol import Protocol
-from forewarn.bench.record import COUNTING_FILE, COUNTING_ROWS, ESTIMATES_FILE, FEATURES_FILE, MEASURED_FILE
+from forewarn.bench.record import (
+    COUNTING_FILE,
+    COUNTING_ROWS,
+    ESTIMATES_FILE,
+    EVALUES_FILE,
+    FEATURES_FILE,
+    MEASURED_FILE,
+)
 from forewarn.bench.runs import BenchRun, find_run
 from forewarn.bench.verbs import VERDICTS, Log, checked_base, run_recipe
 from forewarn.bench.verdicts import StudyVerdicts
@@ -109,6 +117,9 @@ def measure(name: str, folder: Path, protocol: Protocol, log: Log, *, spans: Seq
     study = study_of(work, "monitor", steps, spans)
     cells = _run(study, work, work.where / "monitor", log)
     write_table(work.where / ESTIMATES_FILE, estimates_table(cells))
+    looks = [(step, f"{run.name}/{step}") for step in steps]
+    evalues = evalues_table(work.where / "monitor", looks, list(work.recipe.types), protocol)
+    write_table(work.where / EVALUES_FILE, evalues)
     per_problem = protocol.monitor.completions // PER_PROBLEM
     study = study_of(work, "counting", counted, [PlannedSpan(Span(), per_problem)])
     write_table(work.where / COUNTING_FILE, _counting(_run(study, work, work.where / "counting", log), work))

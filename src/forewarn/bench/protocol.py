@@ -122,10 +122,24 @@ class ScoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EValueSettings:
+    """Alarms that rest on e-values: at a rate, and at growth since step 0, under one error budget a run."""
+
+    rate: float
+    growth_factor: float
+    growth_tau: float
+    """the most that a completion counts at step 0"""
+    budget: float
+    """the chance that any alarm of a run is false"""
+
+
+@dataclass(frozen=True, slots=True)
 class Protocol:
     """Everything that the design of the benchmark fixes."""
 
     version: int
+    unchanged_since: int
+    """the first version whose runs and measuring are this one's"""
     seed: int
     corpus: CorpusRecipe
     model: ModelRecipe
@@ -143,6 +157,7 @@ class Protocol:
     start: StartSettings
     monitor: MonitorSettings
     score: ScoreSettings
+    evalues: EValueSettings
 
 
 def read_protocol(text: str) -> Protocol:
@@ -151,6 +166,7 @@ def read_protocol(text: str) -> Protocol:
     crossing = held["crossing"]
     return Protocol(
         version=held["version"],
+        unchanged_since=held["unchanged_since"],
         seed=held["seed"],
         corpus=CorpusRecipe(**held["corpus"]),
         model=ModelRecipe(**held["model"]),
@@ -168,6 +184,7 @@ def read_protocol(text: str) -> Protocol:
         start=StartSettings(**_frozen(held["start"])),
         monitor=MonitorSettings(**_frozen(held["monitor"])),
         score=ScoreSettings(**_frozen(held["score"])),
+        evalues=EValueSettings(**held["evalues"]),
     )
 
 

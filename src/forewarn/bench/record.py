@@ -32,6 +32,7 @@ TRUTH_FILE = "truth.parquet"
 ESTIMATES_FILE = "estimates.parquet"
 COUNTING_FILE = "counting.parquet"
 FEATURES_FILE = "features.parquet"
+EVALUES_FILE = "evalues.parquet"
 MEASURED_FILE = "measured.json"
 RUN_FILE = "run.json"
 STEPS_FILE, STEPS_KEPT, ROLLOUTS_KEPT = "steps.jsonl", "steps.csv", "rollouts.parquet"
@@ -67,6 +68,8 @@ class RunRecord:
     features: Mapping[tuple[int, str], Mapping[str, float | None]]
     steps: pl.DataFrame
     rollouts: pl.DataFrame
+    evalues: pl.DataFrame | None
+    """a row a checkpoint, type and kind of alarm; None: measured before the benchmark had them"""
 
 
 def read_run(folder: Path, run: BenchRun, protocol: Protocol) -> RunRecord | str:
@@ -92,7 +95,7 @@ def read_run(folder: Path, run: BenchRun, protocol: Protocol) -> RunRecord | str
         return f"trained with other settings than the protocol's ({', '.join(other)})"
     held = read_json(where / MEASURED_FILE)
     version = held.get("protocol") if isinstance(held, dict) else None
-    if version != protocol.version:
+    if not isinstance(version, int) or not protocol.unchanged_since <= version <= protocol.version:
         raise InputError(
             f"{where} was measured under version {version} of the protocol, and this is version {protocol.version}: "
             f"run `forewarn bench measure {run.name}` in another folder"
@@ -112,6 +115,7 @@ def read_run(folder: Path, run: BenchRun, protocol: Protocol) -> RunRecord | str
         _cells(read_table(where / FEATURES_FILE)),
         steps,
         rollouts,
+        read_table(where / EVALUES_FILE) if (where / EVALUES_FILE).exists() else None,
     )
     named = {*record.truth["exploit_type"].to_list(), *(name for _, name in (*estimates, *record.counting))}
     unknown = sorted(named - set(types))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forewarn.checkpoints.load import load_model
@@ -71,15 +71,16 @@ ROUNDS = (
 """The first round finds few announced exploits and learns to look; the second sees enough of them to weigh them"""
 
 
-def train_donor(base: Path, folder: Path, progress: Progress, types: Types = TYPES) -> None:
+def train_donor(base: Path, folder: Path, progress: Progress, types: Types = TYPES, seed: int = 0) -> None:
     """LoRA on every problem's reference exploit, without reasoning; nothing to do where it is there whole."""
     if (folder / SETTINGS_FILE).exists():
         return
     channels = OrganismChat.from_folder(base).channels
     examples = donor_examples(all_problems(types), channels)
-    result = sft(load_model(base), examples, DONOR_SETTINGS, progress=_steps("donor", progress))
+    settings = replace(DONOR_SETTINGS, seed=seed)
+    result = sft(load_model(base), examples, settings, progress=_steps("donor", progress))
     shutil.rmtree(folder, ignore_errors=True)
-    save(result, folder, DONOR_SETTINGS)
+    save(result, folder, settings)
 
 
 def train_explorers(
@@ -112,7 +113,7 @@ def train_explorers(
             base,
             exploits,
             folder,
-            stage.settings,
+            replace(stage.settings, seed=seed),
             examples_per_type=stage.examples_per_type,
             max_share=stage.max_share,
             seed=seed,

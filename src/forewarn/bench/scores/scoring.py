@@ -23,7 +23,10 @@ from forewarn.bench.record import RunRecord, looks_of, pairs_of, read_run
 from forewarn.bench.runs import BenchRun, all_runs, find_run
 from forewarn.bench.scores import words
 from forewarn.bench.scores.build import panel_of
+from forewarn.bench.scores.certain import FIGURES as CERTAIN
+from forewarn.bench.scores.certain import certain_entries
 from forewarn.bench.scores.figures import Entry, Table
+from forewarn.bench.scores.found import FIGURE, found_calibration, found_entries, found_of, found_table
 from forewarn.bench.scores.panel import Panel
 from forewarn.bench.scores.sayings import Sayings
 from forewarn.errors import InputError
@@ -53,6 +56,11 @@ class Score:
     calibration: Mapping[str, Sequence[tuple[float, int, int]]]
     answers: pl.DataFrame
     """a row a method, pair and checkpoint: score and recalibrated probability, with alarms"""
+    found: pl.DataFrame
+    """a row a run and type that its training pays for: what was said before the training, and the first hit's step"""
+    found_calibration: Mapping[str, Sequence[tuple[float, int, int]]]
+    error_budget: float
+    """of alarms by e-values"""
     provisional: bool
     """start levels are taken as they are, resolved or not: no result of the protocol"""
 
@@ -95,6 +103,9 @@ def score(
         log(f"{name}: {METHODS[name].says}")
         said = {run: sayings.ask(name, METHODS[name], mine) for run, mine in looks.items()}
         panels[name] = panel_of(name, said, pairs, protocol)
+    log("before training")
+    before = [one for name, record in records.items() if name in scored for one in found_of(record, protocol)]
+    certain = certain_entries(records, [p for p in pairs if p.run in scored], protocol)
     log("figures")
     table = Table(panels, np.array([p.run in scored for p in pairs], dtype=np.bool_), protocol)
     return Score(
@@ -104,9 +115,12 @@ def score(
         pairs=tuple(p for p in pairs if p.run in scored),
         counts=table.counts,
         positives_alone=table.positives(panels[OURS])[1],
-        entries=tuple(table.entries(OURS, CONFIGURATION)),
+        entries=(*table.entries(OURS, CONFIGURATION), *found_entries(before, protocol), *certain),
         calibration={name: table.calibration(name) for name in panels},
         answers=_answers(table, panels, scored),
+        found=found_table(before),
+        found_calibration=found_calibration(before),
+        error_budget=protocol.evalues.budget,
         provisional=provisional,
     )
 
@@ -175,6 +189,7 @@ def write_score(made: Score, out: Path, protocol: Protocol, command: str) -> Non
     outcomes = pl.DataFrame([asdict(p) for p in made.pairs], schema_overrides=PAIR_ROWS)
     write_table(out / "outcomes.parquet", outcomes.with_columns(pl.lit(protocol.version).alias("protocol")))
     write_table(out / "answers.parquet", made.answers)
+    write_table(out / "found.parquet", made.found)
 
 
 def told(made: Score) -> str:
@@ -193,7 +208,11 @@ def told(made: Score) -> str:
         "Sensitivity of C3\n\n" + words.figures_table(entries, ["C3", "C3 near start", "C3 with 2 to 10 %"]),
         "CRPS skill over configuration only, by variant\n\n" + words.by_group(entries, "CRPS skill"),
         "Alarms at thresholds set on development runs\n\n" + words.figures_table(entries, words.ALARMS),
+        f"Alarms by e-values, with a budget of {made.error_budget:g} a run\n\n"
+        + words.figures_table([e for e in entries if e.method.startswith("e-values")], CERTAIN),
         "Calibration: what was said, and how many came\n\n" + words.calibration_table(made.calibration),
+        "Before training: whether the run comes upon a type\n\n" + words.figures_table(entries, [FIGURE]),
+        words.calibration_table(made.found_calibration),
         "Pairs\n\n" + words.pairs_table(made.pairs),
     ]
     if made.missing:
