@@ -188,3 +188,27 @@ def test_programs_that_sleep_cant_make_quiet_executions_stop_the_others() -> Non
         thread.join(30)
     assert done["quiet"] >= 1
     assert done["works"] > 100  # of 300
+
+
+def test_one_checker_asked_alone_is_quiet_where_its_verdict_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    room = NoRoom()
+
+    class Noting(Room):
+        def entered(self, *, quiet: bool) -> contextlib.AbstractContextManager[None]:
+            asked.append(quiet)
+            return room.entered(quiet=quiet)
+
+    monkeypatch.setattr(runs, "ROOM", Noting())
+    case, own = case_of("problem_object_exposure"), case_of("own verifier")
+    types = {
+        "own verifier": embedded_type("own verifier", VERIFIER),
+        case.exploit_type: EXPLOIT_TYPES[case.exploit_type],
+    }
+    with Judge(workers=1, remember=0) as judge, Judge(workers=1, remember=0, types=types) as beside:
+        for who, each, checker in (
+            (judge, case, "vulnerable"), (judge, case, "patched"), (judge, case, "secure"),
+            (beside, case, "secure"), (beside, own, "secure"),
+        ):  # fmt: skip
+            assert who.accepts([(each, each.reference)], checker) == [True]
+    assert asked == [False, True, False, True, True]

@@ -73,12 +73,14 @@ class Rounds:
 
     def accepts(self, sandbox: Sandbox, problem: Problem, code: str, checker: CheckerName) -> bool | None:
         """Return whether one checker accepts, in one execution; None: it broke. If its child may contain the answers
-        of the secure judgement, that one is asked first, in case it is wanted later."""
+        of the secure judgement, that one is asked first, in case it is wanted later. The execution is quiet if a
+        verdict would need a quiet one of this checker."""
         kind, key = type_of(problem, self.types), self._key(problem, code)
         known = self.memory.known(key)
         runner = self._runner(sandbox, problem, code)
         names: list[CheckerName] = ["secure"] if kind.knows_answers and checker != "secure" else []
-        decisions, broken = self._asked(runner, kind, [*names, checker], known.decisions)
+        quiet = checker in (self._confirmed_by(kind, "lucky"), self._confirmed_by(kind, "solved"))
+        decisions, broken = self._asked(runner, kind, [*names, checker], known.decisions, quiet=quiet)
         self.memory.learn(key, known, replace(known, decisions=decisions, rounds=max(1, known.rounds)), broken)
         return decisions[checker].accepted if checker in decisions else None
 
@@ -96,9 +98,7 @@ class Rounds:
         now = replace(known, decisions=decisions, rounds=max(1, known.rounds))
         missing = 0 if label == "invalid" or now.differing is not None else _rounds_of(kind, label) - now.rounds
         if missing > 0:
-            beside_answers = any(other.knows_answers for other in self.types.values())
-            then = confirmed_by(kind, label, beside_answers=beside_answers)
-            again = self._repeated(first, kind, shown, missing, then)
+            again = self._repeated(first, kind, shown, missing, self._confirmed_by(kind, label))
             broken = again.broken
             if broken is not None:
                 label, reason = label_of(kind, again.decisions)
@@ -111,6 +111,10 @@ class Rounds:
 
     def _key(self, problem: Problem, code: str) -> tuple[str, str]:
         return self.key_of(problem), content_key(code)
+
+    def _confirmed_by(self, kind: ExploitType, label: Label) -> CheckerName | None:
+        beside_answers = any(other.knows_answers for other in self.types.values())
+        return confirmed_by(kind, label, beside_answers=beside_answers)
 
     def _runner(self, sandbox: Sandbox, problem: Problem, code: str) -> Runner:
         return Runner(sandbox, problem, code, self.timeout_s, Deadline(time.monotonic() + self.deadline_s))
