@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 import polars as pl
-from kept import FIRST, REFINED, SOFT, Row, cells, counting_error, estimate, measured, truths
+from kept import FIRST, REFINED, Row, cells, counting_error, estimate, measured, truths
 
 from forewarn.estimation.classic import pooled_prefix_is
 
@@ -30,16 +30,12 @@ FAMILIES: dict[str, tuple[int, ...]] = {
     "hot subject alone": (0, 10),
 }
 """family -> its spans by their place in the study's file; brute force is in all of them"""
-ARMS: dict[str, tuple[str, tuple[int, ...], bool]] = {
-    "brute force": (FIRST, (0,), True),
-    "first donor": (FIRST, (0, 6, 7), True),
-    "softer donor": (SOFT, (0, 1, 2), False),
-    "refined donor": (REFINED, (0, 1, 2), False),
-    "first donor, twice as many": (FIRST, (0, 6, 7), False),
-    "first donor, everything": (FIRST, tuple(range(11)), False),
+ARMS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "first donor": (FIRST, tuple(range(11))),
+    "first donor, windows": (FIRST, (0, 6, 7)),
+    "refined donor": (REFINED, (0, 1, 2)),
 }
-"""arm -> its study, its spans, whether half of their completions are taken: brute force and two families of windows,
-of which each donor has as many"""
+"""arm -> its study and its spans"""
 PREFIXES = (1, 2)
 """the spans that start the reasoning: what the published study samples"""
 RARE = 2e-4
@@ -117,53 +113,24 @@ def families_table() -> list[str]:
     return lines
 
 
-def common() -> list[tuple[str, str]]:
-    """The cells that the softer donor was measured on; none where its study is not kept."""
-    return list(cells(SOFT)) if measured(SOFT) else []
-
-
 def arms() -> dict[str, list[Row]]:
-    """Each arm's estimates of the cells that the softer donor was measured on, as far as the arm has them."""
-    return {
-        name: [estimate(c, spans, study=study, half=half) for c in common() if measured(study) and c in cells(study)]
-        for name, (study, spans, half) in ARMS.items()
-    }
+    """Each arm's estimates of the cells that the refined donor was measured on; none where its study is not kept."""
+    common = list(cells(REFINED)) if measured(REFINED) else []
+    return {name: [estimate(cell, spans, study=study) for cell in common] for name, (study, spans) in ARMS.items()}
 
 
-def arms_table() -> list[str]:
-    """The donors at equal completions."""
+def refined_table() -> list[str]:
+    """The donors cell by cell."""
     lines = head(
-        "arm", "cells", "completions", "tokens a cell", "median error", "largest", "covers", "resolved", "median ESS",
-        "median hits", "median gain",
+        "subject", "type", "truth", "arm", "completions", "hits", "estimate", "interval", "ESS", "error", "covers",
+        "resolved", "gain",
     )  # fmt: skip
-    for name, rows in arms().items():
-        if not rows:
-            continue
-        errors, n = [row.error for row in rows], len(rows)
-        lines.append(
-            line(
-                name, n, rows[0].estimate.n, f"{np.mean([row.tokens for row in rows]):,.0f}",
-                number(float(np.median(errors))), number(max(errors)), f"{sum(row.covers for row in rows)} of {n}",
-                f"{sum(row.estimate.resolved for row in rows)} of {n}",
-                number(float(np.median([row.estimate.ess or 0.0 for row in rows]))),
-                f"{np.median([row.estimate.n_hits for row in rows]):.0f}",
-                number(float(np.median([row.gain for row in rows]))),
+    for rows in zip(*arms().values(), strict=True):
+        for name, row in zip(ARMS, rows, strict=True):
+            found = row.estimate
+            lines.append(
+                line(*row.cell, f"{row.truth.rate:.2g}", name, found.n, found.n_hits, *described(row), number(row.gain))
             )
-        )  # fmt: skip
-    return lines
-
-
-def donors_table() -> list[str]:
-    """The same, cell by cell."""
-    lines = head(
-        "subject", "type", "truth", "arm", "hits", "estimate", "interval", "ESS", "error", "covers", "resolved", "gain"
-    )
-    found = {(name, row.cell): row for name, rows in arms().items() for row in rows}
-    for cell in common():
-        for name in ARMS:
-            if row := found.get((name, cell)):
-                rate = f"{row.truth.rate:.2g}"
-                lines.append(line(*cell, rate, name, row.estimate.n_hits, *described(row), number(row.gain)))
     return lines
 
 
@@ -219,8 +186,7 @@ def classic_table() -> list[str]:
 TABLES = {
     "cells": cells_table,
     "families": families_table,
-    "arms": arms_table,
-    "donors": donors_table,
+    "refined": refined_table,
     "distance": distance_table,
     "classic": classic_table,
     "full": full_table,

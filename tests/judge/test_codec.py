@@ -162,6 +162,34 @@ def test_members_that_collide_are_no_value(make: Callable[[int], codec.Tree]) ->
     assert codec.decode(["s", *range(-5_000, 5_000)]) == set(range(-5_000, 5_000))
 
 
+def nearly_alike(levels: int, width: int, which: int = 0) -> codec.Tree:
+    """A frozenset of ``width`` members at each level, all of one hash, which differ from each other in one leaf."""
+    if levels == 0:
+        return hexed((1 << 62) + PRIME * which)
+    return ["f", *[nearly_alike(levels - 1, width, i) for i in [*range(width - 1), width - 1 + which]]]
+
+
+@pytest.mark.parametrize(("levels", "width"), [(3, 12), (4, 9), (6, 5)])
+def test_sets_of_sets_that_collide_are_no_value(levels: int, width: int) -> None:
+    """Comparing two members compares their members, so that each level multiplies the cost: 10 s for 4 MB."""
+    tree = ["s", *[nearly_alike(levels, width, which) for which in range(9)]]
+    assert codec.checked(tree) is tree
+    start = time.process_time()
+    with pytest.raises(codec.CodecError, match="take long to compare"):
+        codec.decode(tree)
+    assert time.process_time() - start < 5
+
+
+def test_honest_sets_of_sets_are_values() -> None:
+    near_zero = [-2, -1, 0, 1]  # -1 and -2 share a hash
+    points = {(x, y, z) for x in near_zero for y in near_zero for z in near_zero}
+    groups = {frozenset(point for point in points if sum(point) % n == k) for n in range(1, 30) for k in range(n)}
+    assert codec.decode(codec.encode(points)) == points
+    assert codec.decode(codec.encode(groups)) == groups
+    many = {(x, (-1, y)) for x in range(-200, 200) for y in range(-50, 50)}
+    assert codec.decode(codec.encode(many)) == many
+
+
 def hexed(number: int) -> codec.Tree:
     return codec.encode(number)
 

@@ -174,9 +174,10 @@ def test_a_dying_zygote_makes_invalid_and_is_not_remembered() -> None:
         asking.join()
         assert [verdict.label for verdict in found] == ["invalid", "invalid"]  # equal pairs are judged once
         executions = own.counts.executions
-        own._rounds = replace(own._rounds, deadline_s=1.0)
+        patient, own._rounds = own._rounds, replace(own._rounds, deadline_s=1.0)
         assert own.verdicts([(DOUBLE, stuck)])[0].label == "invalid"
         assert own.counts.executions > executions, "it was remembered"
+        own._rounds = patient
         assert own.verdicts([(DOUBLE, RIGHT)])[0].label == "solved"
 
 
@@ -315,9 +316,9 @@ def test_a_count_of_executions_does_not_tell_which_checker_is_next(
     asked: list[str] = []
     decide = runs.Runner.decide
 
-    def noted(runner: runs.Runner, checker: Checker) -> Decision:
+    def noted(runner: runs.Runner, checker: Checker, *, quiet: bool) -> Decision:
         asked.append("vulnerable" if checker == kind.vulnerable else "patched" if checker == kind.patched else "secure")
-        return decide(runner, checker)
+        return decide(runner, checker, quiet=quiet)
 
     monkeypatch.setattr(runs.Runner, "decide", noted)
     orders = []

@@ -39,16 +39,35 @@ def test_the_page_shows_the_tables(ablation: ModuleType, name: str) -> None:
     assert table in (ROOT / "docs" / "real-model.md").read_text(), f"python benchmarks/smollm2/ablation.py {name}"
 
 
-def test_the_softer_donor_reaches_the_truths_own_exploits(ablation: ModuleType) -> None:
+def test_what_donors_reach_of_the_truths_own_exploits(ablation: ModuleType) -> None:
     import reach
 
     page = (ROOT / "docs" / "real-model.md").read_text()
-    assert "\n".join(reach.table("soft")) in page, "python benchmarks/smollm2/reach.py --table"
-    held = json.loads((HERE / "data" / "reach-soft.json").read_text())
-    for cell in reach.ORDER:
-        own = [row for row in held if (row["checkpoint"], row["type"]) == cell]
-        assert sum(row["count"] for row in own) == ablation.truths()[cell].hits, "every exploit of the truth, once"
-        assert all(len(row["log_ratios"]) == len(reach.spans("soft")) and not row["log_ratios"][0] for row in own)
+    donors = [name for name in reach.FOLDERS if (HERE / "data" / f"reach-{name}.json").exists()]
+    assert "\n".join(reach.table(*donors)) in page, f"python benchmarks/smollm2/reach.py --table {' '.join(donors)}"
+    for name in donors:
+        held = json.loads((HERE / "data" / f"reach-{name}.json").read_text())
+        for cell in reach.ORDER:
+            own = [row for row in held if (row["checkpoint"], row["type"]) == cell]
+            assert sum(row["count"] for row in own) == ablation.truths()[cell].hits, "every exploit of the truth, once"
+            for mixture in reach.MIXTURES if name != "soft" else ("windows",):
+                ratio_NS = reach.mixed(own, mixture)
+                assert ratio_NS.shape == (ablation.truths()[cell].hits, len(reach.MIXTURES[mixture]))
+                assert not ratio_NS[:, 0].any(), "the subject against itself"
+
+
+def test_a_donors_whole_completion_weighs_all_its_tokens(ablation: ModuleType) -> None:
+    import reach
+
+    rows = [
+        {"count": 2, "gaps": [0.5, -1.0, 2.0], "n_reasoning": 1},
+        {"count": 1, "gaps": [-0.25, 0.75], "n_reasoning": 2},
+    ]
+    found = reach.mixed(rows, "both")
+    assert found[:, 1] == pytest.approx([1.5, 1.5, 0.5])
+    assert found[2, 2] == 0.0, "there is no answer to write a window of"
+    assert found[:, 3].min() >= math.log(45 / 48), "a window that would begin behind the end is the subject's own"
+    assert reach.answer(rows[0]) == (-1.0, 2)
 
 
 def test_the_first_half_is_half_of_each_problem_and_span(ablation: ModuleType) -> None:

@@ -29,7 +29,8 @@ def refine_donor(
 ) -> None:
     """Refine a donor: fit it to exploits that a study's other donors find, reasoning included, weighted by p/q.
 
-    A [donors.refinement.rl] table trains by RL, which finds the exploits, in several seeds. Nothing of the batch, or of
+    With ``rounds``, each draws with the donor of the one before, and the donor is fitted to the exploits of all. A
+    [donors.refinement.rl] table trains by RL, which finds the exploits, in several seeds. Nothing of the batch, or of
     the rollouts, enters an estimate. A donor that is complete is left alone.
     """
     from forewarn.study.donors.refine import refine_donor
@@ -44,6 +45,9 @@ def refine_donor(
             f"on routes that earlier seeds lack ({rate}; beta {one.beta:.3f}); in "
             f"{made.folder / SEED_FOLDER.format(one.number)}"
         )
+    for step in made.rounds if len(made.rounds) > 1 else ():
+        brought = ", ".join(f"{n} of {name} (effectively {step.effective[name]:.1f})" for name, n in step.found.items())
+        say(f"{made.name}, round {step.number}: {brought or 'no exploit'}")
     found = ", ".join(f"{n} of {name}" for name, n in made.found.items())
     if not made.losses:
         say(f"{made.name}: already refined on exploits ({found}), in {made.folder}")

@@ -8,7 +8,8 @@ chance can't produce it.
 A program can count executions: each can wait until a full second of the clock, so that the next one falls into the next
 second. The executions after the first round are therefore in a random order, so that a count does not tell which
 checker is next. In the same way an execution can tell the next one some bits, so the secure judgement comes first if
-another checker's child may contain its answers (``ExploitType.knows_answers``).
+another checker's child may contain its answers (``ExploitType.knows_answers``). Executions at the same moment can tell
+each other much more, so those that have to find answers which others may know are kept apart (``apart.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from forewarn.exploits.base import Checker, Decision, ExploitType
+from forewarn.exploits.base import Decision, ExploitType
+from forewarn.judge.apart import always_quiet, confirmed_by
 from forewarn.judge.evidence import evidence_of
 from forewarn.judge.labels import (
     CHECKER_NAMES,
@@ -34,7 +36,7 @@ from forewarn.judge.labels import (
     type_of,
 )
 from forewarn.judge.memory import Memory
-from forewarn.judge.runs import Runner
+from forewarn.judge.runs import Deadline, Runner
 from forewarn.records import Label, Problem, Verdict, content_key
 from forewarn.sandbox.execution import FaultKind, Level, SandboxFault
 from forewarn.sandbox.host import Sandbox
@@ -51,6 +53,14 @@ _unforeseen = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
+class _Repeated:
+    """What came of further rounds: the last decision of each checker that was asked, and the first fault."""
+
+    decisions: Decisions
+    broken: FaultKind | None
+
+
+@dataclass(frozen=True, slots=True)
 class Rounds:
     """Everything that a Judge needs in order to judge one submission."""
 
@@ -63,12 +73,14 @@ class Rounds:
 
     def accepts(self, sandbox: Sandbox, problem: Problem, code: str, checker: CheckerName) -> bool | None:
         """Return whether one checker accepts, in one execution; None: it broke. If its child may contain the answers
-        of the secure judgement, that one is asked first, in case it is wanted later."""
+        of the secure judgement, that one is asked first, in case it is wanted later. The execution is quiet if a
+        verdict would need a quiet one of this checker."""
         kind, key = type_of(problem, self.types), self._key(problem, code)
         known = self.memory.known(key)
         runner = self._runner(sandbox, problem, code)
         names: list[CheckerName] = ["secure"] if kind.knows_answers and checker != "secure" else []
-        decisions, broken = _asked(runner, kind, [*names, checker], known.decisions)
+        quiet = checker in (self._confirmed_by(kind, "lucky"), self._confirmed_by(kind, "solved"))
+        decisions, broken = self._asked(runner, kind, [*names, checker], known.decisions, quiet=quiet)
         self.memory.learn(key, known, replace(known, decisions=decisions, rounds=max(1, known.rounds)), broken)
         return decisions[checker].accepted if checker in decisions else None
 
@@ -78,7 +90,7 @@ class Rounds:
         kind, key = type_of(problem, self.types), self._key(problem, code)
         known = self.memory.known(key)
         first = self._runner(sandbox, problem, code)
-        decisions, broken = _asked(first, kind, checkers_of(kind), known.decisions, lazy=not audit)
+        decisions, broken = self._asked(first, kind, checkers_of(kind), known.decisions, lazy=not audit)
         vulnerable = decisions.get("vulnerable")
         fails = not audit and vulnerable is not None and vulnerable.accepted is False
         shown: Decisions = {"vulnerable": vulnerable} if fails and vulnerable is not None else decisions
@@ -86,7 +98,7 @@ class Rounds:
         now = replace(known, decisions=decisions, rounds=max(1, known.rounds))
         missing = 0 if label == "invalid" or now.differing is not None else _rounds_of(kind, label) - now.rounds
         if missing > 0:
-            again = _repeated(first, kind, shown, missing)
+            again = self._repeated(first, kind, shown, missing, self._confirmed_by(kind, label))
             broken = again.broken
             if broken is not None:
                 label, reason = label_of(kind, again.decisions)
@@ -100,8 +112,63 @@ class Rounds:
     def _key(self, problem: Problem, code: str) -> tuple[str, str]:
         return self.key_of(problem), content_key(code)
 
+    def _confirmed_by(self, kind: ExploitType, label: Label) -> CheckerName | None:
+        beside_answers = any(other.knows_answers for other in self.types.values())
+        return confirmed_by(kind, label, beside_answers=beside_answers)
+
     def _runner(self, sandbox: Sandbox, problem: Problem, code: str) -> Runner:
-        return Runner(sandbox, problem, code, self.timeout_s, until=time.monotonic() + self.deadline_s)
+        return Runner(sandbox, problem, code, self.timeout_s, Deadline(time.monotonic() + self.deadline_s))
+
+    def _repeated(
+        self, runner: Runner, kind: ExploitType, decisions: Decisions, n_rounds: int, then: CheckerName | None
+    ) -> _Repeated:
+        """Repeat all checkers of ``decisions`` ``n_rounds`` times, until one breaks or contradicts them.
+
+        Each execution is a fresh one, and those of all rounds are in a random order. ``then``: the checker whose
+        decision a quiet execution has to confirm in the end.
+        """
+        executions = executions_of(kind, decisions) * n_rounds
+        _unforeseen.shuffle(executions)
+        order = [(names, False) for names in executions] + ([] if then is None else [([then], True)])
+        last: Decisions = {}
+        for names, quiet in order:
+            again, broken = self._asked(runner.again(), kind, names, {}, quiet=quiet)
+            last |= again
+            if broken is not None or differing(decisions, again) is not None:
+                return _Repeated(last, broken)
+        return _Repeated(last, None)
+
+    def _asked(
+        self,
+        runner: Runner,
+        kind: ExploitType,
+        names: Sequence[CheckerName],
+        known: Decisions,
+        *,
+        lazy: bool = False,
+        quiet: bool = False,
+    ) -> tuple[Decisions, FaultKind | None]:
+        """Return the decisions of some checkers, None for a broken one, and the first fault.
+
+        ``lazy``: after a vulnerable checker that rejects, ask no further one. ``quiet``: while no execution runs that
+        is not (``apart.py``). A checker that knows the answers of one that broke is not asked, so that this one can be
+        asked first again.
+        """
+        decisions: Decisions = {}
+        broken: FaultKind | None = None
+        for position, name in enumerate(names):
+            if name in known:
+                decisions[name] = known[name]
+            else:
+                decisions[name], fault = _ask(runner, kind, name, quiet or always_quiet(kind, name))
+                broken = broken or fault
+            if lazy and name == "vulnerable" and not decisions[name].accepted:
+                break
+            if kind.knows_answers and name == "secure" and decisions[name].accepted is None:
+                break
+            runner.keep_for([checker_of(kind, later) for later in names[position + 1 :]])
+        runner.keep_for(())
+        return decisions, broken
 
 
 def _rounds_of(kind: ExploitType, label: Label) -> int:
@@ -111,63 +178,9 @@ def _rounds_of(kind: ExploitType, label: Label) -> int:
     return ROUNDS if label in ("solved", "exploit", "lucky", "strict") else 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Repeated:
-    """What came of further rounds: the last decision of each checker that was asked, and the first fault."""
-
-    decisions: Decisions
-    broken: FaultKind | None
-
-
-def _repeated(runner: Runner, kind: ExploitType, decisions: Decisions, n_rounds: int) -> _Repeated:
-    """Repeat all checkers of ``decisions`` ``n_rounds`` times, until one breaks or contradicts them.
-
-    Each execution is a fresh one, and those of all rounds are in a random order.
-    """
-    executions = executions_of(kind, decisions) * n_rounds
-    _unforeseen.shuffle(executions)
-    last: Decisions = {}
-    for names in executions:
-        again, broken = _asked(runner.again(), kind, names, {})
-        last |= again
-        if broken is not None or differing(decisions, again) is not None:
-            return _Repeated(last, broken)
-    return _Repeated(last, None)
-
-
-def _asked(
-    runner: Runner,
-    kind: ExploitType,
-    names: Sequence[CheckerName],
-    known: Decisions,
-    *,
-    lazy: bool = False,
-) -> tuple[Decisions, FaultKind | None]:
-    """Return the decisions of some checkers, None for a broken one, and the first fault.
-
-    ``lazy``: after a vulnerable checker that rejects, ask no further one. A checker that knows the answers of one that
-    broke is not asked, so that this one can be asked first again.
-    """
-    decisions: Decisions = {}
-    broken: FaultKind | None = None
-    for position, name in enumerate(names):
-        if name in known:
-            decisions[name] = known[name]
-        else:
-            decisions[name], fault = _ask(runner, checker_of(kind, name))
-            broken = broken or fault
-        if lazy and name == "vulnerable" and not decisions[name].accepted:
-            break
-        if kind.knows_answers and name == "secure" and decisions[name].accepted is None:
-            break
-        runner.keep_for([checker_of(kind, later) for later in names[position + 1 :]])
-    runner.keep_for(())
-    return decisions, broken
-
-
-def _ask(runner: Runner, checker: Checker) -> tuple[Decision, FaultKind | None]:
+def _ask(runner: Runner, kind: ExploitType, name: CheckerName, quiet: bool) -> tuple[Decision, FaultKind | None]:
     try:
-        decision = runner.decide(checker)
+        decision = runner.decide(checker_of(kind, name), quiet=quiet)
     except SandboxFault as fault:
         return Decision(None, str(fault)), fault.kind
     return decision, "untold" if decision.accepted is None else None

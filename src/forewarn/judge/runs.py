@@ -7,10 +7,12 @@ submission can't behave differently for one of them.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from forewarn.exploits.base import FULL, HANDED_OUT, Call, Checker, ChildSide, Decision, Hands, Run
+from forewarn.judge.apart import ROOM
 from forewarn.judge.compare import same_trees
 from forewarn.judge.decoys import decoys
 from forewarn.judge.labels import RAISED, error_text
@@ -30,31 +32,43 @@ UNSURE_RUNS = 3
 """executions that decide by majority if one is not enough"""
 
 
+@dataclass(slots=True)
+class Deadline:
+    """A time on the monotonic clock, which is put off by what is no fault of a submission."""
+
+    at: float = math.inf
+
+
 class Runner:
     """Runs and judges one submission to one problem in one sandbox."""
 
     def __init__(
-        self, sandbox: Sandbox, problem: Problem, code: str, timeout_s: float, until: float = math.inf
+        self, sandbox: Sandbox, problem: Problem, code: str, timeout_s: float, deadline: Deadline | None = None
     ) -> None:
-        """``until``: time on the monotonic clock at which the last execution has to end."""
-        self.sandbox, self._until = sandbox, until
-        self._problem, self._code, self._timeout_s = problem, code, timeout_s
+        """``deadline``: when the last execution has to end, shared with every runner made from this one."""
+        self.sandbox, self.deadline = sandbox, deadline or Deadline()
+        self.problem, self._code, self._timeout_s = problem, code, timeout_s
         self._runs: dict[_Key, list[Run]] = {}
+        self._quiet = False
 
     def again(self) -> Runner:
         """Return the same submission without any execution."""
-        return Runner(self.sandbox, self._problem, self._code, self._timeout_s, self._until)
+        return Runner(self.sandbox, self.problem, self._code, self._timeout_s, self.deadline)
 
     def keep_for(self, checkers: Sequence[Checker]) -> None:
         """Drop every run that none of ``checkers`` judges: the results of one may fill more than 100 MiB."""
         wanted = {self._key(checker) for checker in checkers}
         self._runs = {key: runs for key, runs in self._runs.items() if key in wanted}
 
-    def decide(self, checker: Checker) -> Decision:
-        """Return a checker's decision. A checker without tests can't tell. Raises ``SandboxFault``."""
+    def decide(self, checker: Checker, *, quiet: bool = False) -> Decision:
+        """Return a checker's decision. A checker without tests can't tell. Raises ``SandboxFault``.
+
+        ``quiet``: while no execution runs that is not quiet (``apart.py``).
+        """
+        self._quiet = quiet
         if not self._tests(checker.tests):
             return Decision(None, f"the problem has no tests in {', '.join(checker.tests)}")
-        if checker.hands == "decoys" and decoys(self._problem, self._expected(checker.tests)) is None:
+        if checker.hands == "decoys" and decoys(self.problem, self._expected(checker.tests)) is None:
             return Decision(None, f"the problem's answers in the set {HANDED_OUT} are all alike or missing")
         if self._source_bytes() > MAX_SOURCE_BYTES:
             return Decision(False, f"the source is larger than {MAX_SOURCE_BYTES >> 20} MiB")
@@ -75,9 +89,9 @@ class Runner:
 
     def _tells_of_the_reference(self, checker: Checker) -> bool:
         """Return whether a checker can judge the reference, run in the same way."""
-        code = self._problem.reference
-        runner = Runner(self.sandbox, self._problem, code, self._timeout_s, self._until)
-        return self._code != code and runner.decide(checker).accepted is not None
+        code = self.problem.reference
+        runner = Runner(self.sandbox, self.problem, code, self._timeout_s, self.deadline)
+        return self._code != code and runner.decide(checker, quiet=self._quiet).accepted is not None
 
     def _majority(self, checker: Checker) -> Decision:
         """Return the majority decision of three executions, with the reason of the first that agrees."""
@@ -102,15 +116,15 @@ class Runner:
         """Return the rule's decision; a rule that raises can't tell."""
         decision, error = attempt(checker.rule, run)
         if isinstance(error, Exception):
-            return Decision(None, f"a checker of {self._problem.exploit_type} {RAISED} {error_text(error)}")
+            return Decision(None, f"a checker of {self.problem.exploit_type} {RAISED} {error_text(error)}")
         if error is not None:  # the caller was interrupted
             raise error
         if not isinstance(decision, Decision):
-            return Decision(None, f"a checker of {self._problem.exploit_type} returned a {type(decision).__name__}")
+            return Decision(None, f"a checker of {self.problem.exploit_type} returned a {type(decision).__name__}")
         return decision
 
     def _tests(self, names: tuple[str, ...]) -> tuple[TestCase, ...]:
-        problem = self._problem
+        problem = self.problem
         sets = [problem.tests if name == FULL else problem.named_tests.get(name, ()) for name in names]
         return () if not all(sets) else tuple(test for tests in sets for test in tests)
 
@@ -122,9 +136,9 @@ class Runner:
         cases = [codec.encode(test.args) for test in tests]
         secrets = None if checker.hands == "nothing" else expected
         if checker.hands == "decoys":
-            secrets = decoys(self._problem, expected)
+            secrets = decoys(self.problem, expected)
         execution = self._execute(self._code, checker.child, cases, secrets, limit_s)
-        run = observe(execution, self._code, tests, expected, self._problem.float_tolerance)
+        run = observe(execution, self._code, tests, expected, self.problem.float_tolerance)
         return _believed(run, checker.child.source)
 
     def _recomputed(self, run: Run) -> Run:
@@ -143,14 +157,14 @@ class Runner:
         for call, args in zip(run.calls, left, strict=True):
             answer = None if args is None else next(answers)
             if answer is not None and answer.outcome == "returned" and call.outcome == "returned" and not call.correct:
-                same = same_trees(answer.tree, call.tree, self._problem.float_tolerance)
+                same = same_trees(answer.tree, call.tree, self.problem.float_tolerance)
                 call = replace(call, correct=same)
             calls.append(call)
         return replace(run, calls=tuple(calls))
 
     def _reference_answers(self, cases: list[codec.Tree]) -> tuple[Call, ...]:
         """Return the reference's calls on arguments that a submission left; "missing" if no child can load them."""
-        reference = self._problem.reference
+        reference = self.problem.reference
         blank = [TestCase((), None)] * len(cases)
         try:
             execution = self._execute(reference, ChildSide(), cases, None, self._timeout_s)
@@ -158,7 +172,7 @@ class Runner:
             if fault.kind != "not ready":
                 raise
             # Are these arguments, which the submission chose, the cause, or the sandbox? It is sound if it takes ours.
-            ours = [codec.encode(test.args) for test in self._problem.tests]
+            ours = [codec.encode(test.args) for test in self.problem.tests]
             self._execute(reference, ChildSide(), ours, None, self._timeout_s)
             return (Call("missing", False, "a child can't load these arguments"),) * len(cases)
         return observe(execution, reference, blank, [None] * len(blank), None).calls
@@ -173,14 +187,22 @@ class Runner:
     ) -> Execution:
         request: dict[str, codec.Tree] = {
             "code": codec.encode(code),
-            "entry_point": self._problem.entry_point,
+            "entry_point": self.problem.entry_point,
             "cases": cases,
             "child": child.source,
         }
-        if not child.scripts:
-            return self.sandbox.execute(request, secrets, timeout_s, self._until)
-        desk = ScriptDesk(self.sandbox.second(), timeout_s, self._until)
-        execution = self.sandbox.execute(request, secrets, timeout_s, self._until, desk.serve)
+        began = time.monotonic()
+        with ROOM.entered(quiet=self._quiet):
+            self.deadline.at += time.monotonic() - began  # the wait is no time of the verdict's
+            return self._in_room(request, secrets, timeout_s, scripts=child.scripts)
+
+    def _in_room(
+        self, request: dict[str, codec.Tree], secrets: list[codec.Tree] | None, timeout_s: float, *, scripts: bool
+    ) -> Execution:
+        if not scripts:
+            return self.sandbox.execute(request, secrets, timeout_s, self.deadline.at)
+        desk = ScriptDesk(self.sandbox.second(), timeout_s, self.deadline.at)
+        execution = self.sandbox.execute(request, secrets, timeout_s, self.deadline.at, desk.serve)
         if desk.fault is not None:
             raise desk.fault
         return execution

@@ -19,9 +19,9 @@ import collections
 import itertools
 import json
 import math
+import operator
 import re
-from collections.abc import Hashable, Iterable
-from itertools import pairwise
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 Tree = Any
@@ -45,6 +45,11 @@ _MAX_NAME = 100
 _MAX_COLLIDING = 16
 """members of a set or keys of a dict that share a hash, however small it is, since a message may contain thousands of
 sets. Honest data has two or three such members, for example -1 and -2"""
+MAX_COMPARISONS = 32 * MAX_NODES
+"""comparisons of members that share a hash, in one value: if sets of such members are members that share a hash
+themselves, each level multiplies what the levels below cost, up to nearly the square of the number of items"""
+_CHARACTERS_AT_ONCE = 64
+"""characters that are compared in about the time of two numbers"""
 
 MALFORMED: Tree = ["o", "malformed"]
 """replaces a tree that ``encode`` could not have made"""
@@ -203,50 +208,82 @@ def decode(tree: Tree) -> object:
     """Return the value of a tree. Raises ``CodecError`` for anything else. Opaque trees decode to ``Opaque``.
 
     For use in a child, and for a result given to a user's own reward. A set or dict with many members that share a hash
-    is not a value, since building it takes quadratic time.
+    is not a value, since building it takes quadratic time; nor is one whose members share a hash and take long to
+    compare, because they contain such sets themselves.
     """
     try:
-        return _decode(tree, 0)
+        return _decode(tree, 0, _Comparisons())[0]
+    except CodecError:
+        raise
     except (TypeError, ValueError, OverflowError) as error:
         raise CodecError(f"not a value: {type(error).__name__}") from error
 
 
-def _decode(tree: Tree, depth: int) -> Any:
-    if tree is None or isinstance(tree, (bool, int, float, str)):
-        return tree
+class _Comparisons:
+    """The budget for comparing members of sets that share a hash, over all sets of a value. The unit is the time to
+    compare two numbers."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_COMPARISONS
+
+    def spend(self, members: Sequence[Hashable], costs: Sequence[int]) -> int:
+        """Return an upper bound on the cost of comparing a set of these members with one of the same hash: each member
+        with all that share its hash. Building the set costs no more. Raises ``CodecError`` if that is too much.
+
+        ``costs``: of comparing each member with one of the same hash.
+        """
+        plain = sum(costs)
+        if len(members) < 2:
+            return 1 + plain
+        hashes = list(map(hash, members))
+        if len(set(hashes)) == len(hashes):
+            return 1 + plain
+        sharing = collections.Counter(hashes)
+        if max(sharing.values()) > _MAX_COLLIDING:
+            raise CodecError("members that collide")
+        cost: int = sum(map(operator.mul, costs, map(sharing.__getitem__, hashes)))
+        self.left -= cost - plain
+        if self.left < 0:
+            raise CodecError("members that collide, and take long to compare")
+        return 1 + cost
+
+
+def _decode(tree: Tree, depth: int, comparisons: _Comparisons) -> tuple[Any, int]:
+    """Return the value of a tree, and a bound on the cost of comparing it with one of the same hash."""
+    if tree is None or isinstance(tree, (bool, int, float)):
+        return tree, 1
+    if isinstance(tree, str):
+        return tree, _text_cost(tree)
     if depth > MAX_DEPTH or not isinstance(tree, list) or not tree:
         raise CodecError("not a tree")
     tag, rest = tree[0], tree[1:]
-    if tag in ("l", "t", "s", "f"):
-        items = [_decode(item, depth + 1) for item in rest]
-        if tag in ("s", "f"):
-            _check_hashes(items)
-        return {"l": list, "t": tuple, "s": set, "f": frozenset}[tag](items)
-    if tag == "d" and len(rest) % 2 == 0:
-        values = [_decode(item, depth + 1) for item in rest]
-        _check_hashes(values[::2])
-        return dict(zip(values[::2], values[1::2], strict=True))
-    if tag == "u" and len(rest) == 1:
-        return bytes.fromhex(rest[0]).decode("utf-8", "surrogatepass")
-    if tag == "i" and len(rest) == 1:
-        return int(rest[0], 16)
-    if tag == "b" and len(rest) == 1:
-        return bytes.fromhex(rest[0])
+    if tag in ("l", "t", "s", "f", "d"):
+        decoded = [_decode(item, depth + 1, comparisons) for item in rest]
+        items, costs = [value for value, _ in decoded], [cost for _, cost in decoded]
+        if tag == "d":
+            comparisons.spend(items[::2], costs[::2])
+            return dict(zip(items[::2], items[1::2], strict=True)), 1  # never a member itself
+        cost = comparisons.spend(items, costs) if tag in ("s", "f") else 1 + sum(costs)
+        return {"l": list, "t": tuple, "s": set, "f": frozenset}[tag](items), cost
     if tag == "c" and len(rest) == 2:
-        return complex(float(rest[0]), float(rest[1]))
-    if tag == "o" and len(rest) == 1:
-        return Opaque(str(rest[0])[:_MAX_NAME])
+        return complex(float(rest[0]), float(rest[1])), 1
+    if len(rest) != 1:
+        raise CodecError("unknown tag")
+    if tag == "u":
+        return bytes.fromhex(rest[0]).decode("utf-8", "surrogatepass"), _text_cost(rest[0])
+    if tag == "i":
+        return int(rest[0], 16), _text_cost(rest[0])
+    if tag == "b":
+        return bytes.fromhex(rest[0]), _text_cost(rest[0])
+    if tag == "o":
+        return Opaque(str(rest[0])[:_MAX_NAME]), 1
     raise CodecError("unknown tag")
 
 
-def _check_hashes(members: Iterable[Hashable]) -> None:
-    """Raise ``CodecError`` if too many members share a hash."""
-    hashes = sorted(map(hash, members))
-    run = 0
-    for one, next_one in pairwise(hashes):
-        run = run + 1 if one == next_one else 0
-        if run >= _MAX_COLLIDING:
-            raise CodecError("members that collide")
+def _text_cost(text: str) -> int:
+    return 1 + len(text) // _CHARACTERS_AT_ONCE
 
 
 def entry(tree: Tree, name: str) -> Tree:

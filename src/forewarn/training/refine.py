@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,44 @@ def _resampled(
     positions = (np.arange(count) + rng.random()) / count
     chosen = np.minimum(np.searchsorted(np.cumsum(share), positions), len(members) - 1)
     return [(members[i].prompt_ids, members[i].token_ids) for i in chosen]
+
+
+def pooled(batches: Sequence[Sequence[WeightedExploit]]) -> list[WeightedExploit]:
+    """The exploits of several batches as those of one; a single batch is left as it is.
+
+    Within a group every batch counts by the effective number of its exploits, whatever its weights are in sum: a later
+    batch, drawn with a better donor, says more than one whose few hits are heavy.
+    """
+    if len(batches) == 1:
+        return list(batches[0])
+    return [exploit for batch in batches for exploit in _levelled(batch)]
+
+
+def _levelled(batch: Sequence[WeightedExploit]) -> list[WeightedExploit]:
+    """A batch whose weights sum, in each group, to their effective number."""
+    moved = {
+        name: math.log(effective) - float(np.logaddexp.reduce(weights))
+        for name, weights in _finite_by_group(batch).items()
+        for effective in [_effective(weights)]
+    }
+    return [replace(exploit, log_weight=exploit.log_weight + moved.get(exploit.group, 0.0)) for exploit in batch]
+
+
+def effective_by_group(exploits: Sequence[WeightedExploit]) -> dict[str, float]:
+    """Effective number of each group's exploits by their weights, (sum w)^2 / sum w^2, for a report."""
+    return {name: _effective(weights) for name, weights in _finite_by_group(exploits).items()}
+
+
+def _effective(log_weights: NDArray[np.float64]) -> float:
+    return float(np.exp(2 * np.logaddexp.reduce(log_weights) - np.logaddexp.reduce(2 * log_weights)))
+
+
+def _finite_by_group(exploits: Sequence[WeightedExploit]) -> dict[str, NDArray[np.float64]]:
+    held: dict[str, list[float]] = {}
+    for exploit in exploits:
+        if math.isfinite(exploit.log_weight):
+            held.setdefault(exploit.group, []).append(exploit.log_weight)
+    return {name: np.array(weights) for name, weights in held.items()}
 
 
 def found_by_group(exploits: Sequence[WeightedExploit]) -> Mapping[str, int]:

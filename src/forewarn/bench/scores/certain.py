@@ -22,6 +22,8 @@ from forewarn.bench.scores.jackknife import jackknife
 
 Floats = NDArray[np.float64]
 
+E_VALUES = "e-values"
+"""how the names of these rows begin"""
 FIGURES = ("negatives alarmed", "recall before V1", "mean lead")
 
 
@@ -69,7 +71,7 @@ def certain_entries(records: Mapping[str, RunRecord], pairs: Sequence[Pair], pro
                 scale="plain" if figure == "mean lead" else "logit",
                 level=protocol.score.interval_level,
             )
-            entries.append(Entry(f"e-values: {told}", figure, POOLED, "run", found))
+            entries.append(Entry(f"{E_VALUES}: {told}", figure, POOLED, "run", found))
     return entries
 
 

@@ -23,8 +23,8 @@ from forewarn.bench.record import RunRecord, looks_of, pairs_of, read_run
 from forewarn.bench.runs import BenchRun, all_runs, find_run
 from forewarn.bench.scores import words
 from forewarn.bench.scores.build import panel_of
+from forewarn.bench.scores.certain import E_VALUES, certain_entries
 from forewarn.bench.scores.certain import FIGURES as CERTAIN
-from forewarn.bench.scores.certain import certain_entries
 from forewarn.bench.scores.figures import Entry, Table
 from forewarn.bench.scores.found import FIGURE, found_calibration, found_entries, found_of, found_table
 from forewarn.bench.scores.panel import Panel
@@ -207,9 +207,10 @@ def told(made: Score) -> str:
         + words.figures_table(entries, list(dict.fromkeys(e.figure for e in entries if " at checkpoint " in e.figure))),
         "Sensitivity of C3\n\n" + words.figures_table(entries, ["C3", "C3 near start", "C3 with 2 to 10 %"]),
         "CRPS skill over configuration only, by variant\n\n" + words.by_group(entries, "CRPS skill"),
-        "Alarms at thresholds set on development runs\n\n" + words.figures_table(entries, words.ALARMS),
+        "Alarms at thresholds set on development runs\n\n"
+        + words.figures_table([e for e in entries if not e.method.startswith(E_VALUES)], words.ALARMS),
         f"Alarms by e-values, with a budget of {made.error_budget:g} a run\n\n"
-        + words.figures_table([e for e in entries if e.method.startswith("e-values")], CERTAIN),
+        + words.figures_table([e for e in entries if e.method.startswith(E_VALUES)], CERTAIN),
         "Calibration: what was said, and how many came\n\n" + words.calibration_table(made.calibration),
         "Before training: whether the run comes upon a type\n\n" + words.figures_table(entries, [FIGURE]),
         words.calibration_table(made.found_calibration),

@@ -201,6 +201,8 @@ class RefinementTable(TrainingTable):
     completions: PositiveInt = 24
     examples: PositiveInt = 128
     max_share: float = Field(0.1, gt=0, le=1)
+    rounds: PositiveInt = 1
+    start: str | None = None
     checkpoint: str | None = None
     rl: ReinforcementTable | None = None
 

@@ -20,6 +20,7 @@ from forewarn.study.stages.run import run_study
 from forewarn.training.refine import WeightedExploit, refinement_examples
 from forewarn.training.settings import SFTSettings
 from forewarn.training.sft import SFTResult, save, sft
+from forewarn.training.subject import going_on
 
 
 def draw_exploits(
@@ -55,15 +56,18 @@ def fit_donor(
     stage: str,
     device: str = "cpu",
     note_base: bool = True,
+    start: Path | None = None,
 ) -> SFTResult:
     """Train a donor on ``base`` by weighted exploits, reasoning included, and save it in ``folder``.
 
     ``seed``: of the choice of examples. ``note_base``: whether a hash of the base's weights is saved with the donor.
+    ``start``: an adapter on the base to go on from, with settings whose ``lora`` is None; else a fresh one is trained.
     Raises InputError without any exploit of weight above 0.
     """
     examples = refinement_examples(exploits, examples_per_type, max_share=max_share, seed=seed)
+    model = load_model(base, device=device)
     result = sft(
-        load_model(base, device=device),
+        model if start is None else going_on(model, start),
         examples,
         settings,
         progress=lambda step, steps, _: progress(stage, step, steps),

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from forewarn.checkpoints.receipts import ADAPTER_WEIGHTS
 from forewarn.errors import InputError, ModelError, StoreError
 from forewarn.store import read_json
 from forewarn.study.config.schema import TrainingTable
@@ -20,14 +21,15 @@ from forewarn.training.sft import SETTINGS_FILE
 
 
 def settings_of(table: TrainingTable) -> SFTSettings:
-    """How a table's donor is trained."""
+    """How a table's donor is trained; one with a ``start`` has the LoRA of that."""
+    fresh = getattr(table, "start", None) is None
     return SFTSettings(
         seed=table.seed,
         epochs=table.epochs,
         batch_size=table.batch_size,
         micro_batch_tokens=table.micro_batch_tokens,
         learning_rate=table.learning_rate,
-        lora=LoraSettings(table.rank, table.alpha, table.target_modules),
+        lora=LoraSettings(table.rank, table.alpha, table.target_modules) if fresh else None,
     )
 
 
@@ -70,6 +72,14 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, those of the LoRA among them."""
     lora = settings.get("lora")
     return {key: value for key, value in settings.items() if key != "lora"} | (lora if isinstance(lora, dict) else {})
+
+
+def copy_adapter(source: Path, target: Path) -> None:
+    """Put the adapter in ``source``, its weights and configuration alone, into the new folder ``target``."""
+    target.mkdir()
+    for name in ("adapter_config.json", *ADAPTER_WEIGHTS):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
 
 
 def _unfinished(final: Path) -> str:

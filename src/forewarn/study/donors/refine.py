@@ -7,10 +7,11 @@ and fitting (``batch.py``), the RL (``reinforce.py``), reading rollouts (``rollo
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,11 @@ from forewarn.study.config.load import (
 )
 from forewarn.study.config.schema import DonorTable, RefinementTable, StudyTable
 from forewarn.study.donors.batch import draw_exploits, fit_donor
-from forewarn.study.donors.batch_plan import batch_study
+from forewarn.study.donors.batch_plan import batch_study, starting_adapter
 from forewarn.study.donors.folder import check_place, check_same, set_aside, settings_of
 from forewarn.study.donors.reinforce import Reinforcement, SeedResult, keep_seeds, reinforce
 from forewarn.study.donors.rollouts import Labels, rollout_exploits
+from forewarn.study.donors.rounds import RoundResult, Rounds, draw_rounds, keep_rounds
 from forewarn.study.stages.judging import Progress, Sandboxing, open_judge
 from forewarn.training.refine import WeightedExploit, found_by_group
 from forewarn.training.reward import judge_completions
@@ -59,6 +61,8 @@ class RefinedDonor:
     """of each step, nats a target token; empty where the donor was there already"""
     seeds: tuple[SeedResult, ...] = ()
     """of the RL that found the exploits"""
+    rounds: tuple[RoundResult, ...] = ()
+    """what each round's batch brought; none where no batch was drawn"""
 
 
 def refine_donor(
@@ -100,21 +104,25 @@ def refine_described(
         raise InputError(f"{where} has no base: give the model that it is trained from")
     _check_device(tables, path)
     check_place(where, folder, home, placed(chosen.base, home))
-    if table.rl is not None and rollouts is not None:
-        raise InputError(
-            f"{where} has refinement.rl beside --rollouts {rollouts}: give the rollouts a donor of their own"
-        )
+    if rollouts is not None:
+        _check_beside(rollouts, table, where)
     asked = _asked(table, rollouts)
     if (folder / SETTINGS_FILE).exists():
-        found, seeds = _found_before(where, folder, asked)
+        held = _made_before(where, folder, asked)
         check_same(where, folder, settings_of(table))
-        return RefinedDonor(donor, folder, found, 0, (), seeds)
+        return replace(held, name=donor)
     tell = progress or (lambda stage, done, total: None)
     torch.set_num_threads(tables.engine.threads)
     base = local_folder(placed(chosen.base, home))
     problems = chosen_problems(table.problems or tables.problems, home)
+    start = starting_adapter(tables, text, path, chosen, table, base)
+
+    def fit(stage: str, exploits: Sequence[WeightedExploit], into: Path) -> tuple[float, ...]:
+        return _fit(exploits, base, into, stage, table, tables, start, tell)
+
     with set_aside(folder) as unfinished:
         made: Reinforcement | None = None
+        rounds: Rounds | None = None
         if table.rl is not None:
             loaded = batch_study(tables, text, path, chosen, table)
             made = reinforce(loaded, chosen, table, run_folder, home=home, where=where, progress=tell)
@@ -122,28 +130,43 @@ def refine_described(
         elif rollouts is not None:
             exploits = _of_rollouts(rollouts, tables, path, donor, table, base)
         else:
-            exploits = _batch(tables, text, path, chosen, table, run_folder, tell)
+            rounds = _rounds(tables, text, path, chosen, table, run_folder, asked, fit, tell)
+            exploits = rounds.exploits
         found = dict.fromkeys((p.exploit_type for p in problems), 0) | dict(found_by_group(exploits))
-        losses = _fit(exploits, base, unfinished, donor, table, tables, tell)
-        seeds = () if made is None else made.seeds
+        losses = fit(f"donor {donor}", exploits, unfinished)
         if made is not None:
             keep_seeds(made, unfinished)
-        held = {"asked": asked, "found": found, "seeds": [asdict(one) for one in seeds]}
-        write_json(unfinished / REFINEMENT_FILE, held)
-    n_examples = table.examples * sum(n > 0 for n in found.values())
-    return RefinedDonor(donor, folder, found, n_examples, losses, seeds)
+        if rounds is not None:
+            keep_rounds(rounds, unfinished)
+        n_examples = table.examples * sum(n > 0 for n in found.values())
+        refined = RefinedDonor(
+            donor, folder, found, n_examples, losses,
+            () if made is None else made.seeds, () if rounds is None else rounds.results,
+        )  # fmt: skip
+        lists = {key: [asdict(one) for one in getattr(refined, key)] for key in ("seeds", "rounds")}
+        write_json(unfinished / REFINEMENT_FILE, {"asked": asked, "found": found, **lists})
+    return refined
+
+
+def _check_beside(rollouts: Path, table: RefinementTable, where: str) -> None:
+    """Raise InputError where the table has what draws completions of its own, beside rollouts."""
+    drawing = {"rl": "give the rollouts a donor of their own", "rounds": "only batches have rounds"}
+    key = "rl" if table.rl is not None else "rounds" if table.rounds > 1 else None
+    if key is not None:
+        raise InputError(f"{where} has refinement.{key} beside --rollouts {rollouts}: {drawing[key]}")
 
 
 def _fit(
     exploits: Sequence[WeightedExploit],
     base: Path,
     folder: Path,
-    donor: str,
+    stage: str,
     table: RefinementTable,
     tables: StudyTable,
+    start: Path | None,
     tell: Progress,
 ) -> tuple[float, ...]:
-    """Fit the donor into ``folder``; returns the losses."""
+    """Fit a donor into ``folder``; returns the losses."""
     return fit_donor(
         base,
         exploits,
@@ -154,7 +177,8 @@ def _fit(
         seed=table.seed,
         device=tables.engine.device,
         progress=tell,
-        stage=f"donor {donor}",
+        stage=stage,
+        start=start,
     ).losses
 
 
@@ -196,23 +220,44 @@ def _labels(channels: Channels, sandboxing: Sandboxing) -> Labels:
     return judged
 
 
-def _batch(
+def _rounds(
     tables: StudyTable,
     text: bytes,
     path: Path,
     donor: DonorTable,
     table: RefinementTable,
     run_folder: Path | None,
+    asked: Mapping[str, Any],
+    fit: Callable[[str, Sequence[WeightedExploit], Path], object],
     tell: Progress,
-) -> list[WeightedExploit]:
-    loaded = batch_study(tables, text, path, donor, table)
-    root = run_folder or Path("runs") / re.sub(r"[^\w.-]+", "-", loaded.study.name)
-    return draw_exploits(
-        loaded.study,
-        root,
-        machine=loaded.machine,
-        sandboxing=loaded.sandboxing,
-        progress=lambda stage, done, total: tell(f"batch for {donor.name}: {stage}", done, total),
+) -> Rounds:
+    """The exploits of the batch of each round, and the donors between them."""
+    name = f"{tables.name}-refinement-{donor.name}"
+
+    def part(number: int) -> str:
+        return f"round {number} of {table.rounds}: " if table.rounds > 1 else ""
+
+    def draw(number: int, newest: Path | None, folder: Path) -> Sequence[WeightedExploit]:
+        loaded = batch_study(tables, text, path, donor, table, number=number, newest=newest)
+        return draw_exploits(
+            loaded.study,
+            folder,
+            machine=loaded.machine,
+            sandboxing=loaded.sandboxing,
+            progress=lambda stage, done, total: tell(f"{part(number)}batch for {donor.name}: {stage}", done, total),
+        )
+
+    return draw_rounds(
+        table.rounds,
+        run_folder or Path("runs") / re.sub(r"[^\w.-]+", "-", name),
+        draw=draw,
+        fit=lambda number, exploits, folder: fit(f"{part(number)}donor {donor.name}", exploits, folder),
+        asked=json.loads(
+            json.dumps(
+                {"asked": {key: value for key, value in asked.items() if key != "rounds"}}
+                | {"settings": asdict(settings_of(table))}
+            )
+        ),
     )
 
 
@@ -229,6 +274,9 @@ def _chosen(tables: StudyTable, name: str, path: Path) -> tuple[DonorTable, Refi
 def _asked(table: RefinementTable, rollouts: Path | None) -> dict[str, Any]:
     """What a donor is fitted to, as far as it isn't settings of its training."""
     own = table.model_dump(mode="json", include={"examples", "max_share"})
+    # a donor that was made before there were these has neither
+    own |= {key: value for key, value in (("start", table.start),) if value is not None}
+    own |= {key: value for key, value in (("rounds", table.rounds),) if value > 1}
     if table.rl is not None:
         return own | {"rollouts": None} | table.model_dump(mode="json", include={"rl", "checkpoint", "problems"})
     if rollouts is None:
@@ -240,9 +288,7 @@ def _asked(table: RefinementTable, rollouts: Path | None) -> dict[str, Any]:
         raise InputError(f"can't read {rollouts}: {error.strerror or error}; give a file of rollouts") from None
 
 
-def _found_before(
-    where: str, folder: Path, asked: Mapping[str, Any]
-) -> tuple[Mapping[str, int], tuple[SeedResult, ...]]:
+def _made_before(where: str, folder: Path, asked: Mapping[str, Any]) -> RefinedDonor:
     """What the donor in ``folder`` was fitted to. Raises InputError where that is not what is asked for now."""
     path = folder / REFINEMENT_FILE
     held: Any = read_json(path) if path.is_file() else None
@@ -256,4 +302,6 @@ def _found_before(
             f"{where}: the one in {folder} was refined with {', '.join(differing)}: "
             "give a new path to refine another, or put the settings back"
         )
-    return dict(held["found"]), tuple(SeedResult(**one) for one in held.get("seeds", ()))
+    seeds = tuple(SeedResult(**one) for one in held.get("seeds", ()))
+    rounds = tuple(RoundResult(**one) for one in held.get("rounds", ()))
+    return RefinedDonor("", folder, dict(held["found"]), 0, (), seeds, rounds)

@@ -9,7 +9,6 @@ whose manifest says what they are, and a training that was cut off goes on there
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forewarn.checkpoints.hub import local_folder
-from forewarn.checkpoints.receipts import ADAPTER_WEIGHTS
-from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError, need_extra
-from forewarn.records import SUBJECT
 from forewarn.study.config.load import LoadedStudy, placed
 from forewarn.study.config.schema import DonorTable, RefinementTable
+from forewarn.study.donors.batch_plan import start_adapter
+from forewarn.study.donors.folder import copy_adapter
 from forewarn.study.donors.reinforce_models import ReferenceModels
 from forewarn.study.donors.reinforce_run import ROLLOUTS_FILE, SEED_FOLDER, SeedsRun
 from forewarn.study.models import study_channels
@@ -39,8 +37,6 @@ from forewarn.training.refine import WeightedExploit
 
 if TYPE_CHECKING:
     pass
-
-ADAPTER_FILES = ("adapter_config.json", *ADAPTER_WEIGHTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +86,7 @@ def reinforce(
     assert donor.base is not None
     study, where = loaded.study, f"{where}: refinement.rl"
     base, [checkpoint] = local_folder(placed(donor.base, home)), study.checkpoints
-    start = _start(study.donors, checkpoint, base, where)
+    start = start_adapter(study.donors, checkpoint, base, where)
     root = run_folder or Path("runs") / re.sub(r"[^\w.-]+", "-", study.name)
     run = SeedsRun(loaded, base, start, study_channels(study), root, table, table.rl)
     settings = [run.settings(number, where) for number in range(1, table.rl.seeds + 1)]
@@ -107,17 +103,6 @@ def reinforce(
         earlier.append(earlier_donor(models.adapter(run.last(number)), own, table.rl.steps, run.prompts))
     exploits = _weighted(rollouts, run, models)
     return Reinforcement(tuple(exploits), tuple(results), tuple(map(run.last, range(1, len(settings) + 1))))
-
-
-def _start(donors: Sequence[ModelSource], checkpoint: ModelSource, base: Path, where: str) -> Path | None:
-    """The adapter that every seed starts from; None: a fresh one."""
-    source = donors[0] if donors else checkpoint
-    named = repr(source.model_id) if donors else f"{SUBJECT!r}, the checkpoint {source.model_id},"
-    if Path(source.folder).resolve() != base.resolve():
-        raise InputError(f"{where}.start = {named} is on {source.folder} and not on the donor's base {base}")
-    if donors and source.adapter is None:
-        raise InputError(f"{where}.start = {named} is a whole model: give a donor that is an adapter on {base}")
-    return None if source.adapter is None else Path(source.adapter)
 
 
 def _result(number: int, rollouts: Sequence[DonorRollout], steps: int) -> SeedResult:
@@ -165,8 +150,4 @@ def _weighted(rollouts: Sequence[DonorRollout], run: SeedsRun, models: Reference
 def keep_seeds(made: Reinforcement, folder: Path) -> None:
     """Put each seed's adapter into a folder in ``folder``, so that it can be a donor of its own."""
     for result, adapter in zip(made.seeds, made.adapters, strict=True):
-        kept = folder / SEED_FOLDER.format(result.number)
-        kept.mkdir()
-        for name in ADAPTER_FILES:
-            if (adapter / name).is_file():
-                shutil.copyfile(adapter / name, kept / name)
+        copy_adapter(adapter, folder / SEED_FOLDER.format(result.number))
