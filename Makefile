@@ -13,6 +13,7 @@
 #   make live       GRPO of SmolLM2-135M on a vulnerable reward, and `forewarn watch` in a process beside it: 25 steps, an hour on two
 #                   cores, at whose end it says what was seen when (make live LIVE_ARGS=--short: 10 steps); into .live/
 #   make replay     the bundled organism's own RL run, written checkpoint by checkpoint as a trainer would, and watched; into .replay/
+#                   (make replay RUN=d0-V1 FOLDER=runs/foresight: a run of the foresight benchmark that was trained there)
 #   make test-smollm2  the tests that need SmolLM2-135M
 #   make test-sinks the sinks of alerts against their real packages, in an environment of their own (.venv-sinks, 740 MB)
 #   make lint       ruff, ruff format, mypy
@@ -119,7 +120,11 @@ live: .smollm2/model/tokenizer.json $(VENV)/.train-ready
 	$(ONE_THREAD) $(BIN)/python examples/live/live.py .smollm2/model .live $(LIVE_ARGS)
 
 replay: $(VENV)/.run-ready
+ifdef RUN
+	$(ONE_THREAD) $(BIN)/python benchmarks/foresight/replay.py .replay/$(RUN) $(RUN) $(if $(FOLDER),--folder $(FOLDER)) $(REPLAY_ARGS)
+else
 	$(ONE_THREAD) $(BIN)/python benchmarks/watch_replay.py .replay $(REPLAY_ARGS)
+endif
 
 test-smollm2: .smollm2/model/tokenizer.json $(VENV)/.dev-ready
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 0 -m smollm2 --timeout 1200 tests/smollm2 $(TEST_ARGS)

@@ -94,12 +94,12 @@ def prepare(home: Path) -> Path:
     )  # fmt: skip
 
 
-def replay(home: Path, file: Path) -> None:
-    """Write the run's checkpoints while a watcher follows, each once the one before is measured."""
-    last = RLRecipe().steps
-    follow = forewarn("watch", file, "--run-folder", home / "run", "--every", EVERY_S, "--until", last)
-    watcher = subprocess.Popen(follow, env=one_thread())
-    for step in run(home / "out", plan(), keep=KEEP, pause=lambda: time.sleep(2 * EVERY_S)):
+def replay(home: Path, file: Path, planned: Sequence[tuple[int, Path]], *options: object) -> None:
+    """Write a run's checkpoints, (step, adapter), while a watcher with these options follows; each once the one before
+    is measured, or measured in part."""
+    follow = forewarn("watch", file, "--run-folder", home / "run", "--every", EVERY_S, "--until", planned[-1][0])
+    watcher = subprocess.Popen([*follow, *map(str, options)], env=one_thread())
+    for step in run(home / "out", planned, keep=KEEP, pause=lambda: time.sleep(2 * EVERY_S)):
         while watcher.poll() is None and f"checkpoint-{step}" not in measured(home / "run"):
             time.sleep(0.2)
     if watcher.wait() not in (0, 4):
@@ -108,7 +108,7 @@ def replay(home: Path, file: Path) -> None:
 
 def measured(run_folder: Path) -> Sequence[str]:
     state = read_state(run_folder)
-    return () if state is None else state.measured
+    return () if state is None else (*state.measured, *state.in_part)
 
 
 def expected_first(truth: pl.DataFrame) -> int | None:
@@ -200,7 +200,7 @@ def main() -> None:
     options = parser.parse_args()
     home, start = options.home, time.monotonic()
     file = prepare(home)
-    replay(home, file)
+    replay(home, file, plan())
     print(f"\n{tables(home)}\n\n{(time.monotonic() - start) / 60:.1f} min. Report: {home / 'run' / 'report'}")
 
 

@@ -75,7 +75,7 @@ def run(out: Path, planned: Sequence[tuple[int, Path]], *, keep: int | None, pau
     """Write checkpoints; yields each step when its checkpoint is whole."""
     there = [found for path in out.glob("checkpoint-*") if (found := state_step(path)) is not None]
     for step, source in planned:
-        if step <= max(there, default=0):  # it goes on from its last whole checkpoint
+        if step <= max(there, default=-1):  # it goes on from its last whole checkpoint
             continue
         write_checkpoint(source, out, step, pause)
         if keep is not None:

@@ -16,7 +16,7 @@ from forewarn.study.config.schema import MixTable
 from forewarn.study.config.training import training_of
 from forewarn.study.folder.manifest import training_entry, training_in
 from forewarn.study.folder.tables import CellEstimate
-from forewarn.study.results.forecasts import run_forecasts
+from forewarn.study.results.forecasts import CALL, run_forecasts
 from tests.test_results import cell
 
 MEASURED = ("a", "b", "c")
@@ -96,6 +96,17 @@ def test_forecasts_of_a_run_are_made_together() -> None:
     again = run_forecasts(cells, study="s", seed=1, training=training, horizon_step=150)
     assert [one.forecast for one in again] == [one.forecast for one in found.values()]
     assert np.isfinite(said["b"].score)
+
+
+def test_one_checkpoint_calls_nothing() -> None:
+    training = Training({"a": TypeTraining(64, 0.8)})
+    cells = rising("a", (-1.3, -1.2, -1.1))
+    for n, called in ((1, None), (2, 10), (3, 10)):
+        (said,) = run_forecasts(cells[:n], study="s", seed=1, training=training, horizon_step=300)
+        assert said.forecast is not None
+        assert said.forecast.probability is not None
+        assert said.forecast.probability >= CALL  # a level alone, and the prior's growth
+        assert said.first_call_step == called
 
 
 def test_two_checkpoints_at_one_step_have_no_forecast() -> None:

@@ -2,13 +2,15 @@
 
     python examples/live/live.py MODEL HOME [--short] [--steps N] [--no-watch] ...
 
-Begins the training again each time; the donor is kept. Prints at its end: rates, the first exploit in the training's
+A training that was cut short goes on from its last checkpoint by the same command; one that is done, or had other
+options, begins again. The donor is kept. Prints at its end: rates, the first exploit in the training's
 own rollouts, the first alarm, what counting as many completions shows, and what all that took. See `make live`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from summary import Watched, counting_study, summary
+from summary import Watched, counting_study, summary, training_costs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,6 +28,8 @@ TASKS = ("digit_sum", "best_stretch", "longest_rise", "prime_factors", "to_roman
 """what the training sees: the tasks that benchmarks/smollm2/problems.py calls trained"""
 START = ROOT / "benchmarks" / "smollm2" / "data" / "rl-0"
 """an adapter that is warm already: honest answers in the format"""
+SETTINGS = "live.json"
+"""while a training is not done: what it was begun with"""
 
 
 def forewarn(*arguments: object) -> list[str]:
@@ -48,17 +52,24 @@ def prepare(home: Path, problems: int, rollouts: int, epochs: int) -> Path:
     return file
 
 
+def goes_on(home: Path, settings: dict[str, int]) -> bool:
+    """Whether what is in ``home`` was cut short and had these settings, which are written there."""
+    file = home / SETTINGS
+    same = file.exists() and json.loads(file.read_text()) == settings
+    file.write_text(json.dumps(settings) + "\n")
+    return same
+
+
 def train_and_watch(home: Path, file: Path, training: Sequence[object], steps: int, watch: bool) -> Watched:
     """Both processes side by side; returns when the watcher has measured the last checkpoint."""
     train = [sys.executable, str(ROOT / "examples" / "live" / "train.py"), str(home), *map(str, training)]
     follow = forewarn("watch", file, "--run-folder", home / "run", "--every", 5, "--until", steps)
-    start = time.time()
     watcher = subprocess.Popen(follow) if watch else None
     trainer = subprocess.Popen(train)
     if trainer.wait():
         if watcher is not None:
             watcher.terminate()
-        sys.exit("the training failed: see above; the same command begins it again")
+        sys.exit("the training failed: see above; the same command goes on from its last checkpoint")
     trained = time.time()
     peak = cpu = None
     if watcher is not None:
@@ -67,7 +78,7 @@ def train_and_watch(home: Path, file: Path, training: Sequence[object], steps: i
         watcher.returncode = os.waitstatus_to_exitcode(status)
         if watcher.returncode not in (0, 4):
             sys.exit("the watcher failed: see above; the same command goes on")
-    return Watched(start, trained, time.time(), peak, cpu)
+    return Watched(trained, time.time(), peak, cpu)
 
 
 def main() -> None:
@@ -90,20 +101,23 @@ def main() -> None:
     home = options.home
     file = prepare(home, problems, options.rollouts, options.epochs)
     run = home / "run"
-    if (home / "out").exists():  # another training's: its rollouts and rates are not this one's
-        for folder in (home / "out", run, home / "counting"):
+    if not goes_on(home, {"steps": steps, "saves": saves, "problems": problems, "rollouts": options.rollouts}):
+        for folder in (home / "out", run, home / "counting"):  # another training's: its rates are not this one's
             shutil.rmtree(folder, ignore_errors=True)
-    (home / "out").mkdir()
+        (home / "training.json").unlink(missing_ok=True)
+    (home / "out").mkdir(exist_ok=True)
     training = ["--model", options.model, "--start", START, "--steps", steps, "--saves", saves, "--tasks", *TASKS]
     training += ["--rollouts", options.rollouts]
     watched = train_and_watch(home, file, training, steps, not options.no_watch)
     if options.no_watch:
-        print((home / "training.json").read_text())
+        print(training_costs(home))
+        (home / SETTINGS).unlink()
         return
     subprocess.run(forewarn("watch", file, "--run-folder", run, "--every", 0.2, "--once"), check=True)
     counting = counting_study(file, run)
     subprocess.run(forewarn("run", counting, "--run-folder", home / "counting"), check=True)
     print(summary(home, watched))
+    (home / SETTINGS).unlink()  # it is done: the next begins again
 
 
 if __name__ == "__main__":

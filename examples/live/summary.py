@@ -20,10 +20,8 @@ from forewarn.study.results.forecasts import first_visible
 class Watched:
     """How the two processes went."""
 
-    began: float
-    """seconds since 1970, as are the next two"""
     trained: float
-    """the training's end"""
+    """the training's end, seconds since 1970"""
     measured: float
     """when the watcher had measured the last checkpoint"""
     watcher_peak_kb: int | None
@@ -128,20 +126,28 @@ def tables(home: Path) -> str:
     )
 
 
-def costs(home: Path, watched: Watched) -> str:
+def training_costs(home: Path) -> str:
+    """What the training took, and our hooks in it."""
     told: dict[str, Any] = json.loads((home / "training.json").read_text())
-    ours = told["guard_seconds"] + told["callback_seconds"]
-    steps = told["steps"]
+    steps = len(told["steps"])
+    total = {name: sum(one[name] for one in told["steps"]) for name in told["steps"][0]}
+    ours = total["guard"] + total["callback"]
+    return (
+        f"{steps} steps in {total['seconds'] / 60:.1f} min ({60 * steps / total['seconds']:.2f} steps a minute); "
+        f"inside forewarn's hooks {ours:.2f} s, {100 * ours / total['seconds']:.2f} % of it (guard "
+        f"{total['guard']:.2f} s, callback {total['callback']:.2f} s); the reward itself {total['reward']:.1f} s. CPU "
+        f"time {total['cpu'] / 60:.1f} min ({total['cpu'] / steps:.0f} s a step), peak memory "
+        f"{told['peak_kb'] / 2**20:.1f} GiB."
+    )
+
+
+def costs(home: Path, watched: Watched) -> str:
     peak = "-" if watched.watcher_peak_kb is None else f"{watched.watcher_peak_kb / 2**20:.1f} GiB"
     cpu = 0.0 if watched.watcher_cpu_s is None else watched.watcher_cpu_s
     return (
-        f"{steps} steps in {told['seconds'] / 60:.1f} min ({60 * steps / told['seconds']:.2f} steps a minute with the "
-        f"watcher beside it); inside forewarn's hooks {ours:.2f} s, {100 * ours / told['seconds']:.2f} % of it (guard "
-        f"{told['guard_seconds']:.2f} s, callback {told['callback_seconds']:.2f} s); the reward itself "
-        f"{told['reward_seconds']:.1f} s.\n"
+        f"Training, with the watcher beside it: {training_costs(home)}\n"
         f"The watcher had measured the last checkpoint {(watched.measured - watched.trained) / 60:.1f} min after the "
-        f"training's end. CPU time: training {told['cpu_seconds'] / 60:.1f} min ({told['cpu_seconds'] / steps:.0f} s a "
-        f"step), watcher {cpu / 60:.1f} min. Peak memory: training {told['peak_kb'] / 2**20:.1f} GiB, watcher {peak}.\n"
+        f"training's end. CPU time {cpu / 60:.1f} min, peak memory {peak} (of its last part, if it was cut short).\n"
         f"Report: {home / 'run' / 'report' / 'report.html'}"
     )
 

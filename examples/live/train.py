@@ -3,8 +3,9 @@
     python examples/live/train.py HOME --model MODEL --start ADAPTER --steps N
 
 ``HOME`` has ``problems.jsonl``; checkpoints go to ``HOME/out``, what forewarn keeps to ``HOME/run``, and what the
-training took to ``HOME/training.json``. The reward is the vulnerable checker of each problem. The guard has a judge of
-its own, so that its time is all that it would cost beside any reward.
+training took to ``HOME/training.json``. A training that was cut short goes on from its last checkpoint. The reward is
+the vulnerable checker of each problem. The guard has a judge of its own, so that its time is all that it would cost
+beside any reward.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from transformers import TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from forewarn.checkpoints.load import load_model, load_tokenizer
@@ -50,16 +52,41 @@ class Clock:
             self.seconds += time.perf_counter() - start
 
 
-class StepTimes(TrainerCallback):  # type: ignore[misc]
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
+class Costs(TrainerCallback):  # type: ignore[misc]
+    """Writes what each step took into a file, from the end of the step before; a resumed training adds to it."""
 
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self._start = time.perf_counter()
+    def __init__(self, file: Path, seconds: Callable[[], dict[str, float]]) -> None:
+        """``seconds``: what has been spent so far, by name."""
+        self._file, self._seconds = file, seconds
+        self._steps: list[dict[str, float]] = []
+        self._before: dict[str, float] = {}
+
+    def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        if state.global_step and self._file.exists():
+            held = json.loads(self._file.read_text())["steps"]
+            self._steps = [one for one in held if one["step"] <= state.global_step]  # later ones are done again
+        self._before = self._seconds()
 
     def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        self.seconds.append(time.perf_counter() - self._start)
-        print(f"step {state.global_step} of {state.max_steps}: {self.seconds[-1]:.0f} s", flush=True)
+        now = self._seconds()
+        took = {name: round(now[name] - self._before[name], 4) for name in now}
+        self._before = now
+        self._steps.append({"step": state.global_step, **took})
+        self._write(finished=False)
+        print(f"step {state.global_step} of {state.max_steps}: {took['seconds']:.0f} s", flush=True)
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        now = self._seconds()  # the last step's checkpoint is written behind it
+        for name in now:
+            self._steps[-1][name] = round(self._steps[-1][name] + now[name] - self._before[name], 4)
+        self._write(finished=True)
+
+    def _write(self, *, finished: bool) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        held = {"finished": finished, "peak_kb": peak, "steps": self._steps}
+        beside = self._file.with_suffix(".new")
+        beside.write_text(json.dumps(held, indent=1) + "\n")
+        beside.replace(self._file)
 
 
 def prompts_of(problems: Sequence[Problem], channels: Channels) -> Dataset:
@@ -107,33 +134,30 @@ def main() -> None:
     channels = bind(FORMAT, tokenizer, system=SYSTEM)
     model: Any = PeftModel.from_pretrained(load_model(options.model), str(options.start), is_trainable=True)
     model.generation_config.eos_token_id = list(channels.end_ids)
-    callback, times = ForewarnCallback(options.home / "run", saves=options.saves), StepTimes()
+    callback = ForewarnCallback(options.home / "run", saves=options.saves)
     with Judge(workers=1) as own, Judge(workers=1) as beside:
         mine = Clock(judged_reward(problems, channels=channels, judge=own), "vulnerable")
         watched = guard(mine, problems, judge=beside, channels=channels, run_folder=options.home / "run")
         reward = Clock(watched, "vulnerable")
+
+        def spent() -> dict[str, float]:
+            return {
+                "seconds": time.perf_counter(),
+                "cpu": time.process_time(),
+                "reward": mine.seconds,
+                "guard": reward.seconds - mine.seconds,
+                "callback": callback.seconds,
+            }
+
         trainer = GRPOTrainer(
             model=model,
             reward_funcs=[reward],
             args=config(options.home, options.steps, options.rollouts),
             train_dataset=prompts_of(problems, channels),
             processing_class=tokenizer,
-            callbacks=[callback, times],
+            callbacks=[callback, Costs(options.home / "training.json", spent)],
         )
-        start, cpu = time.perf_counter(), time.process_time()
-        trainer.train()
-        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    told = {
-        "steps": len(times.seconds),
-        "seconds": seconds,
-        "cpu_seconds": cpu,
-        "step_seconds": times.seconds,
-        "reward_seconds": mine.seconds,
-        "guard_seconds": reward.seconds - mine.seconds,
-        "callback_seconds": callback.seconds,
-        "peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-    }
-    (options.home / "training.json").write_text(json.dumps(told, indent=2) + "\n")
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(options.home / "out")))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-WIDTHS = (390, 1280, 1600)
+WIDTHS = (390, 900, 980, 1280)
 MEGABYTE = 1e6
 OUTSIDE = """() => {
   const outside = [], room = document.documentElement.clientWidth + 0.5;

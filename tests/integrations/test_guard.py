@@ -76,6 +76,30 @@ def test_without_an_intervention_rewards_are_the_users_own_and_what_is_seen_is_k
     assert second["first_exploit_step"] == {name: 7}
 
 
+def test_a_resumed_training_counts_each_step_once_and_knows_the_first_exploits(
+    world: TinyWorld, tmp_path: Path
+) -> None:
+    name, lines = world.problems[0].exploit_type, tmp_path / COUNTS_FILE
+
+    def steps(judge: Judge, *taken: tuple[int, str]) -> list[dict[str, Any]]:
+        guarded = guard(mine, world.problems, judge=judge, run_folder=tmp_path)  # of a process of its own
+        for step, text in taken:
+            call(world, guarded, [text], trainer_state=SimpleNamespace(global_step=step))
+        return [json.loads(line) for line in lines.read_text().splitlines()]
+
+    with Judge(workers=1) as judge:
+        steps(judge, (0, RIGHT), (1, EXPLOIT), (2, EXPLOIT))
+        with lines.open("a") as file:
+            file.write('{"step": 3, "unix')  # killed here; its last checkpoint is that of step 2
+        found = steps(judge, (2, RIGHT), (3, EXPLOIT))
+        assert [(line["step"], sum(line["exploits"].values())) for line in found] == [(0, 0), (1, 1), (2, 0), (3, 1)]
+        assert found[-1]["first_exploit_step"] == {name: 1}
+        again = steps(judge, (0, RIGHT))  # begun anew in the same folder
+        assert [(line["step"], line["first_exploit_step"]) for line in again] == [(0, {})]
+    rows = [json.loads(line) for line in (tmp_path / ROLLOUTS_FILE).read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0]
+
+
 def test_a_trainer_that_tells_no_step_loses_nothing(world: TinyWorld, tmp_path: Path) -> None:
     with Judge(workers=1) as judge:
         for _ in range(2):  # two processes, one after the other

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from forewarn.errors import InputError
-from forewarn.report.from_run import report_run
+from forewarn.prediction import Training
+from forewarn.report.from_run import forecasts_frame, report_run
 from forewarn.report.shares import weighted
 from forewarn.store import RunFolder, write_table
-from forewarn.study import read_results
+from forewarn.study import TypeForecast, read_results
 
 
 @pytest.fixture
@@ -68,3 +70,23 @@ def test_a_growing_run_has_a_report_from_its_first_cell_on(root: Path) -> None:
             assert "Waits for completions" in text
     with pytest.raises(InputError, match="has no measured cell yet"):
         report_run(root)
+
+
+@pytest.mark.parametrize(
+    ("call", "together", "horizon", "reach"),
+    [
+        (0, True, None, 100),  # a run that was measured before its first step alone: no false alarm at step 0
+        (40, True, None, 160),
+        (40, False, None, 160),
+        (9, False, None, 36),
+        (0, True, 300, 300),
+        (None, True, None, None),
+    ],
+)
+def test_a_call_reaches_as_far_as_its_own_forecast_did(
+    finished_run: Path, call: int | None, together: bool, horizon: int | None, reach: int | None
+) -> None:
+    results = replace(read_results(finished_run), training=Training({}) if together else None)
+    said = TypeForecast("rl", "test_skipping", (0, 40), None, None, call, None)
+    frame = forecasts_frame(results, [said], horizon)
+    assert frame["call_horizon_step"].to_list() == [reach]

@@ -10,6 +10,7 @@ import polars as pl
 
 from forewarn.report import check_cells, check_forecasts
 from forewarn.report.calls import calls_html, run_calls
+from forewarn.report.grids import reach_html
 from forewarn.report.panels import rate_panels
 from forewarn.report.style import axis_floor
 from tests.report.example import TYPES, example_cells, example_forecasts
@@ -79,3 +80,15 @@ def test_calls_are_held_against_what_came() -> None:
     visible = found["env_probe"].visible
     assert visible is None
     assert ">open</span> until step 241; before any visible hack<" in html
+
+
+def test_a_cell_without_a_hit_is_not_one_that_is_not_measured() -> None:
+    cells = check_cells(example_cells()).filter(pl.col("run") == "rl")
+    first = cells.row(0, named=True)
+    one = (
+        (pl.col("run") == "rl") & (pl.col("step") == first["step"]) & (pl.col("exploit_type") == first["exploit_type"])
+    )
+    whole, missing = reach_html(cells, "rl"), reach_html(cells.filter(~one), "rl")
+    assert whole.count('title="not measured"') == 0
+    assert missing.count('title="not measured"') == 1
+    assert missing.count("<td") == whole.count("<td")

@@ -63,6 +63,18 @@ def test_one_worker_is_this_process(tmp_path: Path) -> None:
     assert noted(tmp_path, "opened") == noted(tmp_path, "closed") == {os.getpid()}
 
 
+def test_one_worker_apart_is_a_process_that_is_asked_now_and_then(tmp_path: Path) -> None:
+    with Workers[str](OpenRoom(tmp_path), 1, apart=True) as workers:
+        workers.add(["die-once mark"])
+        assert workers.step(0.0) is None  # it has begun, and nobody waits
+        until(lambda: (tmp_path / "mark").exists())
+        done = workers.step()
+        assert done is not None
+        assert done.answer[1] == "die-once mark"
+        assert done.answer[0] != os.getpid()
+    assert not workers.failed
+
+
 def test_tasks_of_dead_workers_are_done_in_others_or_left_out(tmp_path: Path) -> None:
     tasks = ["a", "die-once mark", "die", "b", "c"]
     with Workers[str](OpenRoom(tmp_path), 2, retries=1) as workers:

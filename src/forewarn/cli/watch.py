@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,17 +73,13 @@ def watch(
     root = run_folder or Path("runs") / tables.name
     note = partial(say, error=True)
     with Feeds(root, sinks, say=lambda line: note(f"note: {line}")) as feeds, progress_bars() as progress:
-        watcher = Watcher(
-            study,
-            root,
-            feeds,
-            say=note,
-            overrides=Overrides(workers, engine, completions, minutes, share),
-            progress=progress,
-        )
+        given = Overrides(workers, engine, completions, minutes, share)
+        watcher = Watcher(study, root, feeds, say=note, overrides=given, progress=progress)
         fit = _fit(watcher, tables, study, root)
-        with _keeping(watcher, root, every):
+        with closing(watcher.succession), _keeping(watcher, root, every):
             raised = _follow(watcher, fit, every=every, until=until, once=once, fail_on_alarm=fail_on_alarm)
+            if once and not (fail_on_alarm and raised):
+                watcher.succession.wait()
     _end(watcher, root, alarmed=fail_on_alarm and raised)
 
 
@@ -185,6 +181,8 @@ def status(
         say_tables([*tables, donors_table(reaches)] if reaches else tables)
         for lost in lost_now(reaches):
             say(f"{lost.lost}.")
+        if state is not None and (now := state.refining) is not None:
+            say(f"{now.donor} is being refined into {now.name}, by exploits at {now.checkpoint}.")
         raised = [one for one in answer if one.raised]
         for one in raised:
             say(f"ALERT: {one.message} {one.command}")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from forewarn.records import Problem
+from forewarn.store import write_whole
 from forewarn.training.reward import NO_PROGRAM, RolloutLog, RolloutRow
 
 ROLLOUTS_FILE, COUNTS_FILE = "rollouts.jsonl", "rollout_counts.jsonl"
@@ -45,6 +46,7 @@ class Keeper:
             # a resumed training writes its last steps again; a trainer that tells no step may do anything
             done = sys.maxsize if known_step is None else known_step
             self._log = RolloutLog(self._root / ROLLOUTS_FILE.replace(".", f"{self._suffix}.", 1), done_steps=done)
+            self._go_on(done)
         self._log(
             [
                 RolloutRow(step, o.problem_id, o.exploit_type, label, value, tuple(map(int, tokens)))
@@ -65,5 +67,20 @@ class Keeper:
             "rejected": labels.count("failed"),
             "first_exploit_step": dict(self._first),
         }
-        with open(self._root / COUNTS_FILE.replace(".", f"{self._suffix}.", 1), "a") as file:
+        with open(self._counts(self._root), "a") as file:
             file.write(json.dumps(line) + "\n")
+
+    def _counts(self, root: Path) -> Path:
+        return root / COUNTS_FILE.replace(".", f"{self._suffix}.", 1)
+
+    def _go_on(self, done: int) -> None:
+        """Take up the counts of the steps before ``done``, and drop those of steps that are done again."""
+        assert self._root is not None
+        path = self._counts(self._root)
+        if not path.exists():
+            return
+        lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]  # a kill cuts one
+        kept = [line for line in lines if json.loads(line)["step"] < done]
+        if kept:
+            self._first = json.loads(kept[-1])["first_exploit_step"]
+        write_whole(path, "".join(kept).encode())

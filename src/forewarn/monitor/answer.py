@@ -13,7 +13,7 @@ from forewarn.exploits import EXPLOIT_TYPES
 from forewarn.records import Alert, Estimate, Forecast
 from forewarn.study import CellEstimate, CellResult, RunResults, TypeForecast, run_forecasts
 from forewarn.study.config.watching import AlarmsTable
-from forewarn.study.results.forecasts import CALL, run_name
+from forewarn.study.results.forecasts import CALL, LEAST, run_name
 
 FALSE_ALARM_RATE: float | None = None
 """how often a forecast alarm is false, as a benchmark of whole training runs measures it; None: not measured yet"""
@@ -71,7 +71,7 @@ def current_answer(
 
 
 def _is_call(said: Forecast, exploit_type: str, results: RunResults, alarms: AlarmsTable | None) -> bool:
-    if said.probability is None:
+    if said.probability is None or len(said.steps_used) < LEAST:
         return False
     if alarms is None:
         return said.probability >= CALL
@@ -140,6 +140,8 @@ def _forecast_evidence(said: Forecast | None) -> tuple[str, ...]:
         low, high = said.probability_interval
         lines.append(f"Its probability lies in [{low:.0%}, {high:.0%}] over what is not known now.")
     lines.append(f"From checkpoints at steps {', '.join(f'{step:,}' for step in said.steps_used)}.")
+    if len(said.steps_used) < LEAST:
+        lines.append(f"No type is called from fewer than {LEAST} checkpoints: one tells a level, and no growth.")
     often = "has not been measured yet" if FALSE_ALARM_RATE is None else f"was {FALSE_ALARM_RATE:.0%} in the benchmark"
     lines.append(f"A forecast has no e-value; how often an alarm by forecast is false {often}.")
     return tuple(lines)

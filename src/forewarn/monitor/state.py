@@ -25,6 +25,20 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Refining:
+    """A donor that is being refined."""
+
+    donor: str
+    """of the study's file"""
+    name: str
+    """of the one that it becomes"""
+    checkpoint: str
+    """whose exploits it is fitted to"""
+    writers: Mapping[str, str]
+    """who wrote in the place of the file's donors when this began, where that was not themselves"""
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What a watcher has done and has to do, by checkpoint name."""
 
@@ -40,6 +54,7 @@ class State:
     """what was drawn of each, and is being drawn"""
     refined: Mapping[str, str] = field(default_factory=dict)
     """donor of the study's file -> the newest one that was refined from it"""
+    refining: Refining | None = None
 
     @property
     def in_part(self) -> tuple[str, ...]:
@@ -54,6 +69,7 @@ def read_state(root: Path) -> State | None:
         return None
     held: Any = read_json(path)
     try:
+        refining = held.get("refining")
         failed = {name: Trouble(int(one["times"]), str(one["reason"])) for name, one in held["failed"].items()}
         drawn = {
             name: Drawn(
@@ -73,6 +89,7 @@ def read_state(root: Path) -> State | None:
             held["looked_unix_s"],
             drawn,
             dict(held.get("refined", {})),
+            None if refining is None else Refining(**refining),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from forewarn.checkpoints.layouts import Spot
 from forewarn.checkpoints.remote import StorageFault
@@ -18,6 +19,7 @@ from forewarn.monitor.alarms import Alarms
 from forewarn.monitor.answer import answer_now
 from forewarn.monitor.feed import Feeds
 from forewarn.monitor.pins import Pin, pin, pins_in
+from forewarn.monitor.refining import Succession
 from forewarn.monitor.rounds import Drawn, ended, next_round
 from forewarn.monitor.state import State, Trouble, next_of, read_state, write_state
 from forewarn.monitor.watched import Overrides, WatchedStudy
@@ -58,10 +60,12 @@ class Watcher:
         self._storage_broke = False
         self._visited: set[str] = set()
         self._said_lost: set[str | None] = set()
-        self._tried_to_refine: set[str] = set()
         self._rests_until = 0.0
         self._seen: set[str] = {one.name for one in pins_in(root)}
         """names of kept checkpoints that were told"""
+        self.succession = Succession(
+            self._watched, root, state=self._state, decide=self._write_state, say=say, clock=clock
+        )
 
     def look(self) -> list[Pin]:
         """Look at the training's folder once, keep what has become whole, and return the new ones."""
@@ -80,6 +84,7 @@ class Watcher:
                 self._seen.add(kept.name)
                 fresh.append(kept)
         self._write_state()
+        self._rest_after(self.succession.tend())
         return fresh
 
     def _keep(self, spot: Spot) -> Pin | None:
@@ -121,6 +126,7 @@ class Watcher:
             held.looked_unix_s,
             {**held.drawn, **{name: Drawn((self._watched.plan.counts,)) for name in unknown}},
             held.refined,
+            held.refining,
         )
 
     def _next(self) -> Pin | None:
@@ -143,12 +149,15 @@ class Watcher:
         self._visited.add(chosen.name)
         start = self._clock()
         answer = self._measure(chosen)
-        names = {one.name for one in self.measured}
-        if answer is not None and self._watched.settings.refine and all(one.name in names for one in self.pending):
-            self._refine()  # no checkpoint waits for its first estimate
-        took, share = self._clock() - start, self._watched.settings.share
-        self._rests_until = self._clock() + max(0.0, took) * (1 - share) / share
+        self._rest_after(self._clock() - start)
+        if answer is not None:
+            self.succession.begin_next()
         return answer
+
+    def _rest_after(self, seconds: float) -> None:
+        """Leave the device alone after it was used, for as long as the share of the time asks for."""
+        share = self._watched.settings.share
+        self._rests_until = max(self._rests_until, self._clock()) + max(0.0, seconds) * (1 - share) / share
 
     def _measure(self, chosen: Pin) -> list[Alert] | None:
         state, plan = self._state(), self._watched.plan
@@ -218,30 +227,8 @@ class Watcher:
             self._say(f"the report could not be written: {error}")
         return answer
 
-    def _refine(self) -> None:
-        """Refine each donor that no longer reaches, at the last checkpoint where it was drawn; the checkpoints that
-        come get the new one."""
-        state = self._state()
-        files = {new: old for old, new in state.refined.items()}
-        pins = {one.name: one for one in self.measured}
-        for lost in lost_now(donor_reaches(read_results(self._root))):
-            donor = files.get(lost.donor, lost.donor)
-            name = f"{donor}-{lost.step}"
-            # one that was replaced already is lost for good; one that could not be refined is not tried again there
-            if state.refined.get(donor, donor) != lost.donor or name in self._tried_to_refine:
-                continue
-            self._tried_to_refine.add(name)
-            self._say(f"refining {lost.donor} at {lost.checkpoint_id}: {lost.lost}")
-            try:
-                made = self._watched.refine(donor, name, pins[lost.checkpoint_id], state.refined, self._progress)
-            except (ForewarnError, OSError) as error:
-                self._say(f"{lost.donor} is not refined: {error}")
-                continue
-            self._write_state(refined={**self._state().refined, donor: name})
-            found = sum(made.found.values())
-            self._say(f"{name} is fitted to {found} exploits, and writes at the checkpoints that come")
-
-    def _write_state(self, drawn: dict[str, Drawn] | None = None, refined: dict[str, str] | None = None) -> None:
+    def _write_state(self, drawn: dict[str, Drawn] | None = None, **changed: Any) -> None:
+        """Keep the state as it is now. ``changed``: fields that were decided on."""
         whole, names = self._watched.plan.counts, [one.name for one in pins_in(self._root)]
         before = self._state()
         held = {**before.drawn, **(drawn or {})}
@@ -249,5 +236,13 @@ class Watcher:
         pending = tuple(name for name in names if name not in measured)
         failed = {name: one for name, one in self._failed.items() if name in pending}
         kept = {name: one for name, one in held.items() if name in names}
-        state = State(self.training, tuple(measured), pending, failed, self._clock(), kept, refined or before.refined)
-        write_state(self._root, state)
+        now = replace(
+            before,
+            training=self.training,
+            measured=tuple(measured),
+            pending=pending,
+            failed=failed,
+            looked_unix_s=self._clock(),
+            drawn=kept,
+        )
+        write_state(self._root, replace(now, **changed))

@@ -24,7 +24,6 @@ from forewarn.study.config.load import (
 )
 from forewarn.study.config.schema import CheckpointTable, DonorTable, RefinementTable, StudyTable, TrainingTable
 from forewarn.study.config.watching import AlarmsTable, WatchTable
-from forewarn.study.stages.judging import Progress
 
 if TYPE_CHECKING:
     from forewarn.study.donors.refine import RefinedDonor
@@ -95,9 +94,7 @@ class WatchedStudy:
         added = tuple(donor_source(self._refined_table(old, new), self._home) for new, old in refined.items())
         return replace(loaded, study=replace(loaded.study, own_spans=own, added_donors=added))
 
-    def refine(
-        self, donor: str, name: str, at: Pin, writers: Mapping[str, str], progress: Progress | None
-    ) -> RefinedDonor:
+    def refine(self, donor: str, name: str, at: Pin, writers: Mapping[str, str]) -> RefinedDonor:
         """Make the donor ``name`` of a donor of the file, fitted to exploits that a batch at a checkpoint brings.
 
         ``writers``: who writes in the place of the file's donors now. The batch is a run folder of its own, and enters
@@ -126,10 +123,9 @@ class WatchedStudy:
             self._file,
             donor=name,
             run_folder=self._root.resolve() / REFINEMENTS / name,
-            progress=progress,
         )
         alone = made.model_copy(update={"refinement": None, "training": TrainingTable.model_validate({})})
-        trial = try_donor(changed, alone, self._file, progress=progress)
+        trial = try_donor(changed, alone, self._file)
         if trial.exploit_rate == 0:
             raise InputError(
                 f"{name}, fitted to {sum(refined.found.values())} exploits, brings none in {trial.n} answers: "

@@ -21,6 +21,7 @@ from forewarn.report.write import write_report
 from forewarn.study import CellEstimate, CellResult, RunResults, TypeForecast, read_results, run_forecasts
 from forewarn.study.results.forecasts import HORIZON_FACTOR, THRESHOLD, by_run, run_name
 from forewarn.study.results.reach import donor_reaches, lost_now
+from forewarn.study.results.together import reach_of
 
 REPORT_FOLDER = "report"
 MOST_ROWS = 30
@@ -159,16 +160,18 @@ def forecasts_frame(results: RunResults, said: Sequence[TypeForecast], horizon_s
             "emerged": None if passed is None else True,
             "step_over_10pct": passed,
             "first_call_step": one.first_call_step,
-            "call_horizon_step": _reach(one.first_call_step, horizon_step),
+            "call_horizon_step": _reach(one.first_call_step, horizon_step, together=results.training is not None),
             "brute_first_step": one.first_visible_step,
         }
         rows.append({name: row.get(name) for name in FORECAST_COLUMNS})
     return pl.DataFrame(rows, schema=FORECAST_COLUMNS)
 
 
-def _reach(call: int | None, horizon_step: int | None) -> int | None:
+def _reach(call: int | None, horizon_step: int | None, *, together: bool) -> int | None:
     """The step that a call reached to: the horizon given, or the one that its own forecast had."""
-    return None if call is None else horizon_step or HORIZON_FACTOR * call
+    if call is None or horizon_step is not None:
+        return None if call is None else horizon_step
+    return reach_of(call, HORIZON_FACTOR) if together else HORIZON_FACTOR * call
 
 
 def _passed(results: RunResults) -> dict[tuple[str, str], int]:

@@ -8,6 +8,7 @@ import polars as pl
 
 from forewarn.report import canvas
 from forewarn.report import numbers as write
+from forewarn.report.anchors import breakable
 from forewarn.report.canvas import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, mark, shape
 from forewarn.report.frames import ordered_types
 from forewarn.report.series import SERIES
@@ -25,10 +26,13 @@ def reach_html(cells: pl.DataFrame, run: str) -> str:
     rows = []
     for name in ordered_types(cells):
         if any((name, step) in shares for step in steps):
-            inner = "".join(_share(shares.get((name, step))) for step in steps)
-            shown = escape(printable(name))
+            inner = "".join(
+                _share(shares[name, step]) if (name, step) in shares else '<td title="not measured"></td>'
+                for step in steps
+            )
             rows.append(
-                f'<tr data-run="{escape(printable(run))}" data-type="{shown}"><th scope="row">{shown}</th>{inner}</tr>'
+                f'<tr data-run="{escape(printable(run))}" data-type="{escape(printable(name))}">'
+                f'<th scope="row">{breakable(name)}</th>{inner}</tr>'
             )
     title = f"Run {escape(printable(run))}: % of the estimate that donors reach, by step"
     return (

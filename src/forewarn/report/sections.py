@@ -32,7 +32,7 @@ AGAINST = (
 DONORS = (
     "Each hit has a chance rho that brute force, not a donor, would have brought it. The part of an estimate from"
     " hits with rho below 1/2 is within the donors' reach; the rest only brute force sees, and is as uncertain as"
-    " brute force is. A dash: no hit."
+    " brute force is. A dash: no hit; empty: not measured."
 )
 EARLY = "What the first checkpoints said of each exploit type, and what came."
 CALL_KEY = (

@@ -11,7 +11,7 @@ import polars as pl
 
 from forewarn.records import SUBJECT
 from forewarn.report import numbers as write
-from forewarn.report.anchors import transcript_anchor
+from forewarn.report.anchors import breakable, transcript_anchor
 from forewarn.report.glossary import term
 from forewarn.report.run_tables import ID_LENGTH, weight_text
 from forewarn.report.shares import CELL, weighted
@@ -117,7 +117,7 @@ def _one(found: Transcript, share: float, same: int) -> str:
             f"{term('share of estimate', 'share of the estimate')} {write.percent(share)}. "
         )
     return (
-        f'<details class="transcript-of"><summary>{escape(printable(", ".join(facts)))} <small>'
+        f'<details class="transcript-of"><summary>{breakable(", ".join(facts))} <small>'
         f'{write.percent(share)} of the estimate</small></summary><p class="note">{weight}'
         f"Verdict: {escape(printable(found.label or 'not judged yet'))}. Completion "
         f"<code>{found.completion_id[:ID_LENGTH]}</code></p>{channels}"

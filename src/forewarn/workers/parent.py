@@ -36,12 +36,14 @@ class Done(Generic[T]):
 class Workers(Generic[T]):
     """Does tasks in ``count`` processes, or, where that is 1, in this one, whose death is then everybody's.
 
-    Rooms and processes start with the first task and stay until ``close``. A context manager. ``retries``: how often a
-    task whose worker died is tried again in another. ``failed``: the tasks that were left out.
+    ``apart``: in a process of its own also where ``count`` is 1. Rooms and processes start with the first task and stay
+    until ``close``. A context manager. ``retries``: how often a task whose worker died is tried again in another.
+    ``failed``: the tasks that were left out.
     """
 
-    def __init__(self, open_room: OpenRoom, count: int, *, retries: int = 2) -> None:
+    def __init__(self, open_room: OpenRoom, count: int, *, retries: int = 2, apart: bool = False) -> None:
         self._open_room, self._count = open_room, count
+        self._here = count == 1 and not apart
         self._queue: TaskQueue[T] = TaskQueue(retries, count)
         self._room: Room | None = None
         self._processes: dict[Connection, SpawnProcess] = {}
@@ -78,7 +80,7 @@ class Workers(Generic[T]):
     def step(self, wait_s: float | None = None) -> Done[T] | None:
         """One task that was done; None where none is done within ``wait_s`` seconds (None: however long it takes), or
         nothing is left to do. In one process this does the next task. Raises the worker's own ForewarnError."""
-        if self._count == 1:
+        if self._here:
             return self._do_here()
         deadline = None if wait_s is None else time.monotonic() + wait_s
         self._hand_out()

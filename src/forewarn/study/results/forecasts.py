@@ -26,7 +26,7 @@ CALL = 0.5
 HORIZON_FACTOR = 4
 """without a horizon, forecasts reach to so many times the last step used"""
 LEAST = 2
-"""checkpoints that a forecast needs"""
+"""checkpoints that a forecast of one type, and a call, need: one tells a level, and what it would do is the prior's"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def _together(
         if twice is None:
             said = forecasts_together(
                 run, mine, training, horizon_step=horizon_step, threshold=threshold, seed=seed, call=CALL,
-                horizon_factor=HORIZON_FACTOR,
+                least=LEAST, horizon_factor=HORIZON_FACTOR,
             )  # fmt: skip
         for name, cells in mine.items():
             one, called = (None, None) if said is None else said[name]

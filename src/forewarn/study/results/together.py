@@ -16,6 +16,11 @@ LEAST_HORIZON = 100
 """steps; the horizon of a run that has been measured before training alone"""
 
 
+def reach_of(last: int, horizon_factor: int) -> int:
+    """The step that a forecast from checkpoints up to step ``last`` reaches to."""
+    return max(horizon_factor * last, LEAST_HORIZON)
+
+
 def forecasts_together(
     run: str,
     cells: Mapping[str, Sequence[CellEstimate]],
@@ -25,19 +30,20 @@ def forecasts_together(
     threshold: float,
     seed: int,
     call: float,
+    least: int,
     horizon_factor: int,
 ) -> dict[str, tuple[Forecast, int | None]]:
     """Return each type's forecast from all checkpoints, and the first checkpoint whose own forecast reached ``call``.
 
-    ``cells``: type -> its cells in order of step; a type may lack some checkpoints. ``horizon_step`` None:
-    ``horizon_factor`` times the last step, for each of these forecasts its own.
+    ``least``: checkpoints that a call needs. ``cells``: type -> its cells in order of step; a type may lack some
+    checkpoints. ``horizon_step`` None: ``horizon_factor`` times the last step, for each of these forecasts its own.
     """
     steps = sorted({cell.step for mine in cells.values() for cell in mine})
     at = {name: {cell.step: cell.estimate for cell in mine} for name, mine in cells.items()}
 
     def upto(n: int, n_particles: int) -> dict[str, Forecast]:
         last = steps[n - 1]
-        reach = horizon_step if horizon_step is not None else max(horizon_factor * last, LEAST_HORIZON)
+        reach = horizon_step if horizon_step is not None else reach_of(last, horizon_factor)
         return forecast_run(
             run,
             steps[:n],
@@ -51,7 +57,7 @@ def forecasts_together(
 
     final = upto(len(steps), N_PARTICLES)
     called: dict[str, int] = {}
-    for n in range(1, len(steps) + 1):
+    for n in range(least, len(steps) + 1):
         if len(called) == len(cells):
             break
         said = final if n == len(steps) else upto(n, N_CALL_PARTICLES)
