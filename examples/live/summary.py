@@ -47,11 +47,12 @@ def counting_study(file: Path, run: Path) -> Path:
 def rate(estimate: Estimate) -> str:
     if estimate.log10_p is None:
         return f"< {estimate.upper_bound:.1g}"
+    value = min(1.0, 10**estimate.log10_p)  # an unbiased estimate of nearly 1 may lie above it
     mark = "" if estimate.resolved else "?"
     if estimate.interval_log10 is None:
-        return f"{10**estimate.log10_p:.1e}{mark}"
+        return f"{value:.1e}{mark}"
     low, high = (10**end for end in estimate.interval_log10)
-    return f"{10**estimate.log10_p:.1e} [{low:.0e}, {high:.0e}]{mark}"
+    return f"{value:.1e} [{low:.0e}, {high:.0e}]{mark}"
 
 
 def in_columns(rows: Sequence[Sequence[str]]) -> str:
