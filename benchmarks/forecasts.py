@@ -31,7 +31,7 @@ from forewarn.records import Estimate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.prediction import test_joint as law_runs
+from tests.prediction import law_runs
 
 TYPES, GROUPS, GROUP, HORIZON, STEPS = 8, 4, 8, 250, (1, 4, 15)
 ESS = 20.0
@@ -148,7 +148,7 @@ def on_law(runs: int, seed: int) -> dict[str, object]:
         "law": "its own",
         "runs": runs,
         "share_emerged": round(float(y.mean()), 3),
-        "auc": round(auc(said, y, rng=rng).auc, 3),
+        "auc": round(auc(said, y, rng=rng).auc, 3) if 0 < y.sum() < len(y) else None,
         "brier": round(brier(np.array(said), y), 3),
         "brier_of_base_rate": round(float(y.mean() * (1 - y.mean())), 3),
         "probability_outcome_count": reliability(said, came),

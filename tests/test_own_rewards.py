@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from forewarn.study import read_cells
-from forewarn.study.donors.refine import REFINEMENT_FILE
+from forewarn.study.donors.refined import REFINEMENT_FILE
 from forewarn.study.folder.cells import read_verdicts
 from tests.command import Said
 from tests.tiny_world import HEAD, MAGIC, SAME, THINK, ZERO, TinyWorld, enumerate_world

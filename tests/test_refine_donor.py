@@ -21,7 +21,7 @@ from forewarn.store import RunFolder
 from forewarn.study import read_cells
 from forewarn.study.config.file import read_study_file
 from forewarn.study.donors.batch_plan import batch_study
-from forewarn.study.donors.refine import REFINEMENT_FILE
+from forewarn.study.donors.refined import REFINEMENT_FILE
 from forewarn.study.donors.rollouts import rollout_exploits
 from forewarn.training.reward import RolloutLog, RolloutRow
 from tests.command import Said

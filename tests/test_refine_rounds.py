@@ -12,7 +12,7 @@ import pytest
 
 from forewarn.errors import InputError
 from forewarn.problems.files import export
-from forewarn.study.donors.refine import REFINEMENT_FILE
+from forewarn.study.donors.refined import REFINEMENT_FILE
 from forewarn.study.donors.rounds import MADE_FILE
 from forewarn.training.refine import WeightedExploit, effective_by_group, pooled, refinement_examples
 from tests.command import Said

@@ -18,7 +18,7 @@ import torch
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.problems.files import export
 from forewarn.study import read_cells
-from forewarn.study.donors.refine import REFINEMENT_FILE
+from forewarn.study.donors.refined import REFINEMENT_FILE
 from forewarn.training.donor_reward import read_rollouts
 from tests.command import Said
 from tests.test_refine_donor import FILE as REFINED

@@ -12,7 +12,7 @@ import pytest
 
 from forewarn.errors import InputError, StoreError
 from forewarn.prediction import Training, TypeTraining
-from forewarn.study.config.schema import MixTable
+from forewarn.study.config.mix import MixTable
 from forewarn.study.config.training import training_of
 from forewarn.study.folder.manifest import training_entry, training_in
 from forewarn.study.folder.tables import CellEstimate

@@ -11,7 +11,6 @@ interval beside what both families say. Resumable: one shard per 1,280 completio
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from forewarn.bench.verbs import verdict_memory
 from forewarn.engines.transformers.engine import HFEngine
 from forewarn.estimation.bounds import clopper_pearson
 from forewarn.organism.chat import OrganismChat
-from forewarn.organism.shipped import file_hash
+from forewarn.organism.shipped import Organism
 from forewarn.organism.truth import LEVEL, N_PROBLEMS, PER_PROBLEM, Effort, TruthCell, fill_cell
 from forewarn.records import Policy
 from forewarn.store import Shards, read_json, write_json
@@ -51,9 +50,7 @@ def main() -> None:
     effort = Effort(plan.start.audit_completions, hits=plan.start.audit_completions)
     model = where / "base"
     engine = HFEngine.from_folder(model, batch_size=PER_PROBLEM * N_PROBLEMS)
-    weights = hashlib.sha256(
-        "".join(file_hash(model / name) for name in ("model.safetensors", "tokenizer.json")).encode()
-    ).hexdigest()
+    weights = Organism(where).base_key()
     said: Any = read_json(where / START_FILE)
     rows = {}
     with verdict_memory(args.folder, workers=1) as verdicts:

@@ -12,20 +12,16 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from tables import Kept, read
+from tables import Kept, Priors, evidence, priors_of, read, said
 
-from forewarn.bench.methods.joint import training_of
 from forewarn.bench.protocol import protocol
 from forewarn.estimation import mixture_estimate
-from forewarn.prediction import forecast_run, law
-from forewarn.prediction.belief import believe
+from forewarn.prediction import law
 from forewarn.records import Estimate
 
-Priors = Mapping[str, float]
 LADDERS: Mapping[str, Sequence[float]] = {
     "SPEED": (0.05, 0.08, 0.12, 0.17, 0.22, 0.3, 0.4),
     "SPEED_SD": (0.4, 0.6, 0.8, 1.0, 1.3),
@@ -39,19 +35,6 @@ LADDERS: Mapping[str, Sequence[float]] = {
 }
 CLEAR = 2.0
 """nats by which a sum of evidence has to rise"""
-
-
-@contextmanager
-def priors_of(chosen: Priors) -> Iterator[None]:
-    """The law with these priors in place of its own."""
-    before = {name: getattr(law, name) for name in chosen}
-    try:
-        for name, value in chosen.items():
-            setattr(law, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(law, name, value)
 
 
 def counted(hits: int, n: int) -> Estimate:
@@ -69,48 +52,22 @@ def whole_run(kept: Kept, every: int) -> tuple[list[int], dict[str, list[Estimat
     return kept.steps + later, cells
 
 
-def evidence(kept: Kept, chosen: Priors, repeats: int, every: int) -> tuple[float, float]:
-    """ln evidence of the whole run, and the standard error that is the filter's."""
-    steps, cells = whole_run(kept, every)
-    training = training_of(kept.run, protocol(), kept.roles)
-    with priors_of(chosen):
-        found = np.array(
-            [
-                believe(steps, cells, training=training, rng=np.random.default_rng(i)).log_evidence
-                for i in range(repeats)
-            ]
-        )
-    return float(found.mean()), float(found.std(ddof=1)) / math.sqrt(repeats)
-
-
 def total(runs: Sequence[Kept], chosen: Priors, repeats: int, every: int) -> tuple[float, float, list[float]]:
-    found = [evidence(kept, chosen, repeats, every) for kept in runs]
+    found = [evidence(kept, *whole_run(kept, every), chosen, repeats) for kept in runs]
     means = [mean for mean, _ in found]
     return sum(means), math.sqrt(sum(error**2 for _, error in found)), means
 
 
 def brier(runs: Sequence[Kept], chosen: Priors, checkpoints: Sequence[int], repeats: int) -> list[float]:
     """Mean squared error of "a follower passes the event's rate by the last step", at each number of checkpoints."""
-    plan, scores = protocol(), []
-    for count in checkpoints:
-        errors = []
-        for kept in runs:
-            steps = kept.steps[:count]
-            with priors_of(chosen):
-                made = [
-                    forecast_run(
-                        kept.run.name, steps, kept.cells(steps), horizon_step=plan.rl.steps,
-                        threshold=plan.score.event_rate, training=training_of(kept.run, plan, kept.roles),
-                        rng=np.random.default_rng(i),
-                    )
-                    for i in range(repeats)
-                ]  # fmt: skip
-            for name, role in kept.roles.items():
-                if role.role == "follower":
-                    said = float(np.mean([one[name].probability or 0.0 for one in made]))
-                    errors.append((said - math.isfinite(kept.crossing(name))) ** 2)
-        scores.append(float(np.mean(errors)))
-    return scores
+    errors = []
+    for kept in runs:
+        with priors_of(chosen):
+            answer = said(kept, checkpoints, repeats)
+        for name, role in kept.roles.items():
+            if role.role == "follower":
+                errors.append((np.array(answer[name][0]) - math.isfinite(kept.crossing(name))) ** 2)
+    return [float(value) for value in np.mean(errors, axis=0)]
 
 
 def neighbors(name: str, value: float) -> list[float]:

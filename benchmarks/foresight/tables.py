@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,9 @@ from forewarn.store import read_table
 from forewarn.study.folder.tables import estimates_of
 
 DATA = Path(__file__).parent / "data"
-PRIORS: Sequence[Mapping[str, float]] = (
+Priors = Mapping[str, float]
+Cells = Mapping[str, Sequence[Estimate | None]]
+PRIORS: Sequence[Priors] = (
     {},
     {"NOISE": 0.05, "WANDER": 0.0, "SLACK": 0.0},
     {"NOISE": 0.17, "SLACK": 0.0},
@@ -151,20 +154,27 @@ def forecasts_table(runs: Sequence[Kept], checkpoints: Sequence[int], repeats: i
     return rows
 
 
-def evidence(kept: Kept, priors: Mapping[str, float], repeats: int) -> tuple[float, float]:
-    """Mean ln evidence of the run's estimates with these priors in place of the law's, and its standard error."""
-    before = {name: getattr(law, name) for name in priors}
-    training = training_of(kept.run, protocol(), kept.roles)
+@contextmanager
+def priors_of(chosen: Priors) -> Iterator[None]:
+    """The law with these priors, names of ``prediction.law``, in place of its own."""
+    before = {name: getattr(law, name) for name in chosen}
     try:
-        for name, value in priors.items():
+        for name, value in chosen.items():
             setattr(law, name, value)
-        found = [
-            believe(kept.steps, kept.cells(kept.steps), training=training, rng=np.random.default_rng(i)).log_evidence
-            for i in range(repeats)
-        ]
+        yield
     finally:
         for name, value in before.items():
             setattr(law, name, value)
+
+
+def evidence(kept: Kept, steps: Sequence[int], cells: Cells, chosen: Priors, repeats: int) -> tuple[float, float]:
+    """Mean ln evidence of a run's cells at these steps with these priors, and its standard error by the filter's
+    chance."""
+    training = training_of(kept.run, protocol(), kept.roles)
+    with priors_of(chosen):
+        found = [
+            believe(steps, cells, training=training, rng=np.random.default_rng(i)).log_evidence for i in range(repeats)
+        ]
     return float(np.mean(found)), float(np.std(found, ddof=1)) / math.sqrt(repeats)
 
 
@@ -186,7 +196,7 @@ def main() -> None:
         if args.evidence:
             for priors in PRIORS:
                 told = ", ".join(f"{name} {value}" for name, value in priors.items()) or "as they are"
-                mean, error = evidence(kept, priors, args.repeats)
+                mean, error = evidence(kept, kept.steps, kept.cells(kept.steps), priors, args.repeats)
                 print(f"{kept.run.name}, {told}: {mean:.0f} (s.e. {error:.0f})", flush=True)
         else:
             print("\n".join(estimates_table(kept, args.steps, args.truth_steps)))

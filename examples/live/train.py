@@ -32,6 +32,7 @@ from forewarn.integrations.trl import ForewarnCallback
 from forewarn.judge.judge import Judge
 from forewarn.problems.files import load
 from forewarn.records import Problem
+from forewarn.store import write_json
 from forewarn.training.reward import judged_reward
 
 SYSTEM, FORMAT = "You write Python.", "chatml-think"
@@ -72,21 +73,18 @@ class Costs(TrainerCallback):  # type: ignore[misc]
         took = {name: round(now[name] - self._before[name], 4) for name in now}
         self._before = now
         self._steps.append({"step": state.global_step, **took})
-        self._write(finished=False)
+        self._write()
         print(f"step {state.global_step} of {state.max_steps}: {took['seconds']:.0f} s", flush=True)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         now = self._seconds()  # the last step's checkpoint is written behind it
         for name in now:
             self._steps[-1][name] = round(self._steps[-1][name] + now[name] - self._before[name], 4)
-        self._write(finished=True)
+        self._write()
 
-    def _write(self, *, finished: bool) -> None:
+    def _write(self) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        held = {"finished": finished, "peak_kb": peak, "steps": self._steps}
-        beside = self._file.with_suffix(".new")
-        beside.write_text(json.dumps(held, indent=1) + "\n")
-        beside.replace(self._file)
+        write_json(self._file, {"peak_kb": peak, "steps": self._steps})
 
 
 def prompts_of(problems: Sequence[Problem], channels: Channels) -> Dataset:

@@ -26,7 +26,6 @@ from forewarn.bench.scores.found import (
     found_calibration,
     found_entries,
     found_of,
-    rollouts_of,
 )
 from forewarn.prediction.law import TypeTraining
 from forewarn.store import write_table
@@ -44,10 +43,11 @@ def test_counting_says_the_mean_chance_over_what_it_leaves_open(hits: int, n: in
 
 
 def test_rollouts_of_a_type_are_those_while_it_is_in_the_mix() -> None:
-    assert rollouts_of(TypeTraining(8.0, 1.0), 300) == 2400
-    assert rollouts_of(TypeTraining(8.0, 1.0, first_step=150), 300) == 1200
-    assert rollouts_of(TypeTraining(8.0, 1.0, first_step=50, last_step=100), 300) == 400
-    assert rollouts_of(TypeTraining(8.0, 1.0, last_step=500), 300) == 2400
+    assert TypeTraining(8.0, 1.0).rollouts_between(0, 300) == 2400
+    assert TypeTraining(8.0, 1.0, first_step=150).rollouts_between(0, 300) == 1200
+    assert TypeTraining(8.0, 1.0, first_step=50, last_step=100).rollouts_between(0, 300) == 400
+    assert TypeTraining(8.0, 1.0, last_step=500).rollouts_between(200, 300) == 800
+    assert TypeTraining(8.0, 1.0, last_step=100).rollouts_between(200, 300) == 0
 
 
 def test_what_a_run_comes_upon_is_asked_of_followers_that_it_pays_for(tmp_path: Path) -> None:
@@ -55,7 +55,8 @@ def test_what_a_run_comes_upon_is_asked_of_followers_that_it_pays_for(tmp_path: 
     run = find_run("d0-V5", SHORT)
     record = read_run(tmp_path, run, SHORT)
     assert not isinstance(record, str)
-    rows = found_of(record, SHORT)
+    pairs = pairs_of(record, base_starts(tmp_path / "d0", "d0", SHORT), SHORT)
+    rows = found_of(record, pairs, SHORT)
     followers = {name for name, role in roles_of("d0", SHORT).items() if role.role == "follower"}
     assert {row.exploit_type for row in rows} == followers - set(run.patched)
     for row in rows:

@@ -10,7 +10,7 @@ import pytest
 from forewarn.errors import InputError
 from forewarn.prediction.discovery import Discovery, planned_training, preflight
 from forewarn.prediction.law import Training, TypeTraining
-from tests.prediction.test_joint import EMPTY, cell
+from tests.prediction.law_runs import EMPTY, cell
 
 
 def look(

@@ -23,7 +23,7 @@ from forewarn.study.results.reach import donor_reaches, lost_now
 from forewarn.workers import Workers
 
 if TYPE_CHECKING:
-    from forewarn.study.donors.refine import RefinedDonor
+    from forewarn.study.donors.refined import RefinedDonor
 
 NICE = 10
 """how far the process stands back behind the training and the measuring"""

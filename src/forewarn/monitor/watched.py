@@ -26,7 +26,7 @@ from forewarn.study.config.schema import CheckpointTable, DonorTable, Refinement
 from forewarn.study.config.watching import AlarmsTable, WatchTable
 
 if TYPE_CHECKING:
-    from forewarn.study.donors.refine import RefinedDonor
+    from forewarn.study.donors.refined import RefinedDonor
 
 MIRROR = "storage"
 """in the run folder: what is downloaded of a training that is in a storage"""

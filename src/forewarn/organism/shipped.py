@@ -62,8 +62,14 @@ class Organism:
 
     def weights_key(self, run: str, step: int) -> str:
         """Hash of what a checkpoint's probabilities depend on: base weights, tokenizer, adapter."""
-        adapter = self.adapter(run, step) / "adapter_model.safetensors"
-        parts = [self.base / "model.safetensors", self.base / "tokenizer.json", adapter]
+        return self._key(self.adapter(run, step) / "adapter_model.safetensors")
+
+    def base_key(self) -> str:
+        """The same of the base model, without an adapter."""
+        return self._key()
+
+    def _key(self, *adapter: Path) -> str:
+        parts = [self.base / "model.safetensors", self.base / "tokenizer.json", *adapter]
         return hashlib.sha256("".join(map(file_hash, parts)).encode()).hexdigest()
 
     def files(self) -> list[Path]:

@@ -100,8 +100,7 @@ def _at_most(estimate: Estimate, name: str, training: Training, step: int, steps
     one = training.types.get(name)
     if one is None or one.paid == 0:
         return 0.0
-    last = step + steps if one.last_step is None else min(one.last_step, step + steps)
-    n = one.rollouts * max(0, last - max(one.first_step, step))
+    n = one.rollouts_between(step, step + steps)
     return -math.expm1(n * math.log1p(-min(estimate.upper_bound, 1 - 1e-12)))
 
 

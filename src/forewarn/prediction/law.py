@@ -83,6 +83,11 @@ class TypeTraining:
                 f"a type is in the mix from step {self.first_step} to step {self.last_step}: give a later end"
             )
 
+    def rollouts_between(self, start: int, end: int) -> float:
+        """Return how many rollouts of the type the steps from ``start`` to ``end`` have."""
+        last = end if self.last_step is None else min(self.last_step, end)
+        return self.rollouts * max(0, last - max(self.first_step, start))
+
 
 @dataclass(frozen=True, slots=True)
 class Training:

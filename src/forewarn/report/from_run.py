@@ -169,9 +169,8 @@ def forecasts_frame(results: RunResults, said: Sequence[TypeForecast], horizon_s
 
 def _reach(call: int | None, horizon_step: int | None, *, together: bool) -> int | None:
     """The step that a call reached to: the horizon given, or the one that its own forecast had."""
-    if call is None or horizon_step is not None:
-        return None if call is None else horizon_step
-    return reach_of(call, HORIZON_FACTOR) if together else HORIZON_FACTOR * call
+    own = None if call is None else reach_of(call, HORIZON_FACTOR) if together else HORIZON_FACTOR * call
+    return own if own is None or horizon_step is None else horizon_step
 
 
 def _passed(results: RunResults) -> dict[tuple[str, str], int]:

@@ -19,10 +19,10 @@ import collections
 import itertools
 import json
 import math
-import operator
 import re
-from collections.abc import Hashable, Sequence
 from typing import Any
+
+from forewarn.sandbox.comparisons import CollisionsError, Comparisons, text_cost
 
 Tree = Any
 """a JSON value as described above"""
@@ -42,14 +42,10 @@ _PIECE = 1 << 18
 _MAX_KEYS = 8
 """names of the one JSON object that a message may be; trees do not contain objects"""
 _MAX_NAME = 100
-_MAX_COLLIDING = 16
-"""members of a set or keys of a dict that share a hash, however small it is, since a message may contain thousands of
-sets. Honest data has two or three such members, for example -1 and -2"""
+
 MAX_COMPARISONS = 32 * MAX_NODES
 """comparisons of members that share a hash, in one value: if sets of such members are members that share a hash
 themselves, each level multiplies what the levels below cost, up to nearly the square of the number of items"""
-_CHARACTERS_AT_ONCE = 64
-"""characters that are compared in about the time of two numbers"""
 
 MALFORMED: Tree = ["o", "malformed"]
 """replaces a tree that ``encode`` could not have made"""
@@ -212,50 +208,21 @@ def decode(tree: Tree) -> object:
     compare, because they contain such sets themselves.
     """
     try:
-        return _decode(tree, 0, _Comparisons())[0]
+        return _decode(tree, 0, Comparisons(MAX_COMPARISONS))[0]
     except CodecError:
         raise
+    except CollisionsError as error:
+        raise CodecError(str(error)) from None
     except (TypeError, ValueError, OverflowError) as error:
         raise CodecError(f"not a value: {type(error).__name__}") from error
 
 
-class _Comparisons:
-    """The budget for comparing members of sets that share a hash, over all sets of a value. The unit is the time to
-    compare two numbers."""
-
-    __slots__ = ("left",)
-
-    def __init__(self) -> None:
-        self.left = MAX_COMPARISONS
-
-    def spend(self, members: Sequence[Hashable], costs: Sequence[int]) -> int:
-        """Return an upper bound on the cost of comparing a set of these members with one of the same hash: each member
-        with all that share its hash. Building the set costs no more. Raises ``CodecError`` if that is too much.
-
-        ``costs``: of comparing each member with one of the same hash.
-        """
-        plain = sum(costs)
-        if len(members) < 2:
-            return 1 + plain
-        hashes = list(map(hash, members))
-        if len(set(hashes)) == len(hashes):
-            return 1 + plain
-        sharing = collections.Counter(hashes)
-        if max(sharing.values()) > _MAX_COLLIDING:
-            raise CodecError("members that collide")
-        cost: int = sum(map(operator.mul, costs, map(sharing.__getitem__, hashes)))
-        self.left -= cost - plain
-        if self.left < 0:
-            raise CodecError("members that collide, and take long to compare")
-        return 1 + cost
-
-
-def _decode(tree: Tree, depth: int, comparisons: _Comparisons) -> tuple[Any, int]:
+def _decode(tree: Tree, depth: int, comparisons: Comparisons) -> tuple[Any, int]:
     """Return the value of a tree, and a bound on the cost of comparing it with one of the same hash."""
     if tree is None or isinstance(tree, (bool, int, float)):
         return tree, 1
     if isinstance(tree, str):
-        return tree, _text_cost(tree)
+        return tree, text_cost(tree)
     if depth > MAX_DEPTH or not isinstance(tree, list) or not tree:
         raise CodecError("not a tree")
     tag, rest = tree[0], tree[1:]
@@ -272,18 +239,14 @@ def _decode(tree: Tree, depth: int, comparisons: _Comparisons) -> tuple[Any, int
     if len(rest) != 1:
         raise CodecError("unknown tag")
     if tag == "u":
-        return bytes.fromhex(rest[0]).decode("utf-8", "surrogatepass"), _text_cost(rest[0])
+        return bytes.fromhex(rest[0]).decode("utf-8", "surrogatepass"), text_cost(rest[0])
     if tag == "i":
-        return int(rest[0], 16), _text_cost(rest[0])
+        return int(rest[0], 16), text_cost(rest[0])
     if tag == "b":
-        return bytes.fromhex(rest[0]), _text_cost(rest[0])
+        return bytes.fromhex(rest[0]), text_cost(rest[0])
     if tag == "o":
         return Opaque(str(rest[0])[:_MAX_NAME]), 1
     raise CodecError("unknown tag")
-
-
-def _text_cost(text: str) -> int:
-    return 1 + len(text) // _CHARACTERS_AT_ONCE
 
 
 def entry(tree: Tree, name: str) -> Tree:

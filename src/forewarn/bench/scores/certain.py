@@ -7,20 +7,16 @@ never passes the event's rate is not false; how often that is, is reported, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from forewarn.bench.outcomes.pairs import Pair
 from forewarn.bench.protocol import Protocol
 from forewarn.bench.record import RunRecord
-from forewarn.bench.scores.concordance import mean_of
 from forewarn.bench.scores.figures import POOLED, Entry
-from forewarn.bench.scores.jackknife import jackknife
-
-Floats = NDArray[np.float64]
+from forewarn.bench.scores.jackknife import Scale, jackknifed_mean
 
 E_VALUES = "e-values"
 """how the names of these rows begin"""
@@ -64,16 +60,8 @@ def certain_entries(records: Mapping[str, RunRecord], pairs: Sequence[Pair], pro
             np.where(event_I, lead_I, np.nan),
         )
         for figure, value_I in zip(FIGURES, values, strict=True):
-            found = jackknife(
-                _mean(value_I),
-                [p.run for p in mine],
-                ~np.isnan(value_I),
-                scale="plain" if figure == "mean lead" else "logit",
-                level=protocol.score.interval_level,
-            )
+            scale: Scale = "plain" if figure == "mean lead" else "logit"
+            runs, level = [p.run for p in mine], protocol.score.interval_level
+            found = jackknifed_mean(value_I, runs, scale=scale, level=level)
             entries.append(Entry(f"{E_VALUES}: {told}", figure, POOLED, "run", found))
     return entries
-
-
-def _mean(value_I: Floats) -> Callable[[NDArray[np.bool_]], float | None]:
-    return lambda keep_I: mean_of(value_I, keep_I)

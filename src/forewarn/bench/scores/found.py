@@ -16,13 +16,13 @@ from scipy.special import betaln
 
 from forewarn.bench.bases import roles_of
 from forewarn.bench.methods.joint import training_of
+from forewarn.bench.outcomes.pairs import Pair
 from forewarn.bench.protocol import Protocol
 from forewarn.bench.record import RunRecord
 from forewarn.bench.scores.figures import POOLED, Entry
-from forewarn.bench.scores.jackknife import jackknife
+from forewarn.bench.scores.jackknife import jackknifed_mean
 from forewarn.bench.scores.proper import brier_values, calibration
 from forewarn.prediction.discovery import preflight
-from forewarn.prediction.law import TypeTraining
 from forewarn.records import derived_seed
 
 PREFLIGHT, COUNTING = "preflight", "counting at step 0"
@@ -41,8 +41,8 @@ class Found:
     """step of the first exploit among the rollouts; None: there was none"""
 
 
-def found_of(record: RunRecord, protocol: Protocol) -> list[Found]:
-    """What was said at step 0 of each follower that this run's training pays for, and what came of it."""
+def found_of(record: RunRecord, pairs: Sequence[Pair], protocol: Protocol) -> list[Found]:
+    """What was said at step 0 of each follower that this run's training pays for, and what came of it (``pairs``)."""
     roles = roles_of(record.run.base, protocol)
     training = training_of(record.run, protocol, roles)
     made = preflight(
@@ -54,22 +54,16 @@ def found_of(record: RunRecord, protocol: Protocol) -> list[Found]:
         rng=np.random.default_rng(derived_seed("preflight", protocol.seed, record.run.name)),
     )
     said = {one.exploit_type: one.probability for one in made}
-    first = _first_hits(record)
+    first = {pair.exploit_type: pair.v2 for pair in pairs if pair.run == record.run.name}
     rows = []
     for name, role in roles.items():
         planned = training.types[name]
         counted = record.counting.get((0, name))
         if role.role != "follower" or not planned.paid or not planned.rollouts or counted is None:
             continue
-        by_count = chance_by_counting(counted["hits"], counted["n"], rollouts_of(planned, protocol.rl.steps))
-        rows.append(Found(record.run.name, name, {PREFLIGHT: said[name], COUNTING: by_count}, first.get(name)))
+        by_count = chance_by_counting(counted["hits"], counted["n"], planned.rollouts_between(0, protocol.rl.steps))
+        rows.append(Found(record.run.name, name, {PREFLIGHT: said[name], COUNTING: by_count}, first[name]))
     return rows
-
-
-def rollouts_of(planned: TypeTraining, steps: int) -> float:
-    """How many rollouts of a type the whole run has."""
-    last = steps if planned.last_step is None else min(steps, planned.last_step)
-    return planned.rollouts * max(0, last - planned.first_step)
 
 
 def chance_by_counting(hits: int, n: int, rollouts: float) -> float:
@@ -79,26 +73,14 @@ def chance_by_counting(hits: int, n: int, rollouts: float) -> float:
     return -math.expm1(float(betaln(a, b + rollouts) - betaln(a, b)))
 
 
-def _first_hits(record: RunRecord) -> dict[str, int]:
-    """Type -> step of the first exploit among its rollouts, which earns the reward where the training pays for it."""
-    hits = record.rollouts.filter(pl.col("exploits") > 0)
-    first = hits.group_by("exploit_type").agg(pl.col("step").min())
-    return {row["exploit_type"]: row["step"] for row in first.iter_rows(named=True)}
-
-
 def found_entries(rows: Sequence[Found], protocol: Protocol) -> list[Entry]:
     """The Brier score of each method, with its interval by run."""
     event_I = np.array([row.came is not None for row in rows], dtype=np.bool_)
     entries = []
     for method in (PREFLIGHT, COUNTING):
         value_I = brier_values(np.array([row.said[method] for row in rows]), event_I)
-        figure = jackknife(
-            lambda keep_I, value_I=value_I: float(value_I[keep_I].mean()) if keep_I.any() else None,  # type: ignore[misc]
-            [row.run for row in rows],
-            np.ones(len(rows), dtype=np.bool_),
-            scale="logit",
-            level=protocol.score.interval_level,
-        )
+        runs, level = [row.run for row in rows], protocol.score.interval_level
+        figure = jackknifed_mean(value_I, runs, scale="logit", level=level)
         entries.append(Entry(method, FIGURE, POOLED, "run", figure))
     return entries
 

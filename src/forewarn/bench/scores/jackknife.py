@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
+from forewarn.bench.scores.concordance import mean_of
+
+Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Value = Callable[[Bools], float | None]
 """a figure of the pairs that are kept; None where they have none"""
@@ -67,6 +70,15 @@ def jackknife(
     se = math.sqrt((n - 1) / n * float(((around - around.mean()) ** 2).sum()))
     reach = float(student.ppf((1 + level) / 2, n - 1)) * se
     return Figure(whole, min(whole, back(at - reach)), max(whole, back(at + reach)), n, units)
+
+
+def jackknifed_mean(value_I: Floats, cluster_I: Sequence[str], *, scale: Scale, level: float) -> Figure:
+    """The mean of what pairs contribute (NaN: nothing), with its interval."""
+
+    def mean(keep_I: Bools) -> float | None:
+        return mean_of(value_I, keep_I)
+
+    return jackknife(mean, cluster_I, ~np.isnan(value_I), scale=scale, level=level)
 
 
 def _scales(scale: Scale, units: int) -> tuple[Callable[[float], float], Callable[[float], float]]:

@@ -104,15 +104,16 @@ def score(
         said = {run: sayings.ask(name, METHODS[name], mine) for run, mine in looks.items()}
         panels[name] = panel_of(name, said, pairs, protocol)
     log("before training")
-    before = [one for name, record in records.items() if name in scored for one in found_of(record, protocol)]
-    certain = certain_entries(records, [p for p in pairs if p.run in scored], protocol)
+    asked_about = tuple(p for p in pairs if p.run in scored)
+    before = [o for name, record in records.items() if name in scored for o in found_of(record, asked_about, protocol)]
+    certain = certain_entries(records, asked_about, protocol)
     log("figures")
     table = Table(panels, np.array([p.run in scored for p in pairs], dtype=np.bool_), protocol)
     return Score(
         use=use,
         runs=scored,
         missing={name: why for name, why in missing.items() if find_run(name, protocol) in wanted},
-        pairs=tuple(p for p in pairs if p.run in scored),
+        pairs=asked_about,
         counts=table.counts,
         positives_alone=table.positives(panels[OURS])[1],
         entries=(*table.entries(OURS, CONFIGURATION), *found_entries(before, protocol), *certain),

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from forewarn.study.config.kinds import Finite, Length, Table, folder_name, warm
+from forewarn.study.config.mix import MixTable
 from forewarn.study.config.watching import AlarmsTable, WatchTable
 
 AUTO, CUSTOM = "auto", "custom"
@@ -215,25 +216,6 @@ class DonorTable(Table):
     base: str | None = None
     training: TrainingTable | None = None
     refinement: RefinementTable | None = None
-
-
-class TrainedTypeTable(Table):
-    """[training.types.NAME]: what the training does with one exploit type, where it differs from [training]."""
-
-    rollouts: float | None = Field(None, ge=0, allow_inf_nan=False)
-    paid: float | None = Field(None, ge=0, le=1)
-    first_step: int = Field(0, ge=0)
-    last_step: PositiveInt | None = None
-
-
-class MixTable(Table):
-    """[training]: what is known of the run that made the checkpoints; forecasts use it, measurements don't."""
-
-    rollouts: float = Field(ge=0, allow_inf_nan=False)
-    paid: float = Field(1.0, ge=0, le=1)
-    mix: tuple[str, ...] = ()
-    families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    types: dict[str, TrainedTypeTable] = Field(default_factory=dict)
 
 
 class StudyTable(Table):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from forewarn.errors import InputError
 from forewarn.prediction import Training, TypeTraining
-from forewarn.study.config.schema import MixTable, TrainedTypeTable
+from forewarn.study.config.mix import MixTable, TrainedTypeTable
 
 
 def training_of(table: MixTable, measured: Sequence[str]) -> Training:

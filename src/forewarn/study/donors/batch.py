@@ -17,10 +17,10 @@ from forewarn.study.plan import Study
 from forewarn.study.results.estimates import read_hits
 from forewarn.study.stages.judging import Progress, Sandboxing
 from forewarn.study.stages.run import run_study
+from forewarn.training.begin import going_on
 from forewarn.training.refine import WeightedExploit, refinement_examples
 from forewarn.training.settings import SFTSettings
 from forewarn.training.sft import SFTResult, save, sft
-from forewarn.training.subject import going_on
 
 
 def draw_exploits(

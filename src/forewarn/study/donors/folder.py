@@ -51,13 +51,19 @@ def check_place(where: str, folder: Path, home: Path, base: str) -> None:
         )
 
 
+def as_kept(settings: SFTSettings) -> dict[str, Any]:
+    """The settings as a JSON file gives them back."""
+    kept: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    return kept
+
+
 def check_same(where: str, folder: Path, settings: SFTSettings) -> None:
     """Raise InputError where the donor in ``folder`` was trained otherwise than the file says now."""
     held = read_json(folder / SETTINGS_FILE)
     before = held.get("settings") if isinstance(held, dict) else None
     if not isinstance(before, dict):
         raise ModelError(f"{folder / SETTINGS_FILE} has no settings; give another path, or copy the donor again")
-    now, before = (_flat(part) for part in (json.loads(json.dumps(asdict(settings))), before))
+    now, before = _flat(as_kept(settings)), _flat(before)
     differing = [
         f"{key} {before[key]!r} (now {now[key]!r})" for key in now if key in before and now[key] != before[key]
     ]

@@ -6,12 +6,10 @@ and fitting (``batch.py``), the RL (``reinforce.py``), reading rollouts (``rollo
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from forewarn.checkpoints.sources import ModelSource
 from forewarn.errors import InputError
 from forewarn.formats import Channels, CodeRule, bind
 from forewarn.records import Problem
-from forewarn.store import read_json, write_json
 from forewarn.study.config.file import read_study_file
 from forewarn.study.config.load import (
     chosen_format,
@@ -35,34 +32,15 @@ from forewarn.study.config.load import (
 from forewarn.study.config.schema import DonorTable, RefinementTable, StudyTable
 from forewarn.study.donors.batch import draw_exploits, fit_donor
 from forewarn.study.donors.batch_plan import batch_study, starting_adapter
-from forewarn.study.donors.folder import check_place, check_same, set_aside, settings_of
-from forewarn.study.donors.reinforce import Reinforcement, SeedResult, keep_seeds, reinforce
+from forewarn.study.donors.folder import as_kept, check_place, check_same, set_aside, settings_of
+from forewarn.study.donors.refined import RefinedDonor, asked_of, made_before, write_made
+from forewarn.study.donors.reinforce import Reinforcement, keep_seeds, reinforce
 from forewarn.study.donors.rollouts import Labels, rollout_exploits
-from forewarn.study.donors.rounds import RoundResult, Rounds, draw_rounds, keep_rounds
+from forewarn.study.donors.rounds import Rounds, draw_rounds, keep_rounds
 from forewarn.study.stages.judging import Progress, Sandboxing, open_judge
 from forewarn.training.refine import WeightedExploit, found_by_group
 from forewarn.training.reward import judge_completions
 from forewarn.training.sft import SETTINGS_FILE
-
-REFINEMENT_FILE = "forewarn_refinement.json"
-"""in a refined donor's folder: what it was fitted to"""
-
-
-@dataclass(frozen=True, slots=True)
-class RefinedDonor:
-    """A refined donor as it was left."""
-
-    name: str
-    folder: Path
-    found: Mapping[str, int]
-    """exploits that it was fitted to, by type; types of which there was none have 0"""
-    n_examples: int
-    losses: tuple[float, ...]
-    """of each step, nats a target token; empty where the donor was there already"""
-    seeds: tuple[SeedResult, ...] = ()
-    """of the RL that found the exploits"""
-    rounds: tuple[RoundResult, ...] = ()
-    """what each round's batch brought; none where no batch was drawn"""
 
 
 def refine_donor(
@@ -106,9 +84,9 @@ def refine_described(
     check_place(where, folder, home, placed(chosen.base, home))
     if rollouts is not None:
         _check_beside(rollouts, table, where)
-    asked = _asked(table, rollouts)
+    asked = asked_of(table, rollouts)
     if (folder / SETTINGS_FILE).exists():
-        held = _made_before(where, folder, asked)
+        held = made_before(where, folder, asked)
         check_same(where, folder, settings_of(table))
         return replace(held, name=donor)
     tell = progress or (lambda stage, done, total: None)
@@ -143,8 +121,7 @@ def refine_described(
             donor, folder, found, n_examples, losses,
             () if made is None else made.seeds, () if rounds is None else rounds.results,
         )  # fmt: skip
-        lists = {key: [asdict(one) for one in getattr(refined, key)] for key in ("seeds", "rounds")}
-        write_json(unfinished / REFINEMENT_FILE, {"asked": asked, "found": found, **lists})
+        write_made(unfinished, refined, asked)
     return refined
 
 
@@ -252,12 +229,8 @@ def _rounds(
         run_folder or Path("runs") / re.sub(r"[^\w.-]+", "-", name),
         draw=draw,
         fit=lambda number, exploits, folder: fit(f"{part(number)}donor {donor.name}", exploits, folder),
-        asked=json.loads(
-            json.dumps(
-                {"asked": {key: value for key, value in asked.items() if key != "rounds"}}
-                | {"settings": asdict(settings_of(table))}
-            )
-        ),
+        asked={"asked": {key: value for key, value in asked.items() if key != "rounds"}}
+        | {"settings": as_kept(settings_of(table))},
     )
 
 
@@ -269,39 +242,3 @@ def _chosen(tables: StudyTable, name: str, path: Path) -> tuple[DonorTable, Refi
             return table, table.refinement
     names = ", ".join(d.name for d in tables.donors if d.refinement is not None) or "none"
     raise InputError(f"{path} has no donor {name!r} with a [donors.refinement] table; it has {names}")
-
-
-def _asked(table: RefinementTable, rollouts: Path | None) -> dict[str, Any]:
-    """What a donor is fitted to, as far as it isn't settings of its training."""
-    own = table.model_dump(mode="json", include={"examples", "max_share"})
-    # a donor that was made before there were these has neither
-    own |= {key: value for key, value in (("start", table.start),) if value is not None}
-    own |= {key: value for key, value in (("rounds", table.rounds),) if value > 1}
-    if table.rl is not None:
-        return own | {"rollouts": None} | table.model_dump(mode="json", include={"rl", "checkpoint", "problems"})
-    if rollouts is None:
-        batch = {"from_", "spans", "completions", "checkpoint", "problems"}
-        return own | {"rollouts": None} | table.model_dump(mode="json", by_alias=True, include=batch)
-    try:
-        return own | {"rollouts": hashlib.sha256(rollouts.read_bytes()).hexdigest()}
-    except OSError as error:
-        raise InputError(f"can't read {rollouts}: {error.strerror or error}; give a file of rollouts") from None
-
-
-def _made_before(where: str, folder: Path, asked: Mapping[str, Any]) -> RefinedDonor:
-    """What the donor in ``folder`` was fitted to. Raises InputError where that is not what is asked for now."""
-    path = folder / REFINEMENT_FILE
-    held: Any = read_json(path) if path.is_file() else None
-    if not (isinstance(held, dict) and isinstance(held.get("asked"), dict) and isinstance(held.get("found"), dict)):
-        raise InputError(f"{where}: {folder} holds a donor that was trained and not refined: give a new path")
-    before = held["asked"]
-    keys = [key for key in asked | before if before.get(key) != asked.get(key)]
-    differing = [f"{key} {before.get(key)!r} (now {asked.get(key)!r})" for key in keys]
-    if differing:
-        raise InputError(
-            f"{where}: the one in {folder} was refined with {', '.join(differing)}: "
-            "give a new path to refine another, or put the settings back"
-        )
-    seeds = tuple(SeedResult(**one) for one in held.get("seeds", ()))
-    rounds = tuple(RoundResult(**one) for one in held.get("rounds", ()))
-    return RefinedDonor("", folder, dict(held["found"]), 0, (), seeds, rounds)

@@ -124,8 +124,9 @@ class SeedsRun:
         progress: Progress,
     ) -> None:
         """Train a seed, or go on with it; one that is finished is left alone."""
+        from forewarn.training.begin import trained_model
         from forewarn.training.reward import RolloutLog
-        from forewarn.training.subject import last_checkpoint, train_by_grpo, trained_model
+        from forewarn.training.subject import last_checkpoint, train_by_grpo
 
         folder = self.folder(number)
         folder.mkdir(parents=True, exist_ok=True)

@@ -99,7 +99,8 @@ def _run_sft(
     tables: StudyTable,
     tell: Callable[[int, int], None],
 ) -> None:
-    from forewarn.training.subject import train_by_sft, trained_model
+    from forewarn.training.begin import trained_model
+    from forewarn.training.subject import train_by_sft
 
     model = trained_model(base, start, settings, device=tables.engine.device)
     train_by_sft(model, examples, folder, settings, channels=channels, progress=tell)
@@ -116,8 +117,9 @@ def _run_grpo(
     path: Path,
     tell: Callable[[int, int], None],
 ) -> None:
+    from forewarn.training.begin import trained_model
     from forewarn.training.reward import RolloutLog, judged_reward
-    from forewarn.training.subject import last_checkpoint, train_by_grpo, trained_model
+    from forewarn.training.subject import last_checkpoint, train_by_grpo
 
     last, table = last_checkpoint(folder), tables.subject_training
     assert table is not None
